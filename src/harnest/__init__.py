@@ -1,0 +1,1 @@
+"""harnest: Hydra-configured experiments on recordings of human activity."""

@@ -1,0 +1,1 @@
+"""Data: from a source's bytes to batches of labelled windows."""

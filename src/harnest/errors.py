@@ -1,0 +1,25 @@
+"""What can go wrong through no fault of the program: each error tells the reader what to do."""
+
+
+class HarnestError(Exception):
+    """A problem that the user can mend; the command line shows its message alone, exit code 2."""
+
+
+class ConfigError(HarnestError):
+    """A config that names something that does not exist, or a value that cannot be used."""
+
+
+class DataError(HarnestError):
+    """Data that is missing, damaged, of the wrong data set, or too small for what is asked."""
+
+
+class StudyError(HarnestError):
+    """A study that cannot be opened or continued as asked."""
+
+
+class TrackingError(HarnestError):
+    """A tracking server or store that cannot be used, or a run that it does not know."""
+
+
+class CheckpointError(HarnestError):
+    """A checkpoint that is missing, damaged, or of another architecture."""
