@@ -23,3 +23,7 @@ class TrackingError(HarnestError):
 
 class CheckpointError(HarnestError):
     """A checkpoint that is missing, damaged, or of another architecture."""
+
+
+class DivergedError(HarnestError, FloatingPointError):
+    """Training whose loss or objective is not a number any more."""

@@ -84,7 +84,9 @@ def _check_recording(data_set: DataSet, recording: Recording) -> None:
     where = f"{data_set.name}, recording {recording.name}"
     signal = recording.signal
     if signal.dtype != np.float32 or signal.ndim != 2:
-        raise DataError(f"{where}: signal is {signal.dtype} {signal.shape}, not float32 (time, channels)")
+        raise DataError(
+            f"{where}: signal is {signal.dtype} {signal.shape}, not float32 (time, channels)"
+        )
     if signal.shape[1] != len(data_set.channels):
         raise DataError(f"{where}: {signal.shape[1]} channels instead of {len(data_set.channels)}")
     if not np.isfinite(signal).all():

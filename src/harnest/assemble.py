@@ -1,0 +1,149 @@
+"""Config -> data, classifier, callbacks, loggers, trainer: the one place that instantiates."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as L
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.loggers import Logger
+
+from harnest.config import trusted
+from harnest.data.module import WindowModule
+from harnest.data.prepare import prepare
+from harnest.data.splits import split
+from harnest.errors import ConfigError, HarnestError
+from harnest.models.classifier import Classifier, channel_statistics, inverse_frequencies
+from harnest.quiet import quieten
+from harnest.study.report import ReportToTrial
+from harnest.study.trial import Trial
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that one run is made of."""
+
+    data: WindowModule
+    classifier: Classifier
+    trainer: L.Trainer
+
+    @property
+    def checkpoint(self) -> ModelCheckpoint | None:
+        """The callback that keeps the best epoch, where the config has one."""
+        callback = self.trainer.checkpoint_callback
+        return callback if isinstance(callback, ModelCheckpoint) else None
+
+
+def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Parts:
+    """Make the parts of the run that ``cfg`` describes; they write below ``directory``.
+
+    A run that is a ``trial`` reports to it, and leaves the terminal to its study. Raises
+    `HarnestError` for what the config asks and cannot be had.
+    """
+    quieten()
+    if cfg.threads is not None:
+        torch.set_num_threads(cfg.threads)
+    # cuBLAS repeats its results only with a fixed workspace, and reads this once.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    loggers: list[Logger] = _each(cfg.logger)  # first: a server that is away is told at once
+    data = make_data(cfg)
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    classifier = make_classifier(cfg, data)
+    callbacks: list[Callback] = _each(cfg.callbacks)
+    if trial is not None:
+        callbacks.append(ReportToTrial(trial, cfg.objective.metric))
+    keeps_files = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
+    trainer: L.Trainer = build(
+        cfg.trainer,
+        callbacks=callbacks,
+        logger=loggers or False,
+        default_root_dir=str(directory),
+        enable_checkpointing=keeps_files,
+        enable_progress_bar=cfg.trainer.enable_progress_bar and trial is None,
+        use_distributed_sampler=False,  # our batches share themselves out
+    )
+    return Parts(data, classifier, trainer)
+
+
+def make_data(cfg: DictConfig) -> WindowModule:
+    """Prepare the config's data set, or take it from the cache, and split it by subject."""
+    data = cfg.data
+    windows = prepare(
+        build(data.source),
+        window=data.window,
+        step=data.step,
+        cache=None if data.cache is None else Path(data.cache),
+    )
+    parts = split(
+        windows.subjects,
+        windows.labels,
+        validation=_plain(data.validation),
+        test=_plain(data.test),
+        seed=data.split_seed,
+        official=windows.test_subjects,
+        activities=windows.activities,
+    )
+    return WindowModule(windows, parts, batch_size=data.batch_size, seed=cfg.seed)
+
+
+def make_classifier(cfg: DictConfig, data: WindowModule) -> Classifier:
+    """Make the untrained classifier for ``data``; its statistics are the training subjects'."""
+    signals, labels = data.tensors("train")
+    classes = len(data.windows.activities)
+    mean, std = channel_statistics(signals)
+    return Classifier(
+        build(cfg.model, channels=signals.shape[2], classes=classes),
+        mean=mean,
+        std=std,
+        classes=classes,
+        class_weights=inverse_frequencies(labels, classes) if cfg.loss.class_weights else None,
+        label_smoothing=cfg.loss.label_smoothing,
+        optimizer=build(cfg.optimizer),
+        scheduler=build(cfg.scheduler),
+        monitor=cfg.objective.metric,
+    )
+
+
+def build(node: DictConfig | None, **arguments: Any) -> Any:
+    """Call the ``_target_`` of ``node``, or return None where there is none.
+
+    Raises `ConfigError` where the target is not trusted, does not exist, or refuses its
+    arguments.
+    """
+    if node is None or node.get("_target_") is None:
+        return None
+    try:
+        return instantiate(node, **arguments, _execution_whitelist_=trusted(), _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, HarnestError):
+            raise cause from error
+        raise ConfigError(_why(str(node._target_), error)) from error
+    except (TypeError, ValueError, ImportError, AttributeError) as error:
+        raise ConfigError(_why(str(node._target_), error)) from error
+
+
+def _why(target: str, error: Exception) -> str:
+    text = str(error.__cause__ or error).strip().splitlines()[0]
+    if "whitelist" in str(error).lower():
+        package = target.partition(".")[0]
+        return (
+            f"_target_: {target} is not trusted; if it is code of your own, "
+            f"say so with the environment variable HARNEST_TRUST={package}"
+        )
+    return f"_target_: {target} cannot be made: {text}"
+
+
+def _each(group: DictConfig | None) -> list[Any]:
+    """The members of a group that holds several, without those switched off by null."""
+    made = (build(node) for node in (group or {}).values())
+    return [member for member in made if member is not None]
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value

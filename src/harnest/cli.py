@@ -1,0 +1,180 @@
+"""The command line: Hydra applications whose errors are one line and exit code 2."""
+
+import difflib
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import OverrideType
+from hydra.errors import CompactHydraException, HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harnest import config
+from harnest.errors import HarnestError
+from harnest.secrets import move_to_environment, redact
+from harnest.values import check_kind
+
+USAGE = 2  # the exit code of every problem that the user can mend
+
+
+def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
+    """Run ``task`` as the Hydra application that ``sys.argv`` asks for, then exit.
+
+    A `HarnestError`, and whatever Hydra finds wrong with the command line, becomes one line on
+    stderr and exit code 2; ``-v`` or ``HYDRA_FULL_ERROR=1`` shows the traceback as well. An
+    interrupt (Ctrl-C, SIGTERM) exits with 130.
+    """
+    sys.argv[1:] = move_to_environment(sys.argv[1:])
+
+    failures: list[HarnestError] = []
+
+    def checked(cfg: DictConfig) -> Any:
+        # One run: Hydra would print a line of its own for an error that the task raises.
+        # In a study the sweeper wants to see it.
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            return task(cfg)
+        try:
+            _check_overrides()
+            return task(cfg)
+        except HarnestError as error:
+            _remove_if_unused(Path(HydraConfig.get().runtime.output_dir))
+            failures.append(error)
+            return None
+
+    checked.__module__ = task.__module__  # Hydra names the job after it
+    with errors_as_lines():
+        application = hydra.main(
+            config_path=str(config.FOLDER),
+            config_name=config_name,
+            execution_whitelist=config.trusted(),
+        )
+        application(checked)()
+        if failures:
+            raise failures[0]
+
+
+@contextmanager
+def errors_as_lines() -> Iterator[None]:
+    """Turn what the user can mend into one line and exit code 2, and interrupts into 130."""
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1" or "-v" in sys.argv[1:]
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "-v"]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's own reports would come on top of ours
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except (HarnestError, HydraException, OmegaConfBaseException, OSError) as error:
+        message = _one_line(error)
+        if full or message is None:
+            raise
+        print(redact(message), file=sys.stderr)
+        sys.exit(USAGE)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _check_overrides() -> None:
+    """Raise `ConfigError` for an override whose value is not of its default's kind."""
+    running = HydraConfig.get()
+    overrides = OverridesParser.create().parse_overrides(list(running.overrides.task))
+    groups = [o for o in overrides if o.key_or_group in running.runtime.choices]
+    values = [o for o in overrides if o not in groups and o.type is OverrideType.CHANGE]
+    if not values:
+        return
+    reference = hydra.compose(
+        running.job.config_name, [o.input_line for o in groups if o.input_line is not None]
+    )
+    for override in values:
+        key = override.get_key_element()
+        if key not in config.MIXED:
+            check_kind(key, override.value(), reference)
+
+
+def _remove_if_unused(directory: Path) -> None:
+    """Remove a run's directory that holds nothing but what Hydra wrote before the run began."""
+    rest = [p for p in directory.iterdir() if p.name != ".hydra" and p.suffix != ".log"]
+    if not rest:
+        shutil.rmtree(directory)
+        if not any(directory.parent.iterdir()):
+            directory.parent.rmdir()
+
+
+def _one_line(error: Exception) -> str | None:
+    """What to tell the user, or None where the error is not theirs."""
+    if isinstance(error, HarnestError):
+        return str(error)
+    if isinstance(error, MissingConfigException):
+        return _unknown_choice(error)
+    if isinstance(error, CompactHydraException):
+        unknown = re.search(r"Could not (?:override|delete|append to config) '([^']+)'", str(error))
+        if unknown:
+            return _unknown_key(unknown[1])
+        if error.__cause__ is not None and isinstance(error.__cause__, OmegaConfBaseException):
+            return _flat(f"{error}: {error.__cause__}")
+        return _flat(str(error))
+    if isinstance(error, OmegaConfBaseException):
+        return _flat(str(error))
+    if isinstance(error, OSError) and error.filename is not None:
+        where = f"{error.filename}: {error.strerror}"
+        return f"{where}; choose another place with hydra.run.dir= or hydra.sweep.dir="
+    return None
+
+
+def _flat(text: str) -> str:
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _unknown_choice(error: MissingConfigException) -> str:
+    missing = error.missing_cfg_file or str(error)
+    group, _, choice = missing.rpartition("/")
+    options = [str(option) for option in error.options or ()]
+    if not group or not options:
+        return _flat(str(error).split("Config search path")[0])
+    return f"{group}={choice}: there is no such choice{_nearest(choice, options)}; the choices are {', '.join(options)}"
+
+
+def _unknown_key(key: str) -> str:
+    valid = _all_keys()
+    return f"{key}: there is no such key{_nearest(key, valid)}; harnest-train --cfg job shows all, +{key}=... adds one"
+
+
+def _nearest(name: str, valid: list[str]) -> str:
+    near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
+    if not near:
+        last = name.rpartition(".")[2]
+        near = [key for key in valid if key.rpartition(".")[2] == last][:3]
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _all_keys() -> list[str]:
+    """Every key and group of the root config as it stands without overrides."""
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(config.FOLDER), version_base=None):
+        cfg = hydra.compose("train", return_hydra_config=True)
+    keys = [str(group) for group in cfg.hydra.runtime.choices]
+
+    def walk(node: DictConfig, prefix: str) -> None:
+        for key in node:
+            keys.append(f"{prefix}{key}")
+            if not OmegaConf.is_interpolation(node, key) and isinstance(node[key], DictConfig):
+                walk(node[key], f"{prefix}{key}.")
+
+    walk(cfg, "")
+    return keys

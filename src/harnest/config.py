@@ -1,0 +1,80 @@
+"""Configs before anything heavy is imported: where they are, what they may say."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from harnest.errors import ConfigError
+from harnest.models import METRICS
+
+_INSTALLED = Path(__file__).parent / "conf"
+
+#: The folder of configs: part of an installed package, or the checkout's own.
+FOLDER = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "conf"
+
+#: Keys whose value may be of another kind than the default that it replaces.
+MIXED = frozenset({"data.test", "data.validation", "trainer.devices"})
+
+_Test = tuple[Callable[[Any], bool], str]
+_COUNT: _Test = (lambda x: isinstance(x, int) and x >= 1, "a whole number of at least 1")
+_SHARE: _Test = (lambda x: 0 <= x < 1, "at least 0 and below 1")
+_POSITIVE: _Test = (lambda x: x > 0, "above 0")
+_NOT_NEGATIVE: _Test = (lambda x: x >= 0, "at least 0")
+
+LIMITS: Mapping[str, _Test] = {
+    "seed": _NOT_NEGATIVE,
+    "threads": _COUNT,
+    "data.batch_size": _COUNT,
+    "data.window": _POSITIVE,
+    "data.step": _POSITIVE,
+    "model.hidden_size": _COUNT,
+    "model.layers": _COUNT,
+    "model.dropout": _SHARE,
+    "loss.label_smoothing": _SHARE,
+    "optimizer.lr": _POSITIVE,
+    "optimizer.weight_decay": _NOT_NEGATIVE,
+    "trainer.max_epochs": _COUNT,
+    "objective.metric": (lambda x: x in METRICS, f"one of {', '.join(METRICS)}"),
+    "objective.mode": (lambda x: x in ("max", "min"), "max or min"),
+}
+
+
+def trusted() -> tuple[str, ...]:
+    """Names that a config's ``_target_`` may call.
+
+    A config is data and may come from elsewhere, so it can only call what trusted code names:
+    what is listed here, and the packages in the environment variable ``HARNEST_TRUST``.
+    """
+    own = os.environ.get("HARNEST_TRUST", "").replace(",", " ").split()
+    return (
+        "harnest.*",
+        "torch.optim.*",
+        "torch.nn.*",
+        "pytorch_lightning.Trainer",
+        "pytorch_lightning.trainer.trainer.Trainer",
+        "pytorch_lightning.callbacks.*",
+        "pytorch_lightning.loggers.*",
+        "pytorch_lightning.strategies.*",
+        "optuna.samplers.*",
+        "optuna.pruners.*",
+        "hydra_plugins.hydra_optuna_sweeper.*",
+        *(name if name.endswith("*") else f"{name}.*" for name in own),
+    )
+
+
+def check_limits(cfg: DictConfig) -> None:
+    """Raise `ConfigError` for the first value that nothing could be done with."""
+    for key, (allowed, wanted) in LIMITS.items():
+        value = OmegaConf.select(cfg, key)
+        if value is not None and not _holds(allowed, value):
+            raise ConfigError(f"{key}={value} cannot be used: it must be {wanted}")
+
+
+def _holds(allowed: Callable[[Any], bool], value: Any) -> bool:
+    try:
+        return allowed(value)
+    except TypeError:
+        return False

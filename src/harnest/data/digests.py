@@ -1,0 +1,63 @@
+"""Digests of files, computed once: what a prepared data set was made from."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harnest.data.cache import cache_folder
+
+_RESTED = 2.0
+"""A file changed less than this many seconds ago may change again within one tick of its clock."""
+
+
+def source_digest(name: str, version: int, options: Mapping[str, Any], content: str) -> str:
+    """Return the digest of a source: its reader, that reader's version, options and content."""
+    return hashlib.sha256(json.dumps([name, version, options, content]).encode()).hexdigest()
+
+
+def files_digest(files: Mapping[str, Path]) -> str:
+    """Return the SHA-256, in hex, of the files' names (the keys) and contents, in the keys' order.
+
+    The user's cache folder remembers the answer for as long as each file keeps its path, size,
+    inode and time stamps, so that asking again reads no file. Raises OSError for a missing file.
+    """
+    stamp, newest = _stamp(files)
+    memo = cache_folder() / "digests" / stamp
+    try:
+        known = memo.read_text()
+    except OSError:
+        known = ""
+    if len(known) == 64:
+        return known
+    digest = hashlib.sha256()
+    for name, path in files.items():
+        with path.open("rb") as file:
+            digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    if time.time() - newest > _RESTED and _stamp(files)[0] == stamp:
+        _remember(memo, digest.hexdigest())
+    return digest.hexdigest()
+
+
+def _stamp(files: Mapping[str, Path]) -> tuple[str, float]:
+    """Return a digest of what the file system says of the files, and the latest change [s]."""
+    stamp, newest = hashlib.sha256(), 0.0
+    for name, path in files.items():
+        at = path.absolute()
+        stat = at.stat()
+        marks = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+        stamp.update(json.dumps([name, str(at), *marks]).encode())
+        newest = max(newest, stat.st_mtime, stat.st_ctime)
+    return stamp.hexdigest(), newest
+
+
+def _remember(memo: Path, digest: str) -> None:
+    # To forget costs some milliseconds the next time: no reason to fail where nothing can be
+    # written. A write cut short has fewer than 64 characters, and is not believed.
+    try:
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        memo.write_text(digest)
+    except OSError:
+        pass

@@ -1,0 +1,39 @@
+"""Why something failed: a word to count by, a line to read, and the traceback."""
+
+import traceback
+from dataclasses import dataclass
+
+from harnest.secrets import redact
+
+INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """``reason`` is error, oom, nan or interrupted; ``message`` one line; ``details`` the rest."""
+
+    reason: str
+    message: str
+    details: str | None = None
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Read the failure from an exception; passwords are taken out."""
+    text = redact(str(error).strip())
+    name = type(error).__name__
+    return Failure(
+        reason=_reason(error),
+        message=f"{name}: {text.splitlines()[0]}" if text else name,
+        details=redact("".join(traceback.format_exception(error))),
+    )
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, FloatingPointError):
+        return "nan"
+    # torch.OutOfMemoryError is no MemoryError, and torch is not imported for its name.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "oom"
+    return "error"

@@ -1,0 +1,86 @@
+"""Training the assembled parts, and what is worth saying of it."""
+
+import math
+from datetime import datetime
+from pathlib import Path
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from pytorch_lightning.trainer.states import TrainerStatus
+
+from harnest.assemble import Parts
+from harnest.errors import CheckpointError, DivergedError
+
+
+def fit(parts: Parts, resume: str | None) -> None:
+    """Train, from the checkpoint ``resume`` where one is given.
+
+    Raises `CheckpointError` where that does not fit, KeyboardInterrupt when interrupted.
+    """
+    if resume is not None:
+        check_checkpoint(parts.classifier, Path(resume))
+    try:
+        parts.trainer.fit(parts.classifier, datamodule=parts.data, ckpt_path=resume)
+    except SystemExit as end:
+        # Lightning turns an interrupt into an exit; a study has to hear of the interrupt.
+        if parts.trainer.state.status == TrainerStatus.INTERRUPTED:
+            raise KeyboardInterrupt from end
+        raise
+
+
+def check_checkpoint(module: torch.nn.Module, file: Path) -> None:
+    """Raise `CheckpointError` unless ``file`` holds exactly the weights that ``module`` has."""
+    if not file.is_file():
+        raise CheckpointError(f"there is no checkpoint {file}")
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise CheckpointError(f"{file} is no readable checkpoint; it may be cut short") from error
+    wanted = module.state_dict()
+    differ = [
+        key
+        for key in sorted(set(wanted) | set(state))
+        if key not in state or key not in wanted or wanted[key].shape != state[key].shape
+    ]
+    if differ:
+        raise CheckpointError(
+            f"{file} is of another architecture: {len(differ)} of its tensors do not fit, the "
+            f"first is {differ[0]}; choose the model, data and options that it was trained with"
+        )
+
+
+def score_of(parts: Parts, metric: str) -> float:
+    """The best value of ``metric`` over all epochs, or the last where no callback kept the best.
+
+    Raises `DivergedError` where it is not a number.
+    """
+    kept = parts.checkpoint.best_model_score if parts.checkpoint is not None else None
+    value = kept if kept is not None else parts.trainer.callback_metrics[metric]
+    loss = parts.trainer.callback_metrics.get("train/loss", value)
+    if math.isnan(float(value)) or math.isnan(float(loss)):
+        raise DivergedError(
+            f"training diverged in epoch {parts.trainer.current_epoch}: the loss is not a number; "
+            "try a lower optimizer.lr or a smaller trainer.gradient_clip_val"
+        )
+    return float(value)
+
+
+def run_name(cfg: DictConfig) -> str:
+    """What a standalone run is called: data set, network, and when it began."""
+    network = HydraConfig.get().runtime.choices.get("model", "network")
+    return f"{cfg.data.name}-{network}-{datetime.now():%m-%d-%H-%M-%S}"
+
+
+def facts_of(cfg: DictConfig, parts: Parts) -> dict[str, str]:
+    """Tags that say on what, and on which hardware, a run was trained."""
+    split = parts.data.split
+    return {
+        "seed": str(cfg.seed),
+        "data.digest": parts.data.windows.digest,
+        "subjects.train": ", ".join(map(str, split.train_subjects)),
+        "subjects.validation": ", ".join(map(str, split.validation_subjects)),
+        "subjects.test": ", ".join(map(str, split.test_subjects)),
+        "device": str(parts.trainer.strategy.root_device),
+        "threads": str(torch.get_num_threads()),
+    }

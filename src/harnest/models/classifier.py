@@ -1,0 +1,146 @@
+"""The classifier: normalise, network, loss, metrics, optimizer."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytorch_lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+Batch = tuple[Tensor, Tensor]
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+MakeScheduler = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
+
+
+class Classifier(L.LightningModule):
+    """Classifies windows of raw physical units, (batch, time, channels).
+
+    ``mean`` and ``std``, (channels,), are those of the training subjects; they are buffers, so
+    a checkpoint carries all that its weights need. ``class_weights``, (classes,), scale the
+    loss of each class. ``monitor`` is the metric that a scheduler may wait for.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        mean: Tensor,
+        std: Tensor,
+        classes: int,
+        class_weights: Tensor | None = None,
+        label_smoothing: float = 0.0,
+        optimizer: MakeOptimizer | None = None,
+        scheduler: MakeScheduler | None = None,
+        monitor: str = "val/loss",
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.loss = nn.CrossEntropyLoss(weight=class_weights, label_smoothing=label_smoothing)
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.monitor = monitor
+        self.scores = nn.ModuleDict(
+            {part: _scores(classes) for part in ("train_", "val_", "test_")}
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map raw windows (batch, time, channels) to logits (batch, classes)."""
+        logits: Tensor = self.network((x - self.mean) / self.std)
+        return logits
+
+    def _step(self, batch: Batch, part: str) -> Tensor:
+        x, y = batch
+        logits = self(x)
+        loss: Tensor = self.loss(logits, y)
+        scores = self.scores[f"{part}_"]
+        scores["loss"].update(loss.detach(), len(y))
+        scores["of_labels"].update(logits.detach(), y)
+        return loss
+
+    def _log_epoch(self, part: str, **others: float) -> None:
+        """Read the epoch's metrics from the device: once an epoch, not once a step."""
+        scores = self.scores[f"{part}_"]
+        values = {"loss": scores["loss"].compute(), **scores["of_labels"].compute()}
+        self.log_dict(
+            {f"{part}/{name}": value for name, value in values.items()} | others,
+            prog_bar=part != "train",
+            sync_dist=False,  # torchmetrics has gathered from all devices already
+        )
+        for metric in scores.values():
+            metric.reset()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch."""
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count one batch of validation windows."""
+        self._step(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count one batch of test windows."""
+        self._step(batch, "test")
+
+    def on_train_epoch_end(self) -> None:
+        """Log the training metrics and the learning rate."""
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        self._log_epoch("train", lr=optimizer.param_groups[0]["lr"])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation metrics."""
+        self._log_epoch("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test metrics."""
+        self._log_epoch("test")
+
+    def configure_optimizers(self) -> Any:
+        """Make the optimizer, and the scheduler that acts after each epoch."""
+        assert self.make_optimizer is not None, "a classifier without optimizer cannot be trained"
+        optimizer = self.make_optimizer(self.parameters())
+        if self.make_scheduler is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {
+                "scheduler": self.make_scheduler(optimizer),
+                "interval": "epoch",
+                "monitor": self.monitor,
+            },
+        }
+
+
+def _scores(classes: int) -> nn.ModuleDict:
+    of_labels = MetricCollection(
+        {
+            "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
+            "macro_f1": MulticlassF1Score(classes, average="macro", validate_args=False),
+        }
+    )
+    return nn.ModuleDict({"loss": MeanMetric(nan_strategy="disable"), "of_labels": of_labels})
+
+
+def channel_statistics(signals: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel, (channels,), over (n, time, channels).
+
+    A channel that never changes gets the deviation 1, so that normalising leaves it at 0.
+    """
+    mean = signals.mean(dim=(0, 1), dtype=torch.float64)
+    std = (signals.to(torch.float64) - mean).square().mean(dim=(0, 1)).sqrt()
+    return mean.float(), torch.where(std > 0, std, 1.0).float()
+
+
+def inverse_frequencies(labels: Tensor, classes: int) -> Tensor:
+    """Weights (classes,) inverse to how often each class occurs, their mean over windows 1."""
+    counts = torch.bincount(labels, minlength=classes).clamp(min=1)
+    return (len(labels) / (classes * counts)).float()

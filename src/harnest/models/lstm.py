@@ -1,0 +1,68 @@
+"""Long short-term memory over the steps of a window."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from harnest.errors import ConfigError
+
+Pooling = Literal["last", "mean", "attention"]
+
+
+class LSTM(nn.Module):
+    """Stacked LSTM, pooled over time, with one linear layer on top.
+
+    Takes (batch, time, channels), gives logits (batch, classes). Dropout acts between the
+    layers and on the pooled features, so it is applied with a single layer too.
+    ``pooling`` makes one vector of all steps: ``last`` takes each direction's final state,
+    ``mean`` averages the outputs, ``attention`` weighs them by a learned score (Yang et al.,
+    "Hierarchical Attention Networks for Document Classification", 2016, eq. 5 to 7).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        *,
+        hidden_size: int = 64,
+        layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        pooling: Pooling = "last",
+    ) -> None:
+        super().__init__()
+        if pooling not in ("last", "mean", "attention"):
+            raise ConfigError(f"pooling={pooling} is unknown: choose last, mean or attention")
+        features = hidden_size * (2 if bidirectional else 1)
+        self.lstm = nn.LSTM(
+            channels,
+            hidden_size,
+            layers,
+            batch_first=True,
+            bidirectional=bidirectional,
+            dropout=dropout if layers > 1 else 0.0,
+        )
+        self.pooling = pooling
+        self.score = (
+            nn.Sequential(
+                nn.Linear(features, features), nn.Tanh(), nn.Linear(features, 1, bias=False)
+            )
+            if pooling == "attention"
+            else None
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(features, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map windows (batch, time, channels) to logits (batch, classes)."""
+        outputs, (hidden, _) = self.lstm(x)
+        if self.pooling == "last":
+            directions = 2 if self.lstm.bidirectional else 1
+            pooled = torch.cat(tuple(hidden[-directions:]), dim=1)
+        elif self.score is None:
+            pooled = outputs.mean(dim=1)
+        else:
+            pooled = (self.score(outputs).softmax(dim=1) * outputs).sum(dim=1)
+        logits: Tensor = self.head(self.dropout(pooled))
+        return logits

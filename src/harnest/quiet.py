@@ -1,0 +1,21 @@
+"""What libraries say by themselves and nobody asked for."""
+
+import logging
+import warnings
+
+_TALKATIVE = ("pytorch_lightning", "lightning_fabric", "mlflow", "alembic")
+
+
+def quieten() -> None:
+    """Keep libraries' notices off the terminal; warnings that matter stay.
+
+    To be called once they are imported: Lightning and MLflow set their loggers up then.
+    """
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*LeafSpec.*",  # between Lightning and torch
+        ".*is smaller than the logging interval.*",  # metrics are logged by epoch here
+        ".*does not have many workers.*",  # batches are gathered in place
+    ):
+        warnings.filterwarnings("ignore", message)

@@ -1,0 +1,65 @@
+"""How a trial ended, read from what its job returned."""
+
+import io
+import math
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+
+import optuna
+from hydra.core.utils import JobReturn, JobStatus
+from optuna.trial import TrialState
+
+from harnest.failure import Failure, failure_of
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A state of Optuna's, the values of a finished trial, the failure of a failed one."""
+
+    state: TrialState
+    values: tuple[float, ...] = ()
+    failure: Failure | None = None
+
+
+def outcome_of(job: JobReturn, objectives: int, pruned: bool) -> Outcome:
+    """Read the outcome of a job that should give ``objectives`` numbers.
+
+    ``pruned`` says that the trial was told to stop: then it counts as pruned, whether its job
+    returned or raised.
+    """
+    if pruned:
+        return Outcome(TrialState.PRUNED)
+    if job.status is JobStatus.COMPLETED:
+        return _scored(job.return_value, objectives)
+    try:
+        with redirect_stderr(io.StringIO()):  # reading an error makes Hydra print it
+            job.return_value  # noqa: B018
+    except optuna.TrialPruned:
+        return Outcome(TrialState.PRUNED)
+    except Exception as error:
+        return failed(error)
+    raise AssertionError("a failed job returned a value")
+
+
+def failed(error: BaseException) -> Outcome:
+    """The outcome of a job that raised ``error``."""
+    return Outcome(TrialState.FAIL, failure=failure_of(error))
+
+
+def _scored(value: object, objectives: int) -> Outcome:
+    numbers = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    try:
+        values = tuple(float(number) for number in numbers)
+    except (TypeError, ValueError):
+        return _unusable("error", f"the job returned {value!r}, which is no number")
+    if len(values) != objectives:
+        message = f"the job returned {len(values)} numbers for {objectives} objectives"
+        return _unusable("error", message)
+    if any(math.isnan(number) for number in values):
+        return _unusable("nan", "the objective is not a number")
+    return Outcome(TrialState.COMPLETE, values)
+
+
+def _unusable(reason: str, message: str) -> Outcome:
+    return Outcome(TrialState.FAIL, failure=Failure(reason, message))

@@ -1,0 +1,73 @@
+"""Samplers and pruners, made from their configs."""
+
+from typing import TYPE_CHECKING, Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    import optuna
+
+_TRUSTED = ("optuna.samplers.*", "optuna.pruners.*", "hydra_plugins.hydra_optuna_sweeper.*")
+
+PRUNERS: dict[str, dict[str, Any]] = {
+    "median": {
+        "_target_": "optuna.pruners.MedianPruner",
+        "n_startup_trials": 5,
+        "n_warmup_steps": 0,
+        "interval_steps": 1,
+    },
+    "percentile": {
+        "_target_": "optuna.pruners.PercentilePruner",
+        "percentile": 25.0,
+        "n_startup_trials": 5,
+        "n_warmup_steps": 0,
+        "interval_steps": 1,
+    },
+    "hyperband": {
+        "_target_": "optuna.pruners.HyperbandPruner",
+        "min_resource": 1,
+        "max_resource": "auto",
+        "reduction_factor": 3,
+    },
+    "successive_halving": {
+        "_target_": "optuna.pruners.SuccessiveHalvingPruner",
+        "min_resource": "auto",
+        "reduction_factor": 4,
+        "min_early_stopping_rate": 0,
+    },
+    "threshold": {"_target_": "optuna.pruners.ThresholdPruner", "lower": None, "upper": None},
+    "none": {"_target_": "optuna.pruners.NopPruner"},
+}
+"""The choices of ``hydra/sweeper/pruner``, with Optuna's defaults."""
+
+
+def make_pruner(config: DictConfig | None) -> "optuna.pruners.BasePruner":
+    """Make the configured pruner; without one, no trial is pruned."""
+    import optuna
+
+    if config is None:
+        return optuna.pruners.NopPruner()
+    pruner: optuna.pruners.BasePruner = instantiate(config, _execution_whitelist_=_TRUSTED)
+    return pruner
+
+
+def make_sampler(config: DictConfig | None, number: int = 0) -> "optuna.samplers.BaseSampler":
+    """Make the configured sampler for trial ``number``; without a config, Optuna's TPE.
+
+    Each trial gets a sampler of its own, seeded by the study's seed and its number. So a study
+    that goes on does not draw again what it drew at first, and what a sampler that does not
+    learn draws for a trial does not depend on how many run at once.
+    """
+    import optuna
+    from numpy.random import SeedSequence
+
+    if config is None:
+        return optuna.samplers.TPESampler()
+    # Unset options are left to Optuna: some that the configs name are gone in Optuna 5.
+    given = {str(key): value for key, value in config.items() if value is not None}
+    # A quasi-random sequence is one for the whole study: its seed says which.
+    if "seed" in given and not given["_target_"].endswith("QMCSampler"):
+        given["seed"] = int(SeedSequence([given["seed"], number]).generate_state(1)[0])
+    sampler: optuna.samplers.BaseSampler = instantiate(given, _execution_whitelist_=_TRUSTED)
+    return sampler

@@ -1,0 +1,140 @@
+"""A Hydra sweeper: ask Optuna for a trial, launch it, tell Optuna what came of it."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, read_write
+
+from harnest.errors import StudyError
+from harnest.study.search import PRUNERS
+from harnest.study.trial import STORAGE
+
+
+class StudySweeper(Sweeper):
+    """Runs a sweep as an Optuna study that prunes, survives its process, and goes on.
+
+    ``study`` names it; None: a name made of what is searched. ``direction`` is minimize or
+    maximize, or a list of them for several objectives. ``n_trials`` is the total budget over
+    all times that the command is run; None: every combination where the search only lists
+    values, else 20. ``storage`` is an address of Optuna's; None: a file in the study's
+    directory. ``params`` are searches in the words of hydra-optuna-sweeper, which the command
+    line adds to and overrides.
+    """
+
+    def __init__(
+        self,
+        study: str | None,
+        direction: Any,
+        n_trials: int | None,
+        storage: str | None,
+        params: DictConfig | None,
+        sampler: DictConfig | None = None,
+        pruner: DictConfig | None = None,
+    ) -> None:
+        self.study = study
+        self.directions = [direction] if isinstance(direction, str) else list(direction)
+        self.n_trials = n_trials
+        self.storage = storage
+        self.params = params
+        self.sampler = sampler
+        self.pruner = pruner
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keep what `sweep` needs; called by Hydra."""
+        self.hydra_context = hydra_context
+        self.task_function = task_function
+        self.config = config
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the study up to its budget; called by Hydra with the command line's overrides."""
+        # Optuna takes a tenth of a second to import: not for --help.
+        from harnest.study.engine import Study
+        from harnest.study.space import SearchSpace
+
+        searches = [f"{key}={value}" for key, value in (self.params or {}).items()]
+        space = SearchSpace.parse([*searches, *arguments])
+        if not space.searched:
+            raise StudyError("nothing to search: give a key several values (KEY=A,B) or sweep=NAME")
+        if set(self.directions) - {"minimize", "maximize"}:
+            raise StudyError(f"direction {self.directions}: choose minimize or maximize")
+        if self.n_trials is not None and self.n_trials < 1:
+            raise StudyError(f"n_trials={self.n_trials}: a study needs at least one trial")
+        name = self.study or space.name
+        if not re.fullmatch(r"[\w.+-]+", name):
+            raise StudyError(f"study {name!r}: use letters, digits and . _ + - only")
+        self._settle("study", name)
+        if self.storage is not None:
+            # Jobs write their hydra config to disk: the address may hold a password.
+            os.environ[STORAGE] = self.storage
+            self._settle("storage", f"${{oc.env:{STORAGE}}}")
+        study = Study(
+            name=name,
+            directory=Path(self.config.hydra.sweep.dir),
+            space=space,
+            directions=self.directions,
+            budget=self.n_trials,
+            storage=self.storage,
+            sampler=self.sampler,
+            pruner=self.pruner,
+        )
+        study.check_space(self.config, self.hydra_context.config_loader)
+        study.run(self._launcher(), self.hydra_context.callbacks.callbacks)
+
+    def _settle(self, key: str, value: str) -> None:
+        """Set a key of the sweeper as if it had been given on the command line.
+
+        Hydra composes every job's config anew from the overrides, and refuses one whose sweeper
+        differs.
+        """
+        with read_write(self.config.hydra):
+            overrides = self.config.hydra.overrides
+            rest = [line for line in overrides.hydra if f"hydra.sweeper.{key}=" not in line]
+            overrides.hydra = [*rest, f"hydra.sweeper.{key}={value}"]
+            self.config.hydra.sweeper[key] = value
+
+    def _launcher(self) -> Launcher:
+        return Plugins.instance().instantiate_launcher(
+            hydra_context=self.hydra_context,
+            task_function=self.task_function,
+            config=self.config,
+        )
+
+
+def _register() -> None:
+    store = ConfigStore.instance()
+    store.store(
+        group="hydra/sweeper",
+        name="study",
+        package="hydra",
+        provider="harnest",
+        node={
+            "defaults": [
+                "_self_",
+                {"/hydra/sweeper/sampler@sweeper.sampler": None},
+                {"/hydra/sweeper/pruner@sweeper.pruner": None},
+            ],
+            "sweeper": {
+                "_target_": "harnest.study.sweeper.StudySweeper",
+                "study": None,
+                "direction": "minimize",
+                "n_trials": None,
+                "storage": None,
+                "params": {},
+            },
+            "sweep": {"dir": "multirun/${hydra.sweeper.study}", "subdir": "${hydra.job.num}"},
+        },
+    )
+    for name, node in PRUNERS.items():
+        store.store(group="hydra/sweeper/pruner", name=name, node=node, provider="harnest")
+
+
+_register()

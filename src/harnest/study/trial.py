@@ -1,0 +1,60 @@
+"""The trial as the training process sees it: report(), should_prune()."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import optuna
+
+#: Environment of a trial's process: the study's name, the trial's number, where they are kept.
+STUDY, NUMBER, STORAGE = "HARNEST_STUDY", "HARNEST_TRIAL", "HARNEST_STORAGE"
+
+#: Trial attribute: the step at which the pruner said to stop.
+PRUNED_AT = "pruned_at"
+
+
+class Trial:
+    """One trial of a study, in the process that runs it."""
+
+    def __init__(self, study: str, number: int, storage: str, pruner: Any = None) -> None:
+        import optuna
+
+        from harnest.study.storage import open_storage
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        opened = optuna.load_study(study_name=study, storage=open_storage(storage), pruner=pruner)
+        identity = opened._storage.get_trial_id_from_study_id_trial_number(
+            opened._study_id, number
+        )
+        self.study = study
+        self.number = number
+        self._trial = optuna.Trial(opened, identity)
+
+    def report(self, value: float, step: int) -> None:
+        """Tell the study the objective's value after ``step``."""
+        self._trial.report(value, step)
+
+    def should_prune(self) -> bool:
+        """Whether the pruner gives this trial up.
+
+        Once it says so the trial ends as pruned, whether the job then returns or raises.
+        """
+        if not self._trial.should_prune():
+            return False
+        step = self._trial.study._storage.get_trial(self._trial._trial_id).last_step
+        self._trial.set_user_attr(PRUNED_AT, step)
+        return True
+
+
+def current_trial() -> Trial | None:
+    """The trial that this Hydra job is, or None where it is no part of a study."""
+    number = os.environ.get(NUMBER)
+    if number is None:
+        return None
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    from harnest.study.search import make_pruner
+
+    pruner = OmegaConf.select(HydraConfig.instance().cfg, "hydra.sweeper.pruner")
+    return Trial(os.environ[STUDY], int(number), os.environ[STORAGE], make_pruner(pruner))

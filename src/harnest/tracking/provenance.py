@@ -1,0 +1,49 @@
+"""Where a result comes from: code, packages, machine."""
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+_PACKAGES = (
+    "harnest",
+    "torch",
+    "pytorch-lightning",
+    "torchmetrics",
+    "hydra-core",
+    "optuna",
+    "mlflow",
+    "numpy",
+)
+
+
+def provenance() -> dict[str, str]:
+    """Tags that say what made a run: git commit and state, package versions, Python, system.
+
+    The git repository is the one that holds the working directory; without one its tags are
+    left out.
+    """
+    tags = {f"version.{name}": metadata.version(name) for name in _PACKAGES}
+    tags["version.python"] = platform.python_version()
+    tags["system"] = f"{platform.system()} {platform.machine()}"
+    commit = _git("rev-parse", "HEAD")
+    if commit is not None:
+        changed = (_git("status", "--porcelain", "--untracked-files=no") or "").splitlines()
+        tags["mlflow.source.git.commit"] = commit
+        tags["git.state"] = f"{len(changed)} files changed" if changed else "clean"
+    return tags
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603
+            ["git", *arguments],  # noqa: S607
+            cwd=Path.cwd(),
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,124 @@
+"""MLflow stores: databases on this machine or elsewhere, and tracking servers."""
+
+import os
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+from harnest.errors import TrackingError
+from harnest.secrets import redact
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_PATIENCE = 5.0  # seconds for a server to accept a connection
+
+
+def open_store(address: str) -> "MlflowClient":
+    """Open the store at ``address``, making a local database first where there is none.
+
+    Raises `TrackingError` where it cannot be used, within 20 s where a server does not answer.
+    """
+    # Nothing leaves the machine unless asked for; a server that is away is told of soon.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING_THREADPOOL_SIZE", "1")
+    scheme = urlsplit(address).scheme
+    if scheme in ("http", "https"):
+        _await_server(address)
+    elif scheme == "sqlite":
+        _make_database(address)
+    elif scheme in ("", "file"):
+        raise TrackingError(
+            f"logger.mlflow.tracking_uri={address}: MLflow keeps runs in databases only; "
+            "use sqlite:///FILE or a server's http://HOST:PORT"
+        )
+    import mlflow
+
+    mlflow.set_tracking_uri(address)
+    try:
+        client = mlflow.MlflowClient(address)
+        client.search_experiments(max_results=1)
+    except Exception as error:  # each database driver has errors of its own
+        first = str(error).strip().splitlines()[0]
+        raise TrackingError(f"the MLflow store {redact(address)} cannot be used: {first}") from error
+    return client
+
+
+def experiment_id(client: "MlflowClient", name: str) -> str:
+    """Identity of the experiment called ``name``; it is made where there is none.
+
+    Raises `TrackingError` where it was deleted.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name))
+        except MlflowException:  # another process was faster
+            found = client.get_experiment_by_name(name)
+    assert found is not None
+    if found.lifecycle_stage == "deleted":
+        raise TrackingError(
+            f"the MLflow experiment {name} was deleted; restore it with "
+            f"`mlflow experiments restore -x {found.experiment_id}` or choose another with "
+            "logger.mlflow.experiment="
+        )
+    return str(found.experiment_id)
+
+
+def _await_server(address: str) -> None:
+    parts = urlsplit(address)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), _PATIENCE).close()
+        _ask_health(address)
+    except OSError as error:
+        raise TrackingError(
+            f"the MLflow server at {redact(address)} does not answer ({error}); start it, or use "
+            "logger=csv or logger=none"
+        ) from error
+
+
+def _ask_health(address: str) -> None:
+    import requests
+
+    started = time.monotonic()
+    response = requests.get(f"{address.rstrip('/')}/health", timeout=_PATIENCE)
+    if response.status_code >= 500:
+        took = time.monotonic() - started
+        raise OSError(f"HTTP status {response.status_code} after {took:.1f} s")
+
+
+def _make_database(address: str) -> None:
+    """Create the database where there is none, whole and up to date, however many ask at once.
+
+    Eight processes that open a new database at the same moment fail in its migrations. So it
+    is made under another name and renamed: where it exists, it is ready.
+    """
+    file = Path(address.removeprefix("sqlite:///")).absolute()
+    if _is_made(file):
+        return
+    if not file.parent.is_dir():
+        raise TrackingError(f"{address}: the folder {file.parent} does not exist; make it first")
+    try:
+        with FileLock(f"{file}.lock"):
+            if _is_made(file):
+                return
+            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+            new = file.with_name(f"{file.name}.new")
+            new.unlink(missing_ok=True)
+            store = SqlAlchemyStore(f"sqlite:///{new}", str(file.parent / "mlruns"))
+            store.engine.dispose()
+            new.replace(file)
+    except OSError as error:
+        raise TrackingError(f"{address} cannot be made: {error.strerror or error}") from error
+
+
+def _is_made(file: Path) -> bool:
+    return file.is_file() and file.stat().st_size > 0

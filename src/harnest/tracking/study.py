@@ -1,0 +1,138 @@
+"""A study in MLflow: a parent run, one child run for each trial, each with its right end."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.experimental.callback import Callback
+
+from harnest.failure import INTERRUPTED, Failure
+from harnest.programs import program
+from harnest.secrets import redact
+from harnest.tracking.run import RUN_ID, Run
+from harnest.tracking.store import experiment_id, open_store
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
+
+    from harnest.study.listener import StudyFacts, TrialFacts
+
+#: Tags that tie runs to their study. The identity is the study's own: two studies of the same
+#: name, in two folders, stay apart.
+STUDY, IDENTITY, TRIAL = "study", "study.identity", "trial"
+
+_PARENT = "mlflow.parentRunId"
+
+
+class StudyRecord(Callback):
+    """A Hydra callback that hears of a study's events and records them.
+
+    With a sweeper that has no such events it does nothing, and each job is a run of its own.
+    """
+
+    def __init__(self, tracking_uri: str, experiment: str) -> None:
+        self.address = tracking_uri
+        self.experiment = experiment
+
+    def on_study_start(self, study: "StudyFacts", trials: Sequence["TrialFacts"]) -> None:
+        """Start the parent run, or go on with it; end the child runs whose trials have ended."""
+        self.study = study
+        self.client = open_store(self.address)
+        self.experiment_id = experiment_id(self.client, self.experiment)
+        found = self._search(f"tags.`{TRIAL}` IS NULL")
+        if found:
+            self.parent = Run(self.client, found[0].info.run_id, owned=True)
+            self.client.update_run(self.parent.run_id, status="RUNNING")
+        else:
+            tags = {STUDY: study.name, IDENTITY: study.identity}
+            made = self.client.create_run(self.experiment_id, tags=tags, run_name=study.name)
+            self.parent = Run(self.client, made.info.run_id, owned=True)
+            self.parent.params(
+                {
+                    **{f"search.{key}": json.dumps(d) for key, d in study.space.items()},
+                    "directions": ", ".join(study.directions),
+                    "fixed": " ".join(redact(line) for line in study.fixed),
+                }
+            )
+        self.parent.tag(
+            {
+                "budget": str(study.budget),
+                "sampler": study.sampler,
+                "pruner": study.pruner,
+                "command": redact(study.command),
+                "directory": str(study.directory.absolute()),
+            }
+        )
+        self.children = {
+            int(run.data.tags[TRIAL]): Run(self.client, run.info.run_id, owned=True)
+            for run in self._search(f"tags.`{TRIAL}` != ''")
+        }
+        running = {run.info.run_id for run in self._search("attributes.status = 'RUNNING'")}
+        for trial in trials:
+            child = self.children.get(trial.number)
+            if child is not None and child.run_id in running and trial.state.is_finished():
+                self._end(child, trial)
+
+    def on_trial_start(self, trial: "TrialFacts", directory: Path) -> Mapping[str, str]:
+        """Start the trial's run; its process finds it by the returned environment."""
+        tags = {
+            _PARENT: self.parent.run_id,
+            STUDY: self.study.name,
+            IDENTITY: self.study.identity,
+            TRIAL: str(trial.number),
+        }
+        if trial.retry_of is not None:
+            tags["retry_of"] = f"trial-{trial.retry_of}"
+        name = f"trial-{trial.number}"
+        made = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
+        self.children[trial.number] = Run(self.client, made.info.run_id, owned=True)
+        return {RUN_ID: made.info.run_id}
+
+    def on_trial_end(self, trial: "TrialFacts", directory: Path) -> None:
+        """End the trial's run in the state that says how the trial ended."""
+        self._end(self.children[trial.number], trial)
+
+    def on_study_end(self, trials: Sequence["TrialFacts"], complete: bool) -> list[str]:
+        """Sum the study up in its parent run; returns how to look at it."""
+        from harnest.tracking.summary import summarise
+
+        summarise(self.parent, self.study, trials, {n: r.run_id for n, r in self.children.items()})
+        self.client.set_terminated(self.parent.run_id, "FINISHED" if complete else "KILLED")
+        return [f"look:    {how_to_look(self.address)}"]
+
+    def _end(self, run: Run, trial: "TrialFacts") -> None:
+        counted: dict[str, float] = {f"objective_{i}": v for i, v in enumerate(trial.values)}
+        if len(trial.values) == 1:
+            counted = {"objective": trial.values[0]}
+        run.metrics(counted, step=0)
+        run.flush()
+        if trial.reason is not None:
+            if not self.client.get_run(run.run_id).data.params:  # it died before it logged them
+                run.params(trial.params)
+            run.fail(Failure(trial.reason, trial.message or "", trial.details))
+        elif trial.state.name == "PRUNED":
+            run.tag({"pruned": f"at epoch {trial.pruned_at}"})
+            self.client.set_terminated(run.run_id, "KILLED")
+        else:
+            self.client.set_terminated(run.run_id, "FINISHED")
+
+    def _search(self, condition: str) -> list["MlflowRun"]:
+        query = f"tags.`{IDENTITY}` = '{self.study.identity}' AND {condition}"
+        found: list[Any] = []
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id], query, max_results=1000, page_token=token
+            )
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+
+def how_to_look(address: str) -> str:
+    """The command or address that shows a store in a browser."""
+    if address.startswith(("http://", "https://")):
+        return redact(address)
+    return f"{program('mlflow')} ui --backend-store-uri {redact(address)}   then open http://127.0.0.1:5000"

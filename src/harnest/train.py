@@ -1,0 +1,41 @@
+"""Entry: a config in, a score out."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from harnest.cli import run_hydra
+from harnest.config import check_limits
+
+
+def train(cfg: DictConfig) -> float:
+    """Train once and return the score: the best ``cfg.objective`` that an epoch reached.
+
+    Inside a study each epoch's objective is reported, and the pruner may stop the run. Raises
+    `HarnestError` for what the user can mend, KeyboardInterrupt when interrupted.
+    """
+    check_limits(cfg)
+    # torch, Lightning and MLflow are imported only now, when the config can be used.
+    from hydra.core.hydra_config import HydraConfig
+
+    from harnest.assemble import assemble
+    from harnest.fit import facts_of, fit, run_name, score_of
+    from harnest.study import current_trial
+    from harnest.tracking.recorded import recorded
+
+    directory = Path(HydraConfig.get().runtime.output_dir)
+    parts = assemble(cfg, directory, current_trial())
+    with recorded(
+        parts.trainer.loggers, cfg, directory, name=run_name(cfg), facts=facts_of(cfg, parts)
+    ):
+        fit(parts, cfg.resume)
+        return score_of(parts, cfg.objective.metric)
+
+
+def main() -> None:
+    """``harnest-train``."""
+    run_hydra(train, config_name="train")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from made import data_set
+
+from harnest.data.prepare import prepare
+from harnest.data.recording import DataSet
+from harnest.errors import ConfigError, DataError
+
+# 10 Hz; windows of 0.4 s have 4 steps.
+DATA = replace(data_set({1: [7, 4], 2: [4, 9]}), test_subjects=(2,))
+
+
+@dataclass
+class Source:
+    data: DataSet = DATA
+    content: str = "a"
+    name: ClassVar[str] = "made up/*"
+    reads: int = 0
+
+    def digest(self):
+        return self.content
+
+    def read(self):
+        self.reads += 1
+        return self.data
+
+
+def assert_same(one, other):
+    for part in ("signals", "labels", "subjects"):
+        np.testing.assert_array_equal(getattr(one, part), getattr(other, part))
+    for part in ("rate", "channels", "activities", "test_subjects", "name", "digest"):
+        assert getattr(one, part) == getattr(other, part)
+
+
+def test_windows_carry_all_that_the_data_set_says():
+    windows = prepare(Source(), window=0.4, step=0.2)
+    assert windows.signals.shape == (7, 4, 2)
+    assert windows.signals.dtype == np.float32
+    assert windows.labels.tolist() == [0, 0, 1, 0, 1, 1, 1]
+    assert windows.subjects.tolist() == [1, 1, 1, 2, 2, 2, 2]
+    assert windows.labels.dtype == windows.subjects.dtype == np.int64
+    assert windows.rate == 10.0
+    assert windows.channels == DATA.channels
+    assert windows.activities == DATA.activities
+    assert windows.test_subjects == (2,)
+    assert windows.name == "made"
+
+
+def test_the_source_is_read_once_and_then_the_cache():
+    source = Source()
+    first = prepare(source, window=0.4, step=0.2)
+    assert_same(first, prepare(source, window=0.4, step=0.2))
+    assert_same(first, prepare(source, window=0.4, step=0.2, cache=None))
+    assert source.reads == 1
+
+
+def test_other_content_or_lengths_are_other_windows():
+    kinds = [
+        prepare(Source(content=content), window=window, step=step)
+        for content, window, step in (("a", 0.4, 0.2), ("b", 0.4, 0.2), ("a", 0.3, 0.2))
+    ]
+    kinds.append(prepare(Source(), window=0.4, step=0.4))
+    assert len({windows.digest for windows in kinds}) == 4
+    assert [len(windows.labels) for windows in kinds] == [7, 7, 9, 4]
+
+
+def test_the_cache_may_be_elsewhere(tmp_path, own_cache):
+    windows = prepare(Source(), window=0.4, step=0.2, cache=tmp_path / "mine")
+    [folder] = [path for path in (tmp_path / "mine/prepared").iterdir() if path.is_dir()]
+    assert folder.name == f"made_up__-{windows.digest[:16]}"
+    assert not (own_cache / "prepared").exists()
+
+
+def test_an_entry_damaged_is_made_again(tmp_path):
+    source = Source()
+    first = prepare(source, window=0.4, step=0.2, cache=tmp_path)
+    [array] = tmp_path.glob("prepared/*/signals.npy")
+    with array.open("rb+") as file:
+        file.truncate(200)
+    assert_same(first, prepare(source, window=0.4, step=0.2, cache=tmp_path))
+    assert source.reads == 2
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("key", ["window", "step"])
+def test_impossible_times_are_refused(key, seconds):
+    times = {"window": 0.4, "step": 0.2} | {key: seconds}
+    with pytest.raises(ConfigError, match=rf"data\.{key}={seconds}: give a time in seconds"):
+        prepare(Source(), **times)
+
+
+def test_a_time_shorter_than_a_step_is_refused():
+    with pytest.raises(ConfigError, match=r"data\.step=0\.01: shorter than one step.*least 0\.1"):
+        prepare(Source(), window=0.4, step=0.01)
+
+
+def test_a_window_too_long_is_refused_and_leaves_nothing(own_cache):
+    with pytest.raises(DataError, match=r"longest has 0\.9 s"):
+        prepare(Source(), window=4, step=1)
+    assert [path for path in (own_cache / "prepared").iterdir() if path.is_dir()] == []
+
+
+def test_a_source_that_breaks_a_promise_is_refused():
+    with pytest.raises(DataError, match="sampling rate"):
+        prepare(Source(data=replace(DATA, rate=0)), window=0.4, step=0.2)
+
+
+def test_a_cache_that_cannot_be_written_is_refused_by_option(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"data\.cache=PATH"):
+        prepare(Source(), window=0.4, step=0.2, cache=tmp_path / "file")
+
+
+def test_opening_takes_milliseconds():
+    prepare(Source(), window=0.4, step=0.2)
+    took = []
+    for _ in range(5):
+        start = time.perf_counter()
+        prepare(Source(), window=0.4, step=0.2)
+        took.append(time.perf_counter() - start)
+    assert min(took) < 0.02
+
+
+def test_importing_brings_in_nothing_heavy():
+    code = (
+        "import sys, harnest.data.prepare, harnest.data.splits, harnest.data.sources.watch, "
+        "harnest.data.sources.hapt, harnest.data.sources.uci_har\n"
+        "heavy = {'pyarrow', 'pooch', 'requests', 'torch', 'scipy', 'pandas', 'seglearn', 'hydra',"
+        " 'omegaconf', 'mlflow', 'optuna', 'sklearn'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
