@@ -1,11 +1,14 @@
 """Entry: a config in, a score out."""
 
+import logging
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from harnest.cli import run_hydra
 from harnest.config import check_limits
+
+log = logging.getLogger(__name__)
 
 
 def train(cfg: DictConfig) -> float:
@@ -25,11 +28,13 @@ def train(cfg: DictConfig) -> float:
 
     directory = Path(HydraConfig.get().runtime.output_dir)
     parts = assemble(cfg, directory, current_trial())
-    with recorded(
-        parts.trainer.loggers, cfg, directory, name=run_name(cfg), facts=facts_of(cfg, parts)
-    ):
+    facts = facts_of(cfg, parts)
+    with recorded(parts.trainer.loggers, cfg, directory, name=run_name(cfg), facts=facts) as record:
         fit(parts, cfg.resume)
-        return score_of(parts, cfg.objective.metric)
+        score = score_of(parts, cfg.objective.metric)
+        record(score)
+    log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
+    return score
 
 
 def main() -> None:

@@ -4,15 +4,14 @@ import io
 import os
 import zipfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from harnest.data.recording import Channel, DataSet, Recording, Segment
 
-SHARED = Path(
-    os.environ.get("HARNEST_SHARED_DATA", Path(__file__).parents[2] / "../shared/data")
-)
+SHARED = Path(os.environ.get("HARNEST_SHARED_DATA", Path(__file__).parents[2] / "../shared/data"))
 REAL_HAPT = SHARED / "HAPT Data Set.zip"
 
 
@@ -41,6 +40,7 @@ def data_set(lengths: Mapping[int, list[int]], rate: float = 10.0, channels: int
     )
 
 
+@cache
 def hapt_files(seed: int = 0) -> dict[str, bytes]:
     """Five recordings of the subjects 1 to 4, each with all twelve activities."""
     rng = np.random.default_rng(seed)
@@ -48,7 +48,7 @@ def hapt_files(seed: int = 0) -> dict[str, bytes]:
     for experiment, subject in ((1, 1), (2, 1), (3, 2), (4, 3), (5, 4)):
         end = 40
         for label in (5, 7, 4, 8, 1, 2, 3, 9, 6, 10, 11, 12):
-            length = int(rng.integers(130, 330))
+            length = int(rng.integers(130, 200))
             labels.append(f"{experiment} {subject} {label} {end + 1} {end + length}")
             end += length
         for kind in ("acc", "gyro"):
@@ -71,6 +71,7 @@ def uci_har_values(seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray, np.
     return values
 
 
+@cache
 def uci_har_files(seed: int = 0) -> dict[str, bytes]:
     """Three subjects to train and two to test, twelve windows each."""
     names = [f"{k}_{a}" for k in ("total_acc", "body_acc", "body_gyro") for a in "xyz"]

@@ -20,9 +20,11 @@ OWNER = "sweeper"
 def owner_token(directory: Path) -> Iterator[str]:
     """A name for this sweeper that `is_alive` recognises as long as its process lives."""
     token = uuid.uuid4().hex[:12]
-    with FileLock(_file(directory, token)):
-        yield token
-    _file(directory, token).unlink(missing_ok=True)
+    try:
+        with FileLock(_file(directory, token)):
+            yield token
+    finally:
+        _file(directory, token).unlink(missing_ok=True)
 
 
 def is_alive(directory: Path, token: str | None) -> bool:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from harnest.programs import program
 from harnest.study.listener import StudyFacts, TrialFacts
+from harnest.wide import print_wide
 
 _COLOURS = {
     TrialState.COMPLETE: "green",
@@ -67,7 +68,7 @@ class Terminal:
         """Print the ranked table, the winner, and what to do next."""
         ranked_trials = ranked(trials, self.study.directions)
         self.console.print()
-        self.console.print(table(ranked_trials, self.study.directions))
+        print_wide(table(ranked_trials))
         winners = [trial for trial in ranked_trials if trial.state is TrialState.COMPLETE][:1]
         for best in winners:
             self.console.print(
@@ -103,7 +104,7 @@ def ranked(trials: Sequence[TrialFacts], directions: Sequence[str]) -> list[Tria
     return sorted(trials, key=key)
 
 
-def table(trials: Sequence[TrialFacts], directions: Sequence[str]) -> Table:
+def table(trials: Sequence[TrialFacts]) -> Table:
     """One row per trial: number, state, score, steps, time, and the searched parameters."""
     keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
     shown = Table(box=None, pad_edge=False, header_style="bold")

@@ -1,6 +1,6 @@
 """From the first batch to the last word: what a run's record holds, whatever its end."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,38 +22,41 @@ def recorded(
     *,
     name: str,
     facts: Mapping[str, str],
-) -> Iterator[None]:
+) -> Iterator[Callable[[float], None]]:
     """Record what happens inside in the MLflow runs of ``loggers``, and how it ends.
 
-    ``facts`` become tags, beside the run's provenance. The config, Hydra's overrides, the
-    checkpoints and the log in ``directory`` become artifacts.
+    Yields a function that takes the score. ``facts`` become tags, beside the run's provenance.
+    The config, Hydra's overrides, the checkpoints and the log in ``directory`` become artifacts.
     """
-    runs = [logger for logger in loggers if isinstance(logger, MLflowLogger)]
-    if not runs:
-        yield
-        return
-    tags = {"directory": str(directory), **facts, **provenance()}
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    for logger in runs:
-        logger.start(name, tags)
-        logger.log_hyperparams(_text_keys(config))
-        if logger.run is not None:
-            logger.run.text(redact(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")
-            logger.run.files([directory / ".hydra" / "overrides.yaml"])
+    runs = []
+    for logger in loggers:
+        if isinstance(logger, MLflowLogger):
+            logger.start(name, {"directory": str(directory), **facts, **provenance()})
+            logger.log_hyperparams(_container(cfg))
+            if logger.run is not None:  # processes of DDP but the first have none
+                runs.append(logger.run)
+    for run in runs:
+        run.text(redact(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")
+        run.files([directory / ".hydra" / "overrides.yaml"])
+
+    def score(value: float) -> None:
+        for run in runs:
+            run.score(value)
+
     failure = None
     try:
-        yield
+        yield score
     except BaseException as error:
         failure = failure_of(error)
         raise
     finally:
-        for logger in runs:
-            if logger.run is not None:
-                logger.run.files(sorted(directory.glob("checkpoints/*.ckpt")), "checkpoints")
-                logger.run.files(sorted(directory.glob("*.log")))
-                logger.run.end(failure)
+        for run in runs:
+            run.files(sorted(directory.glob("checkpoints/*.ckpt")), "checkpoints")
+            run.files(sorted(directory.glob("*.log")))
+            run.end(failure)
 
 
-def _text_keys(config: dict[Any, Any]) -> dict[str, Any]:
-    return {str(key): value for key, value in config.items()}
+def _container(cfg: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 #: MLflow's own variable for "log into this run": a study sets it for each of its trials.
 RUN_ID = "MLFLOW_RUN_ID"
 
+#: The metric that runs and trials are ranked by: their score.
+OBJECTIVE = "objective"
+
 _LONGEST_PARAM = 6000  # characters that MLflow takes
 _MOST_PARAMS = 100  # in one request
 
@@ -84,6 +87,11 @@ class Run:
     def text(self, text: str, name: str) -> None:
         """Keep ``text`` as the artifact ``name``."""
         self.client.log_text(self.run_id, text, name)
+
+    def score(self, value: float) -> None:
+        """Record what the run is ranked by; a study does that for its trials."""
+        if self.owned:
+            self.metrics({OBJECTIVE: value}, step=0)
 
     def end(self, failure: Failure | None = None) -> None:
         """Write what is left, say why it failed, and set the state, if the run is our own."""

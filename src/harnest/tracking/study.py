@@ -10,7 +10,7 @@ from hydra.experimental.callback import Callback
 from harnest.failure import INTERRUPTED, Failure
 from harnest.programs import program
 from harnest.secrets import redact
-from harnest.tracking.run import RUN_ID, Run
+from harnest.tracking.run import OBJECTIVE, RUN_ID, Run
 from harnest.tracking.store import experiment_id, open_store
 
 if TYPE_CHECKING:
@@ -102,10 +102,9 @@ class StudyRecord(Callback):
         return [f"look:    {how_to_look(self.address)}"]
 
     def _end(self, run: Run, trial: "TrialFacts") -> None:
-        counted: dict[str, float] = {f"objective_{i}": v for i, v in enumerate(trial.values)}
-        if len(trial.values) == 1:
-            counted = {"objective": trial.values[0]}
-        run.metrics(counted, step=0)
+        several = {f"{OBJECTIVE}_{i}": value for i, value in enumerate(trial.values)}
+        scores = {OBJECTIVE: trial.values[0]} if len(trial.values) == 1 else several
+        run.metrics(scores | {"steps": len(trial.steps)}, step=0)
         run.flush()
         if trial.reason is not None:
             if not self.client.get_run(run.run_id).data.params:  # it died before it logged them

@@ -22,7 +22,7 @@ def summarise(
     """Write best trial, value and parameters, counts by state, table and history to ``parent``."""
     counts = Counter(trial.state.name.lower() for trial in trials)
     parent.tag({f"trials.{state}": str(count) for state, count in counts.items()})
-    finished = [trial for trial in trials if trial.values]
+    finished = [trial for trial in trials if trial.state.name == "COMPLETE"]
     if finished and len(study.directions) == 1:
         best = best_of(finished, study.directions[0])
         parent.tag(

@@ -1,0 +1,76 @@
+"""Entry: from a recorded run to its scores on the test subjects."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harnest.cli import errors_as_lines
+from harnest.compare import add_store_option
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def evaluate(cfg: "DictConfig", checkpoint: Path) -> dict[str, float]:
+    """Loss, accuracy and macro-F1 of ``checkpoint`` on the test subjects of its config.
+
+    Raises `CheckpointError` where the checkpoint is not one of this config's network.
+    """
+    import torch
+
+    from harnest.assemble import build, make_classifier, make_data
+    from harnest.fit import check_checkpoint
+    from harnest.quiet import quieten
+
+    quieten()
+    data = make_data(cfg)
+    classifier = make_classifier(cfg, data)
+    check_checkpoint(classifier, checkpoint)
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    classifier.load_state_dict(state["state_dict"])
+    trainer = build(
+        cfg.trainer,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        use_distributed_sampler=False,
+    )
+    (scores,) = trainer.test(classifier, datamodule=data, verbose=False)
+    return dict(scores)
+
+
+def main() -> None:
+    """``harnest-evaluate``."""
+    parser = argparse.ArgumentParser(
+        prog="harnest-evaluate",
+        description="Test a recorded run on the test subjects, and write the scores back to its "
+        "MLflow run. A run that was tested before shows what was recorded then.",
+        epilog="examples: harnest-evaluate multirun/quick/7 | harnest-evaluate MLFLOW_RUN_ID",
+    )
+    parser.add_argument("run", help="a run's or trial's directory, or its MLflow run id")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="another checkpoint than the run's best one; its scores are shown, not recorded",
+    )
+    add_store_option(parser)
+    parser.add_argument("-v", action="store_true", help="show the traceback of an error")
+    arguments = parser.parse_args()
+    with errors_as_lines():
+        from harnest.tracking.recall import recall
+
+        recalled = recall(arguments.run, arguments.tracking_uri)
+        if arguments.checkpoint is not None:
+            scores = evaluate(recalled.cfg, arguments.checkpoint)
+        elif scores := recalled.metrics("test"):
+            print("tested before; these are the recorded scores")
+        else:
+            scores = evaluate(recalled.cfg, recalled.checkpoint)
+            recalled.record(scores)
+        for name, value in sorted(scores.items()):
+            print(f"{name:<14} {value:.4f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""What a recorded run left behind: its config, its checkpoint, its record."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+
+from harnest.errors import CheckpointError, TrackingError
+from harnest.tracking.run import Run
+from harnest.tracking.store import open_store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_CONFIG, _BEST = "config.yaml", "checkpoints/best.ckpt"
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run of the past; ``run`` is None where it was not recorded in MLflow."""
+
+    cfg: DictConfig
+    checkpoint: Path
+    run: Run | None
+
+    def metrics(self, part: str) -> dict[str, float]:
+        """The recorded metrics of one part, ``test`` for example; empty where there are none."""
+        if self.run is None:
+            return {}
+        found = self.run.client.get_run(self.run.run_id).data.metrics
+        return {name: value for name, value in found.items() if name.startswith(f"{part}/")}
+
+    def record(self, metrics: dict[str, float]) -> None:
+        """Write metrics back to the run."""
+        if self.run is not None:
+            self.run.metrics(metrics, step=0)
+            self.run.flush()
+
+
+def recall(name: str, address: str) -> RecordedRun:
+    """Find a run by its directory, or by its MLflow identity in the store at ``address``.
+
+    Raises `TrackingError` where there is no such run, `CheckpointError` where it has no
+    checkpoint.
+    """
+    directory = Path(name)
+    if directory.is_dir():
+        return _from_directory(directory.absolute(), address)
+    from mlflow.exceptions import MlflowException
+
+    client = open_store(address)
+    try:
+        client.get_run(name)
+        config = OmegaConf.load(client.download_artifacts(name, _CONFIG))
+    except (MlflowException, OSError) as error:
+        raise TrackingError(
+            f"{name} is neither the directory of a run nor the id of one in the MLflow store"
+        ) from error
+    try:
+        checkpoint = Path(client.download_artifacts(name, _BEST))
+    except (MlflowException, OSError) as error:
+        raise CheckpointError(f"run {name} has no {_BEST}: it ended before its first epoch") from error
+    assert isinstance(config, DictConfig)
+    return RecordedRun(config, checkpoint, Run(client, name, owned=False))
+
+
+def _from_directory(directory: Path, address: str) -> RecordedRun:
+    file = directory / ".hydra" / _CONFIG
+    if not file.is_file():
+        raise TrackingError(f"{directory} is no run's directory: it has no .hydra/{_CONFIG}")
+    config = OmegaConf.load(file)
+    assert isinstance(config, DictConfig)
+    checkpoint = directory / _BEST
+    if not checkpoint.is_file():
+        raise CheckpointError(f"{directory} has no {_BEST}: it ended before its first epoch")
+    if "mlflow" not in (config.get("logger") or {}):
+        return RecordedRun(config, checkpoint, None)
+    client = open_store(address)
+    return RecordedRun(config, checkpoint, _run_of(client, directory))
+
+
+def _run_of(client: "MlflowClient", directory: Path) -> Run | None:
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    found = client.search_runs(experiments, f"tags.directory = '{directory}'", max_results=1)
+    return Run(client, found[0].info.run_id, owned=False) if found else None
