@@ -9,6 +9,7 @@ import pytorch_lightning as L
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
@@ -124,7 +125,7 @@ def build(node: DictConfig | None, **arguments: Any) -> Any:
         if isinstance(cause, HarnestError):
             raise cause from error
         raise ConfigError(_why(str(node._target_), error)) from error
-    except (TypeError, ValueError, ImportError, AttributeError) as error:
+    except (TypeError, ValueError, ImportError, AttributeError, MisconfigurationException) as error:
         raise ConfigError(_why(str(node._target_), error)) from error
 
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harnest import config
-from harnest.errors import HarnestError
+from harnest.errors import ConfigError, HarnestError
 from harnest.secrets import move_to_environment, redact
 from harnest.values import check_kind
 
@@ -47,6 +48,7 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             return task(cfg)
         try:
+            _check_mode()
             _check_overrides()
             return task(cfg)
         except HarnestError as error:
@@ -78,7 +80,7 @@ def errors_as_lines() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except (HarnestError, HydraException, OmegaConfBaseException, OSError) as error:
+    except (HarnestError, HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         message = _one_line(error)
         if full or message is None:
             raise
@@ -88,6 +90,12 @@ def errors_as_lines() -> Iterator[None]:
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _check_mode() -> None:
+    sweep = HydraConfig.get().runtime.choices.get("sweep")
+    if sweep is not None:
+        raise ConfigError(f"sweep={sweep} is a study of many trials: add -m (--multirun)")
 
 
 def _check_overrides() -> None:
@@ -129,12 +137,18 @@ def _one_line(error: Exception) -> str | None:
         if error.__cause__ is not None and isinstance(error.__cause__, OmegaConfBaseException):
             return _flat(f"{error}: {error.__cause__}")
         return _flat(str(error))
-    if isinstance(error, OmegaConfBaseException):
+    if isinstance(error, OmegaConfBaseException) or _raised_by_hydra(error):
         return _flat(str(error))
     if isinstance(error, OSError) and error.filename is not None:
         where = f"{error.filename}: {error.strerror}"
         return f"{where}; choose another place with hydra.run.dir= or hydra.sweep.dir="
     return None
+
+
+def _raised_by_hydra(error: Exception) -> bool:
+    """Whether this is about Hydra's own flags: those errors have no class of their own."""
+    frame = list(traceback.walk_tb(error.__traceback__))[-1][0]
+    return str(frame.f_globals.get("__name__")).startswith("hydra._internal.utils")
 
 
 def _flat(text: str) -> str:
@@ -145,36 +159,44 @@ def _unknown_choice(error: MissingConfigException) -> str:
     missing = error.missing_cfg_file or str(error)
     group, _, choice = missing.rpartition("/")
     options = [str(option) for option in error.options or ()]
-    if not group or not options:
+    if not group:
         return _flat(str(error).split("Config search path")[0])
-    return f"{group}={choice}: there is no such choice{_nearest(choice, options)}; the choices are {', '.join(options)}"
+    near = _nearest(choice, options)
+    return (
+        f"{group}={choice}: there is no such choice{near}; there is {', '.join(options) or 'none'}"
+    )
 
 
 def _unknown_key(key: str) -> str:
-    valid = _all_keys()
-    return f"{key}: there is no such key{_nearest(key, valid)}; harnest-train --cfg job shows all, +{key}=... adds one"
+    near = _nearest(key, _all_keys())
+    return f"{key}: there is no such key{near}; --cfg job shows all, +{key}=... adds one"
 
 
 def _nearest(name: str, valid: list[str]) -> str:
-    near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
-    if not near:
-        last = name.rpartition(".")[2]
-        near = [key for key in valid if key.rpartition(".")[2] == last][:3]
+    near = difflib.get_close_matches(name, valid, n=2, cutoff=0.6)
+    if not near:  # the right word in the wrong place
+        lasts = {key: key.rpartition(".")[2] for key in valid}
+        close = difflib.get_close_matches(name.rpartition(".")[2], lasts.values(), n=1)
+        near = [key for key, last in lasts.items() if last in close][:2]
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def _all_keys() -> list[str]:
     """Every key and group of the root config as it stands without overrides."""
     GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(config.FOLDER), version_base=None):
+    with hydra.initialize_config_dir(str(config.FOLDER)):
         cfg = hydra.compose("train", return_hydra_config=True)
-    keys = [str(group) for group in cfg.hydra.runtime.choices]
+    keys: list[str] = []
 
     def walk(node: DictConfig, prefix: str) -> None:
-        for key in node:
-            keys.append(f"{prefix}{key}")
-            if not OmegaConf.is_interpolation(node, key) and isinstance(node[key], DictConfig):
-                walk(node[key], f"{prefix}{key}.")
+        for name in map(str, node):
+            keys.append(f"{prefix}{name}")
+            if not OmegaConf.is_interpolation(node, name) and isinstance(node[name], DictConfig):
+                walk(node[name], f"{prefix}{name}.")
 
-    walk(cfg, "")
+    for name in map(str, cfg):
+        if name != "hydra":  # hundreds of keys that are rarely meant
+            keys.append(name)
+            if isinstance(cfg[name], DictConfig):
+                walk(cfg[name], f"{name}.")
     return keys

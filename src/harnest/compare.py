@@ -16,9 +16,13 @@ def main() -> None:
         description="Rank the trials of one study, or the best of several studies and runs.",
         epilog="examples: harnest-compare quick | harnest-compare multirun/quick --format markdown",
     )
-    parser.add_argument("names", nargs="*", metavar="STUDY_OR_RUN", help="name, id or directory; none: all")
+    parser.add_argument(
+        "names", nargs="*", metavar="STUDY_OR_RUN", help="name, id or directory; none: all"
+    )
     parser.add_argument("--format", choices=("table", "markdown", "csv"), default="table")
-    parser.add_argument("--experiment", default="harnest", help="MLflow's name of the group of runs")
+    parser.add_argument(
+        "--experiment", default="harnest", help="MLflow's name of the group of runs"
+    )
     add_store_option(parser)
     parser.add_argument("-v", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args()

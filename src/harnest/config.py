@@ -27,6 +27,7 @@ _NOT_NEGATIVE: _Test = (lambda x: x >= 0, "at least 0")
 LIMITS: Mapping[str, _Test] = {
     "seed": _NOT_NEGATIVE,
     "threads": _COUNT,
+    "resume": (lambda x: Path(x).is_file(), "a checkpoint that exists"),
     "data.batch_size": _COUNT,
     "data.window": _POSITIVE,
     "data.step": _POSITIVE,

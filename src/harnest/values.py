@@ -21,4 +21,6 @@ def check_kind(key: str, value: Any, reference: DictConfig) -> None:
         return
     if kind is float and type(value) is int:
         return
-    raise ConfigError(f"{key}={value} cannot be used: it must be {_KINDS[kind]}, as its default {default} is")
+    raise ConfigError(
+        f"{key}={value} cannot be used: it must be {_KINDS[kind]}, as its default {default} is"
+    )

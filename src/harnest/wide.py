@@ -8,5 +8,7 @@ from rich.table import Table
 def print_wide(table: Table) -> None:
     """Print ``table`` as wide as it is."""
     console = Console(highlight=False)
-    console.width = max(console.width, Measurement.get(console, console.options.update(width=9999), table).maximum)
+    console.width = max(
+        console.width, Measurement.get(console, console.options.update(width=9999), table).maximum
+    )
     console.print(table)

@@ -50,6 +50,8 @@ def test_members_beside_the_top_folder_are_left_alone(archive):
 def test_the_archive_inside_an_archive_is_read_in_its_place(archive):
     path = archive(zipped({"inner.zip": zipped(FILES, "top/"), "notes": b""}))
     assert read_all(path, "inner.zip") == FILES
+    path = archive(zipped({"top/inner.zip": zipped(FILES, "top/")}))
+    assert read_all(path, "inner.zip") == FILES
     assert read_all(archive(zipped(FILES)), "inner.zip") == FILES
 
 

@@ -13,7 +13,7 @@ OWN |= {"split_seed", "batch_size", "cache"}
 
 
 def built(config):
-    return instantiate(config, _execution_whitelist_=["harnest.data.sources."])
+    return instantiate(config, _execution_whitelist_=["harnest.data.sources.*"])
 
 
 def composed(name, **overrides):

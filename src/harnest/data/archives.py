@@ -139,7 +139,8 @@ def open_zip(path: Path, marker: str, inner: str | None = None) -> Iterator[ZipF
         problem = "is a folder: give it as data.root" if path.is_dir() else "does not exist"
         raise DataError(f"{path} {problem}; data.archive takes the data set's zip file")
     with _opened(path, str(path)) as archive:
-        if inner is None or inner not in archive.namelist():
+        names = archive.namelist()
+        if inner is None or not any(name == inner or name.endswith(f"/{inner}") for name in names):
             yield ZipFiles(archive, str(path), marker)
             return
         where = f"{path}: {inner}"

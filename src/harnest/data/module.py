@@ -44,7 +44,8 @@ class Batches:
         return -(-share // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for chosen in self._indices().to(self.labels.device).split(self.batch_size):
+        indices = self._indices().to(self.labels.device)
+        for chosen in torch.split(indices, self.batch_size):
             yield self.signals[chosen], self.labels[chosen]
 
     def _indices(self) -> Tensor:

@@ -1,7 +1,7 @@
 """The classifier: normalise, network, loss, metrics, optimizer."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as L
 import torch
@@ -14,6 +14,8 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 Batch = tuple[Tensor, Tensor]
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
+
+_PARTS = ("train_", "val_", "test_")  # nn.Module has a method called train
 
 
 class Classifier(L.LightningModule):
@@ -48,9 +50,8 @@ class Classifier(L.LightningModule):
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.monitor = monitor
-        self.scores = nn.ModuleDict(
-            {part: _scores(classes) for part in ("train_", "val_", "test_")}
-        )
+        self.losses = nn.ModuleDict({part: MeanMetric(nan_strategy="disable") for part in _PARTS})
+        self.scores = nn.ModuleDict({part: _scores(classes) for part in _PARTS})
 
     def forward(self, x: Tensor) -> Tensor:
         """Map raw windows (batch, time, channels) to logits (batch, classes)."""
@@ -61,22 +62,22 @@ class Classifier(L.LightningModule):
         x, y = batch
         logits = self(x)
         loss: Tensor = self.loss(logits, y)
-        scores = self.scores[f"{part}_"]
-        scores["loss"].update(loss.detach(), len(y))
-        scores["of_labels"].update(logits.detach(), y)
+        cast(MeanMetric, self.losses[f"{part}_"]).update(loss.detach(), len(y))
+        cast(MetricCollection, self.scores[f"{part}_"]).update(logits.detach(), y)
         return loss
 
     def _log_epoch(self, part: str, **others: float) -> None:
         """Read the epoch's metrics from the device: once an epoch, not once a step."""
-        scores = self.scores[f"{part}_"]
-        values = {"loss": scores["loss"].compute(), **scores["of_labels"].compute()}
+        loss = cast(MeanMetric, self.losses[f"{part}_"])
+        scores = cast(MetricCollection, self.scores[f"{part}_"])
+        values = {"loss": loss.compute(), **scores.compute()}
         self.log_dict(
             {f"{part}/{name}": value for name, value in values.items()} | others,
             prog_bar=part != "train",
             sync_dist=False,  # torchmetrics has gathered from all devices already
         )
-        for metric in scores.values():
-            metric.reset()
+        loss.reset()
+        scores.reset()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch."""
@@ -120,14 +121,13 @@ class Classifier(L.LightningModule):
         }
 
 
-def _scores(classes: int) -> nn.ModuleDict:
-    of_labels = MetricCollection(
+def _scores(classes: int) -> MetricCollection:
+    return MetricCollection(
         {
             "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
             "macro_f1": MulticlassF1Score(classes, average="macro", validate_args=False),
         }
     )
-    return nn.ModuleDict({"loss": MeanMetric(nan_strategy="disable"), "of_labels": of_labels})
 
 
 def channel_statistics(signals: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from harnest.errors import StudyError
@@ -82,14 +84,20 @@ class Study:
         the study cannot be gone on with, or where none of its trials finished;
         KeyboardInterrupt once an interrupted trial has been recorded.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
         listeners = [c for c in callbacks if hasattr(c, "on_study_start")]
         terminal = Terminal()
+        is_new = not self.directory.exists()
+        self.directory.mkdir(parents=True, exist_ok=True)
         with owner_token(self.directory) as owner:
-            study = self._open()
-            facts = self._facts(study)
-            for listener in [terminal, *listeners]:
-                listener.on_study_start(facts, self._trials(study))
+            try:
+                study = self._open()
+                facts = self._facts(study)
+                for listener in [terminal, *listeners]:
+                    listener.on_study_start(facts, self._trials(study))
+            except BaseException:
+                if is_new:  # nothing has run in it
+                    shutil.rmtree(self.directory)
+                raise
             complete = False
             try:
                 while (trial := self._next(study, owner)) is not None:
@@ -101,7 +109,9 @@ class Study:
                 terminal.on_study_end(trials, complete, hints)
         if not any(t.state in (TrialState.COMPLETE, TrialState.RUNNING) for t in trials):
             first = next((t.message for t in trials if t.message), "all were pruned")
-            raise StudyError(f"study {self.name}: none of its {len(trials)} trials finished; {first}")
+            raise StudyError(
+                f"study {self.name}: none of its {len(trials)} trials finished; {first}"
+            )
 
     def _open(self) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -113,7 +123,7 @@ class Study:
             study = optuna.create_study(
                 study_name=self.name,
                 storage=storage,
-                directions=self.directions,
+                directions=[StudyDirection[one.upper()] for one in self.directions],
                 pruner=make_pruner(self.pruner),
                 load_if_exists=True,
             )
@@ -147,8 +157,8 @@ class Study:
             gone = "; ".join(line for line in was if line not in now) or "nothing"
             new = "; ".join(line for line in now if line not in was) or "nothing"
             raise StudyError(
-                f"study {self.name} searched something else: it had {gone}, and now there is {new}; "
-                "choose another name with hydra.sweeper.study="
+                f"study {self.name} searched something else: it had {gone}, and now there is "
+                f"{new}; choose another name with hydra.sweeper.study="
             )
 
     def _reap(self, study: optuna.Study) -> None:

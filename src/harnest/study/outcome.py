@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from hydra.core.utils import JobReturn, JobStatus
@@ -47,7 +48,7 @@ def failed(error: BaseException) -> Outcome:
     return Outcome(TrialState.FAIL, failure=failure_of(error))
 
 
-def _scored(value: object, objectives: int) -> Outcome:
+def _scored(value: Any, objectives: int) -> Outcome:
     numbers = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     try:
         values = tuple(float(number) for number in numbers)

@@ -1,7 +1,7 @@
 """Where a study is kept."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -29,12 +29,15 @@ def open_storage(address: str) -> "BaseStorage":
 
     if address.startswith(_JOURNAL):
         file = address.removeprefix(_JOURNAL)
-        return JournalStorage(JournalFileBackend(file, lock_obj=_KernelLock(f"{file}.lock")))
+        lock: Any = _KernelLock(f"{file}.lock")
+        return JournalStorage(JournalFileBackend(file, lock_obj=lock))
     try:
         return get_storage(address)
     except Exception as error:  # each database driver has errors of its own
         first = str(error).strip().splitlines()[0]
-        raise StudyError(f"the study's storage {redact(address)} cannot be opened: {first}") from error
+        raise StudyError(
+            f"the study's storage {redact(address)} cannot be opened: {first}"
+        ) from error
 
 
 class _KernelLock:

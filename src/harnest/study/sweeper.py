@@ -50,9 +50,9 @@ class StudySweeper(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Keep what `sweep` needs; called by Hydra."""
-        self.hydra_context = hydra_context
+        self.hydra_context: HydraContext = hydra_context
         self.task_function = task_function
-        self.config = config
+        self.config: DictConfig = config
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the study up to its budget; called by Hydra with the command line's overrides."""
@@ -60,7 +60,7 @@ class StudySweeper(Sweeper):
         from harnest.study.engine import Study
         from harnest.study.space import SearchSpace
 
-        searches = [f"{key}={value}" for key, value in (self.params or {}).items()]
+        searches = [f"{key!s}={value}" for key, value in (self.params or {}).items()]
         space = SearchSpace.parse([*searches, *arguments])
         if not space.searched:
             raise StudyError("nothing to search: give a key several values (KEY=A,B) or sweep=NAME")

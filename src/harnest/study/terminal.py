@@ -71,9 +71,7 @@ class Terminal:
         print_wide(table(ranked_trials))
         winners = [trial for trial in ranked_trials if trial.state is TrialState.COMPLETE][:1]
         for best in winners:
-            self.console.print(
-                f"best: trial {best.number}, {_scores(best)}, {_shown(best.params)}"
-            )
+            self.console.print(f"best: trial {best.number}, {_scores(best)}, {_shown(best.params)}")
         compare = f"{program('harnest-compare')} {self.study.directory}"
         more = f"{self.study.command} hydra.sweeper.n_trials={2 * self.study.budget}"
         end = "complete" if complete else "not complete; the same command goes on"
@@ -81,7 +79,9 @@ class Terminal:
         for hint in hints:
             self.console.print(f"  {hint}")
         self.console.print(f"  compare: {compare}")
-        self.console.print(f"  {'extend' if complete else 'go on'}:  {more if complete else self.study.command}")
+        self.console.print(
+            f"  {'extend' if complete else 'go on'}:  {more if complete else self.study.command}"
+        )
 
     def _best(self) -> str:
         finished = [t for t in self.trials.values() if t.state is TrialState.COMPLETE]

@@ -1,10 +1,7 @@
 """The trial as the training process sees it: report(), should_prune()."""
 
 import os
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import optuna
+from typing import Any
 
 #: Environment of a trial's process: the study's name, the trial's number, where they are kept.
 STUDY, NUMBER, STORAGE = "HARNEST_STUDY", "HARNEST_TRIAL", "HARNEST_STORAGE"
@@ -23,9 +20,7 @@ class Trial:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         opened = optuna.load_study(study_name=study, storage=open_storage(storage), pruner=pruner)
-        identity = opened._storage.get_trial_id_from_study_id_trial_number(
-            opened._study_id, number
-        )
+        identity = opened._storage.get_trial_id_from_study_id_trial_number(opened._study_id, number)
         self.study = study
         self.number = number
         self._trial = optuna.Trial(opened, identity)
@@ -52,9 +47,8 @@ def current_trial() -> Trial | None:
     if number is None:
         return None
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
 
     from harnest.study.search import make_pruner
 
-    pruner = OmegaConf.select(HydraConfig.instance().cfg, "hydra.sweeper.pruner")
+    pruner = HydraConfig.get().sweeper.get("pruner")
     return Trial(os.environ[STUDY], int(number), os.environ[STORAGE], make_pruner(pruner))

@@ -40,7 +40,9 @@ def leaderboard(address: str, experiment: str, names: Sequence[str]) -> list[Row
     client = open_store(address)
     found = client.get_experiment_by_name(experiment)
     if found is None:
-        raise TrackingError(f"there is no experiment {experiment} in the store; train something first")
+        raise TrackingError(
+            f"there is no experiment {experiment} in the store; train something first"
+        )
     everything = _all_runs(client, found.experiment_id)
     own = [run for run in everything if TRIAL not in run.data.tags]
     chosen = [_find(name, own, everything) for name in names] or own

@@ -60,7 +60,9 @@ def recall(name: str, address: str) -> RecordedRun:
     try:
         checkpoint = Path(client.download_artifacts(name, _BEST))
     except (MlflowException, OSError) as error:
-        raise CheckpointError(f"run {name} has no {_BEST}: it ended before its first epoch") from error
+        raise CheckpointError(
+            f"run {name} has no {_BEST}: it ended before its first epoch"
+        ) from error
     assert isinstance(config, DictConfig)
     return RecordedRun(config, checkpoint, Run(client, name, owned=False))
 

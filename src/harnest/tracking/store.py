@@ -4,7 +4,7 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from filelock import FileLock
@@ -44,7 +44,9 @@ def open_store(address: str) -> "MlflowClient":
         client.search_experiments(max_results=1)
     except Exception as error:  # each database driver has errors of its own
         first = str(error).strip().splitlines()[0]
-        raise TrackingError(f"the MLflow store {redact(address)} cannot be used: {first}") from error
+        raise TrackingError(
+            f"the MLflow store {redact(address)} cannot be used: {first}"
+        ) from error
     return client
 
 
@@ -113,7 +115,8 @@ def _make_database(address: str) -> None:
 
             new = file.with_name(f"{file.name}.new")
             new.unlink(missing_ok=True)
-            store = SqlAlchemyStore(f"sqlite:///{new}", str(file.parent / "mlruns"))
+            make: Any = SqlAlchemyStore
+            store = make(f"sqlite:///{new}", str(file.parent / "mlruns"))
             store.engine.dispose()
             new.replace(file)
     except OSError as error:

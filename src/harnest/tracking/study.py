@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 
-from harnest.failure import INTERRUPTED, Failure
+from harnest.failure import Failure
 from harnest.programs import program
 from harnest.secrets import redact
 from harnest.tracking.run import OBJECTIVE, RUN_ID, Run
