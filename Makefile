@@ -1,0 +1,45 @@
+# make demo: install and see a sweep. make test: install and see every test pass.
+PYTHON ?= python3.11
+BIN := .venv/bin
+# One thread per process is fastest for small networks on few cores, and tests run two at a time.
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint format ui clean
+
+help:  ## what each target does
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+.venv/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: .venv/.installed  ## sweep 12 trials on the smart-watch recordings, minutes on two cores
+	$(BIN)/harnest-train -m sweep=quick
+
+test: .venv/.installed-dev  ## every test but the slow ones
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not slow'
+
+test-all: .venv/.installed-dev  ## every test
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+
+lint: .venv/.installed-dev  ## formatting, style, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/.installed-dev  ## mend what can be mended by a program
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+ui: .venv/.installed  ## the MLflow UI on this folder's runs, http://127.0.0.1:5000
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1
+
+clean:  ## remove what can be made again: environment, caches, builds; results stay
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
