@@ -3,6 +3,7 @@
 import traceback
 from dataclasses import dataclass
 
+from harnest.errors import StudyError
 from harnest.secrets import redact
 
 INTERRUPTED = "interrupted"
@@ -10,7 +11,7 @@ INTERRUPTED = "interrupted"
 
 @dataclass(frozen=True)
 class Failure:
-    """``reason`` is error, oom, nan or interrupted; ``message`` one line; ``details`` the rest."""
+    """``reason`` is error, oom, nan, timeout, killed or interrupted; ``message`` is one line."""
 
     reason: str
     message: str
@@ -28,7 +29,19 @@ def failure_of(error: BaseException) -> Failure:
     )
 
 
+class TrialTimeoutError(StudyError):
+    """A trial that took longer than it may."""
+
+
+class TrialKilledError(StudyError):
+    """A trial whose process did not live to its end."""
+
+
 def _reason(error: BaseException) -> str:
+    if isinstance(error, TrialTimeoutError):
+        return "timeout"
+    if isinstance(error, TrialKilledError):
+        return "killed"
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     if isinstance(error, FloatingPointError):

@@ -1,268 +1,196 @@
-"""A study from its opening to its end: what is left of its budget is asked, launched, told."""
+"""An open study: what is left of its budget is handed out, and every trial gets its end."""
 
 import json
-import logging
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import optuna
 from filelock import FileLock
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from harnest.errors import StudyError
 from harnest.failure import INTERRUPTED, Failure
 from harnest.programs import this_command
-from harnest.study.listener import DETAILS, MESSAGE, REASON, RETRY_OF, StudyFacts, TrialFacts
-from harnest.study.outcome import Outcome, failed, outcome_of
+from harnest.study.listener import (
+    DETAILS,
+    MESSAGE,
+    REASON,
+    RETRY_OF,
+    StudyFacts,
+    StudyListener,
+    TrialFacts,
+)
+from harnest.study.outcome import Outcome
 from harnest.study.ownership import OWNER, is_alive, owner_token
+from harnest.study.plan import Plan
 from harnest.study.search import make_pruner, make_sampler
-from harnest.study.space import SearchSpace
-from harnest.study.storage import journal_in, open_storage
-from harnest.study.terminal import Terminal
-from harnest.study.trial import NUMBER, PRUNED_AT, STORAGE, STUDY
-from harnest.values import check_kind
+from harnest.study.storage import open_storage
+from harnest.study.trial import PRUNED_AT
 
-log = logging.getLogger(__name__)
-
-_DEFAULT_BUDGET = 20
 _IDENTITY, _SPACE = "identity", "space"
 
 
-class Study:
+@contextmanager
+def opened(plan: Plan, listeners: Sequence[StudyListener]) -> Iterator["OpenStudy"]:
+    """Open or make the planned study, and introduce it to its listeners.
+
+    Trials that a dead sweeper left running are ended, and interrupted ones lined up again.
+    Raises `StudyError` where the study cannot be gone on with; nothing is left behind then.
+    """
+    is_new = not plan.directory.exists()
+    plan.directory.mkdir(parents=True, exist_ok=True)
+    with owner_token(plan.directory) as owner:
+        try:
+            study = OpenStudy(plan, owner, listeners)
+        except BaseException:
+            if is_new and not any(path.name.isdigit() for path in plan.directory.iterdir()):
+                shutil.rmtree(plan.directory)
+            raise
+        yield study
+
+
+class OpenStudy:
     """One study, as this sweeper process works on it."""
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        directory: Path,
-        space: SearchSpace,
-        directions: Sequence[str],
-        budget: int | None,
-        storage: str | None,
-        sampler: DictConfig | None,
-        pruner: DictConfig | None,
-    ) -> None:
-        self.name = name
-        self.directory = directory
-        self.space = space
-        self.directions = tuple(directions)
-        self.is_grid = space.is_grid and sampler is None
-        size = sum(1 for _ in space.grid()) if self.is_grid else _DEFAULT_BUDGET
-        self.budget = min(budget or size, size) if self.is_grid else budget or size
-        self.storage = storage or journal_in(directory)
-        self.sampler = sampler
-        self.pruner = pruner
-
-    def check_space(self, master: DictConfig, loader: ConfigLoader) -> None:
-        """Compose the config of every choice and both ends of every range, and run none.
-
-        Raises Hydra's errors for keys and choices that do not exist, `ConfigError` for values
-        of the wrong kind.
-        """
-        parser = OverridesParser.create()
-        for params in self.space.samples():
-            overrides = self.space.overrides(params)
-            loader.load_sweep_config(master, overrides)
-            for override in parser.parse_overrides(overrides):
-                if override.get_key_element() in params:
-                    check_kind(override.get_key_element(), override.value(), master)
-
-    def run(self, launcher: Launcher, callbacks: Sequence[Any]) -> None:
-        """Run trials until the budget is spent.
-
-        ``callbacks`` with a ``StudyListener``'s methods hear of them. Raises `StudyError` where
-        the study cannot be gone on with, or where none of its trials finished;
-        KeyboardInterrupt once an interrupted trial has been recorded.
-        """
-        listeners = [c for c in callbacks if hasattr(c, "on_study_start")]
-        terminal = Terminal()
-        is_new = not self.directory.exists()
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with owner_token(self.directory) as owner:
-            try:
-                study = self._open()
-                facts = self._facts(study)
-                for listener in [terminal, *listeners]:
-                    listener.on_study_start(facts, self._trials(study))
-            except BaseException:
-                if is_new:  # nothing has run in it
-                    shutil.rmtree(self.directory)
-                raise
-            complete = False
-            try:
-                while (trial := self._next(study, owner)) is not None:
-                    self._run_trial(study, trial, launcher, [terminal, *listeners])
-                complete = True
-            finally:
-                trials = self._trials(study)
-                hints = [h for one in listeners for h in one.on_study_end(trials, complete)]
-                terminal.on_study_end(trials, complete, hints)
-        if not any(t.state in (TrialState.COMPLETE, TrialState.RUNNING) for t in trials):
-            first = next((t.message for t in trials if t.message), "all were pruned")
-            raise StudyError(
-                f"study {self.name}: none of its {len(trials)} trials finished; {first}"
-            )
-
-    def _open(self) -> optuna.Study:
+    def __init__(self, plan: Plan, owner: str, listeners: Sequence[StudyListener]) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage = open_storage(self.storage)
+        self.plan = plan
+        self.owner = owner
+        self.listeners = listeners
+        storage = open_storage(plan.storage)
         with self._lock():
-            known = {s.study_name for s in optuna.get_all_study_summaries(storage)}
-            if self.name not in known:
-                self._refuse_leftovers()
-            study = optuna.create_study(
-                study_name=self.name,
+            is_new = plan.name not in optuna.get_all_study_names(storage)
+            if is_new:
+                _refuse_leftovers(plan.directory)
+            self._study = optuna.create_study(
+                study_name=plan.name,
                 storage=storage,
-                directions=[StudyDirection[one.upper()] for one in self.directions],
-                pruner=make_pruner(self.pruner),
-                load_if_exists=True,
+                directions=[StudyDirection[one.upper()] for one in plan.directions],
+                pruner=make_pruner(plan.pruner),
+                load_if_exists=not is_new,
             )
-            if self.name not in known:
-                study.set_user_attr(_SPACE, list(self.space.lines))
-                study.set_user_attr(_IDENTITY, uuid.uuid4().hex)
-                for params in self.space.grid() if self.is_grid else ():
-                    study.enqueue_trial(params)
-            self._refuse_other_space(study)
-            self._reap(study)
-        return study
+            if is_new:
+                self._study.set_user_attr(_SPACE, _identifying(plan))
+                self._study.set_user_attr(_IDENTITY, uuid.uuid4().hex)
+                for params in plan.space.grid() if plan.is_grid else ():
+                    self._study.enqueue_trial(params)
+            _refuse_other_search(self._study, plan)
+            self._reap()
+        for listener in listeners:
+            listener.on_study_start(self._facts(), self.trials())
+
+    def next(self) -> TrialFacts | None:
+        """Take the next trial, or None where the budget is spent."""
+        with self._lock():
+            trials = self._study.get_trials(deepcopy=False)
+            if sum(map(_counts, trials)) >= self.plan.budget:
+                return None
+            self._study.sampler = make_sampler(self.plan.sampler, len(trials))
+            trial = self._study.ask(dict(self.plan.space.searched))
+            trial.set_user_attr(OWNER, self.owner)
+        return self.trial(trial.number)
+
+    def end(self, number: int, outcome: Outcome) -> None:
+        """Tell Optuna, then everyone else, how a trial ended."""
+        self._tell(number, outcome)
+        for listener in self.listeners:
+            listener.on_trial_end(self.trial(number), self.directory(number))
+
+    def directory(self, number: int) -> Path:
+        """Where a trial writes."""
+        return self.plan.directory / str(number)
+
+    def trial(self, number: int) -> TrialFacts:
+        """What is known of a trial now."""
+        return TrialFacts.of(self._frozen(number))
+
+    def trials(self) -> list[TrialFacts]:
+        """What is known of all trials now."""
+        return [TrialFacts.of(trial) for trial in self._study.get_trials(deepcopy=False)]
+
+    def is_pruned(self, number: int) -> bool:
+        """Whether the trial was told to stop."""
+        return PRUNED_AT in self._frozen(number).user_attrs
 
     def _lock(self) -> FileLock:
-        """Held while the study's budget is counted: its sweepers do that one at a time."""
-        return FileLock(self.directory / ".budget.lock")
+        """Held while the budget is counted: a study's sweepers do that one at a time."""
+        return FileLock(self.plan.directory / ".budget.lock")
 
-    def _refuse_leftovers(self) -> None:
-        left = sorted(p.name for p in self.directory.iterdir() if p.name.isdigit())
-        if left:
-            raise StudyError(
-                f"{self.directory} holds trials ({', '.join(left[:3])}, ...) of a study that its "
-                "storage does not know; move them away or choose another hydra.sweeper.study="
-            )
+    def _frozen(self, number: int) -> FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[number]
 
-    def _refuse_other_space(self, study: optuna.Study) -> None:
-        was, now = study.user_attrs.get(_SPACE, []), list(self.space.lines)
-        direction = tuple(direction.name.lower() for direction in study.directions)
-        if direction != self.directions:
-            was, now = [f"to {', '.join(direction)}"], [f"to {', '.join(self.directions)}"]
-        if was != now:
-            gone = "; ".join(line for line in was if line not in now) or "nothing"
-            new = "; ".join(line for line in now if line not in was) or "nothing"
-            raise StudyError(
-                f"study {self.name} searched something else: it had {gone}, and now there is "
-                f"{new}; choose another name with hydra.sweeper.study="
-            )
-
-    def _reap(self, study: optuna.Study) -> None:
-        """End the trials of dead sweepers, and line up every interrupted one once more."""
-        trials = study.get_trials(deepcopy=False)
-        for trial in trials:
-            if trial.state is TrialState.RUNNING and not is_alive(
-                self.directory, trial.user_attrs.get(OWNER)
-            ):
-                died = Failure(INTERRUPTED, "its sweeper process died")
-                self._tell(study, trial.number, Outcome(TrialState.FAIL, failure=died))
-        retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
-        for trial in study.get_trials(deepcopy=False):
-            if trial.user_attrs.get(REASON) == INTERRUPTED and trial.number not in retried:
-                study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
-
-    def _next(self, study: optuna.Study, owner: str) -> optuna.Trial | None:
-        with self._lock():
-            trials = study.get_trials(deepcopy=False)
-            spent = sum(
-                trial.state is not TrialState.WAITING
-                and trial.user_attrs.get(REASON) != INTERRUPTED
-                for trial in trials
-            )
-            if spent >= self.budget:
-                return None
-            study.sampler = make_sampler(self.sampler, len(trials))
-            trial = study.ask(dict(self.space.searched))
-            trial.set_user_attr(OWNER, owner)
-            return trial
-
-    def _run_trial(
-        self,
-        study: optuna.Study,
-        trial: optuna.Trial,
-        launcher: Launcher,
-        listeners: Sequence[Any],
-    ) -> None:
-        directory = self.directory / str(trial.number)
-        environment = {STUDY: self.name, NUMBER: str(trial.number)}
-        if self.storage.startswith("journal:"):
-            environment[STORAGE] = self.storage
-        # Any other address may hold a password: the sweeper's own environment has it.
-        for listener in listeners:
-            environment |= listener.on_trial_start(self._fact(study, trial.number), directory)
-        try:
-            overrides = [*self.space.overrides(trial.params), *_environment(environment)]
-            (job,) = launcher.launch([overrides], initial_job_idx=trial.number)
-            pruned = PRUNED_AT in self._frozen(study, trial.number).user_attrs
-            outcome = outcome_of(job, len(self.directions), pruned)
-        except BaseException as error:
-            self._end(study, trial.number, failed(error), directory, listeners)
-            raise
-        self._end(study, trial.number, outcome, directory, listeners)
-
-    def _end(
-        self,
-        study: optuna.Study,
-        number: int,
-        outcome: Outcome,
-        directory: Path,
-        listeners: Sequence[Any],
-    ) -> None:
-        self._tell(study, number, outcome)
-        for listener in listeners:
-            listener.on_trial_end(self._fact(study, number), directory)
-
-    def _tell(self, study: optuna.Study, number: int, outcome: Outcome) -> None:
-        identity = self._frozen(study, number)._trial_id
+    def _tell(self, number: int, outcome: Outcome) -> None:
         if outcome.failure is not None:
+            identity = self._frozen(number)._trial_id
             for key, value in (
                 (REASON, outcome.failure.reason),
                 (MESSAGE, outcome.failure.message),
                 (DETAILS, outcome.failure.details),
             ):
-                study._storage.set_trial_user_attr(identity, key, value)
-        study.tell(number, list(outcome.values) or None, state=outcome.state)
+                self._study._storage.set_trial_user_attr(identity, key, value)
+        self._study.tell(number, list(outcome.values) or None, state=outcome.state)
 
-    def _frozen(self, study: optuna.Study, number: int) -> optuna.trial.FrozenTrial:
-        return study.get_trials(deepcopy=False)[number]
+    def _reap(self) -> None:
+        """End the trials of dead sweepers, and line up every interrupted one once more."""
+        for trial in self._study.get_trials(deepcopy=False):
+            owner = trial.user_attrs.get(OWNER)
+            if trial.state is TrialState.RUNNING and not is_alive(self.plan.directory, owner):
+                died = Failure(INTERRUPTED, "its sweeper process died")
+                self._tell(trial.number, Outcome(TrialState.FAIL, failure=died))
+        trials = self._study.get_trials(deepcopy=False)
+        retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+        for trial in trials:
+            if trial.user_attrs.get(REASON) == INTERRUPTED and trial.number not in retried:
+                self._study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
 
-    def _fact(self, study: optuna.Study, number: int) -> TrialFacts:
-        return TrialFacts.of(self._frozen(study, number))
-
-    def _trials(self, study: optuna.Study) -> list[TrialFacts]:
-        return [TrialFacts.of(trial) for trial in study.get_trials(deepcopy=False)]
-
-    def _facts(self, study: optuna.Study) -> StudyFacts:
-        sampler = "every combination" if self.is_grid else type(make_sampler(self.sampler)).__name__
+    def _facts(self) -> StudyFacts:
+        plan = self.plan
+        sampler = type(make_sampler(plan.sampler)).__name__
         return StudyFacts(
-            name=self.name,
-            identity=study.user_attrs[_IDENTITY],
-            directory=self.directory,
-            directions=self.directions,
-            sampler=sampler,
-            pruner=type(make_pruner(self.pruner)).__name__,
-            budget=self.budget,
-            space=json.loads(self.space.as_json()),
-            fixed=self.space.fixed,
+            name=plan.name,
+            identity=self._study.user_attrs[_IDENTITY],
+            directory=plan.directory,
+            directions=tuple(plan.directions),
+            is_grid=plan.is_grid,
+            sampler="every combination" if plan.is_grid else sampler,
+            pruner=type(self._study.pruner).__name__,
+            budget=plan.budget,
+            space=json.loads(plan.space.as_json()),
+            fixed=plan.space.fixed,
             command=this_command(),
         )
 
 
-def _environment(variables: Mapping[str, str]) -> list[str]:
-    """Overrides that set environment variables of one job, wherever it runs."""
-    quoted = {k: QuotedString(v, Quote.single).with_quotes() for k, v in variables.items()}
-    return [f"++hydra.job.env_set.{key}={value}" for key, value in quoted.items()]
+def _counts(trial: FrozenTrial) -> bool:
+    """Whether a trial has used up a part of the budget; an interrupted one is run again."""
+    is_waiting = trial.state is TrialState.WAITING
+    return not is_waiting and trial.user_attrs.get(REASON) != INTERRUPTED
+
+
+def _identifying(plan: Plan) -> list[str]:
+    """What makes two commands the same study: search, fixed overrides, directions."""
+    return [*plan.space.lines, f"to {', '.join(plan.directions)}"]
+
+
+def _refuse_leftovers(directory: Path) -> None:
+    left = sorted(path.name for path in directory.iterdir() if path.name.isdigit())
+    if left:
+        raise StudyError(
+            f"{directory} holds trials ({', '.join(left[:3])}, ...) of a study that its storage "
+            "does not know; move them away or choose another hydra.sweeper.study="
+        )
+
+
+def _refuse_other_search(study: optuna.Study, plan: Plan) -> None:
+    was, now = study.user_attrs.get(_SPACE, []), _identifying(plan)
+    if was != now:
+        gone = "; ".join(line for line in was if line not in now) or "nothing"
+        new = "; ".join(line for line in now if line not in was) or "nothing"
+        raise StudyError(
+            f"study {plan.name} searched something else: it had {gone}, and now there is {new}; "
+            "choose another name with hydra.sweeper.study="
+        )

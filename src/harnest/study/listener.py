@@ -16,12 +16,13 @@ REASON, MESSAGE, DETAILS, RETRY_OF = "reason", "message", "details", "retry_of"
 
 @dataclass(frozen=True)
 class StudyFacts:
-    """What is known of a study before its first trial."""
+    """What is known of a study before its first trial; a grid tries every combination."""
 
     name: str
     identity: str
     directory: Path
     directions: tuple[str, ...]
+    is_grid: bool
     sampler: str
     pruner: str
     budget: int
@@ -80,5 +81,8 @@ class StudyListener(Protocol):
     def on_trial_end(self, trial: TrialFacts, directory: Path) -> None:
         """A trial ended, in whatever way."""
 
-    def on_study_end(self, trials: Sequence[TrialFacts], complete: bool) -> None:
-        """No more trials for now; ``complete`` once the budget is spent."""
+    def on_study_end(self, trials: Sequence[TrialFacts], complete: bool) -> Sequence[str]:
+        """No more trials for now; ``complete`` once the budget is spent.
+
+        Returns lines that say what to do next.
+        """

@@ -38,7 +38,7 @@ def outcome_of(job: JobReturn, objectives: int, pruned: bool) -> Outcome:
             job.return_value  # noqa: B018
     except optuna.TrialPruned:
         return Outcome(TrialState.PRUNED)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         return failed(error)
     raise AssertionError("a failed job returned a value")
 

@@ -13,7 +13,8 @@ class ReportToTrial(L.Callback):
         self.metric = metric
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Report, then ask whether to go on."""
+        """Report, then ask whether to go on; after the last epoch there is nothing to save."""
         self.trial.report(float(trainer.callback_metrics[self.metric]), trainer.current_epoch)
-        if self.trial.should_prune():
+        is_last = trainer.current_epoch + 1 == trainer.max_epochs
+        if not is_last and self.trial.should_prune():
             trainer.should_stop = True

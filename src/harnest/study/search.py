@@ -8,6 +8,9 @@ from omegaconf import DictConfig
 if TYPE_CHECKING:
     import optuna
 
+#: The choice of ``hydra/sweeper/sampler`` that draws nothing.
+GRID = "optuna.samplers.GridSampler"
+
 _TRUSTED = ("optuna.samplers.*", "optuna.pruners.*", "hydra_plugins.hydra_optuna_sweeper.*")
 
 PRUNERS: dict[str, dict[str, Any]] = {

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Transformer
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -24,41 +26,42 @@ from harnest.errors import StudyError
 class SearchSpace:
     """Distributions of the searched keys, and the overrides that all trials share.
 
-    ``intervals`` are those searched keys that are drawn from an interval; the others list
-    their values.
+    ``listed`` are the values, in order, of those searched keys that list them; the others are
+    drawn from an interval. ``prefixes`` are the ``+`` or ``++`` of keys that are added.
     """
 
     searched: Mapping[str, BaseDistribution]
     fixed: tuple[str, ...]
-    intervals: frozenset[str]
+    listed: Mapping[str, tuple[Any, ...]]
+    prefixes: Mapping[str, str]
 
     @staticmethod
-    def parse(arguments: Sequence[str]) -> "SearchSpace":
+    def parse(arguments: Sequence[str], loader: ConfigLoader | None = None) -> "SearchSpace":
         """Read overrides in hydra-optuna-sweeper's words; a later one replaces an earlier one.
 
-        Raises `StudyError` for a search that holds nothing.
+        ``loader`` knows the choices that a ``glob`` stands for. Raises `StudyError` for a search
+        that holds nothing.
         """
-        from hydra_plugins.hydra_optuna_sweeper._impl import (
-            create_optuna_distribution_from_override,
-        )
-
         searched: dict[str, BaseDistribution] = {}
         fixed: dict[str, str] = {}
-        intervals = set()
-        for override in OverridesParser.create().parse_overrides(list(arguments)):
-            key, line = override.get_key_element(), str(override.input_line)
+        listed: dict[str, tuple[Any, ...]] = {}
+        prefixes: dict[str, str] = {}
+        for override in OverridesParser.create(loader).parse_overrides(list(arguments)):
+            element, line = override.get_key_element(), str(override.input_line)
+            key = element.lstrip("+")
+            for known in (searched, fixed, listed, prefixes):
+                known.pop(key, None)
             if not override.is_sweep_override():
-                searched.pop(key, None)
                 fixed[key] = line
                 continue
-            fixed.pop(key, None)
             try:
-                searched[key] = create_optuna_distribution_from_override(override)
+                searched[key] = _distribution(override)
+                if override.is_discrete_sweep():
+                    listed[key] = tuple(override.sweep_iterator(_encode))
             except (ValueError, AssertionError) as error:
                 raise StudyError(f"{line} cannot be searched: {error}") from error
-            if override.is_interval_sweep():
-                intervals.add(key)
-        return SearchSpace(searched, tuple(fixed.values()), frozenset(intervals & set(searched)))
+            prefixes[key] = element.removesuffix(key)
+        return SearchSpace(searched, tuple(fixed.values()), listed, prefixes)
 
     @cached_property
     def lines(self) -> tuple[str, ...]:
@@ -76,17 +79,18 @@ class SearchSpace:
     @property
     def is_grid(self) -> bool:
         """Whether every searched key only lists values."""
-        return not self.intervals
+        return set(self.listed) == set(self.searched)
 
     def grid(self) -> Iterator[dict[str, Any]]:
         """Every combination, the last key changing fastest."""
-        values = [_values(d) for d in self.searched.values()]
+        values = [self.listed[key] for key in self.searched]
         for combination in itertools.product(*values):
             yield dict(zip(self.searched, combination, strict=True))
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
         """The command line of the trial that tries ``params``."""
-        return [*self.fixed, *(f"{key}={_as_override(value)}" for key, value in params.items())]
+        searched = (f"{self.prefixes[k]}{k}={_as_override(v)}" for k, v in params.items())
+        return [*self.fixed, *searched]
 
     def samples(self) -> Iterator[dict[str, Any]]:
         """Combinations that together name every choice, and both ends of every range, once."""
@@ -100,14 +104,21 @@ class SearchSpace:
         return json.dumps(parts)
 
 
-def _values(distribution: BaseDistribution) -> list[Any]:
-    """The values that a distribution lists."""
-    if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    assert distribution.step is not None, "an interval lists no values"
-    steps = round((distribution.high - distribution.low) / distribution.step)
-    return [distribution.low + index * distribution.step for index in range(steps + 1)]
+def _distribution(override: Override) -> BaseDistribution:
+    from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
+
+    if override.is_choice_sweep():
+        choices: list[Any] = list(override.sweep_iterator(_encode))
+        if len(set(choices)) < len(choices):
+            raise ValueError("it lists the same value twice")
+        return CategoricalDistribution(choices)
+    distribution: BaseDistribution = create_optuna_distribution_from_override(override)
+    return distribution
+
+
+def _encode(value: Any) -> Any:
+    """A value that Optuna can keep; words, lists and the like as they stand in an override."""
+    return value if isinstance(value, bool | int | float) else Transformer.str(value)
 
 
 def _ends(distribution: BaseDistribution) -> list[Any]:

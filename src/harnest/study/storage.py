@@ -36,7 +36,7 @@ def open_storage(address: str) -> "BaseStorage":
     except Exception as error:  # each database driver has errors of its own
         first = str(error).strip().splitlines()[0]
         raise StudyError(
-            f"the study's storage {redact(address)} cannot be opened: {first}"
+            f"the study's storage {redact(address)} cannot be opened: {redact(first)}"
         ) from error
 
 

@@ -25,7 +25,8 @@ class StudySweeper(Sweeper):
     all times that the command is run; None: every combination where the search only lists
     values, else 20. ``storage`` is an address of Optuna's; None: a file in the study's
     directory. ``params`` are searches in the words of hydra-optuna-sweeper, which the command
-    line adds to and overrides.
+    line adds to and overrides. ``batch`` is how many trials a launcher gets at once that takes
+    them in batches; our own, ``slots``, takes them one by one.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class StudySweeper(Sweeper):
         n_trials: int | None,
         storage: str | None,
         params: DictConfig | None,
+        batch: int = 1,
         sampler: DictConfig | None = None,
         pruner: DictConfig | None = None,
     ) -> None:
@@ -43,6 +45,7 @@ class StudySweeper(Sweeper):
         self.n_trials = n_trials
         self.storage = storage
         self.params = params
+        self.batch = batch
         self.sampler = sampler
         self.pruner = pruner
 
@@ -57,7 +60,9 @@ class StudySweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Run the study up to its budget; called by Hydra with the command line's overrides."""
         # Optuna takes a tenth of a second to import: not for --help.
-        from harnest.study.engine import Study
+        from harnest.study.loop import run_study
+        from harnest.study.plan import Plan
+        from harnest.study.runner import runner_for
         from harnest.study.space import SearchSpace
 
         searches = [f"{key!s}={value}" for key, value in (self.params or {}).items()]
@@ -76,18 +81,20 @@ class StudySweeper(Sweeper):
             # Jobs write their hydra config to disk: the address may hold a password.
             os.environ[STORAGE] = self.storage
             self._settle("storage", f"${{oc.env:{STORAGE}}}")
-        study = Study(
+        plan = Plan(
             name=name,
             directory=Path(self.config.hydra.sweep.dir),
             space=space,
             directions=self.directions,
-            budget=self.n_trials,
-            storage=self.storage,
+            n_trials=self.n_trials,
+            address=self.storage,
             sampler=self.sampler,
             pruner=self.pruner,
+            batch=self.batch,
         )
-        study.check_space(self.config, self.hydra_context.config_loader)
-        study.run(self._launcher(), self.hydra_context.callbacks.callbacks)
+        plan.check(self.config, self.hydra_context.config_loader)
+        runner = runner_for(self._launcher(), self.batch)
+        run_study(plan, runner, self.hydra_context.callbacks.callbacks)
 
     def _settle(self, key: str, value: str) -> None:
         """Set a key of the sweeper as if it had been given on the command line.
@@ -116,6 +123,7 @@ def _register() -> None:
         name="study",
         package="hydra",
         provider="harnest",
+        replace=True,  # a trial's process has the store already when it imports this
         node={
             "defaults": [
                 "_self_",
@@ -129,12 +137,15 @@ def _register() -> None:
                 "n_trials": None,
                 "storage": None,
                 "params": {},
+                "batch": 1,
             },
             "sweep": {"dir": "multirun/${hydra.sweeper.study}", "subdir": "${hydra.job.num}"},
         },
     )
     for name, node in PRUNERS.items():
-        store.store(group="hydra/sweeper/pruner", name=name, node=node, provider="harnest")
+        store.store(
+            group="hydra/sweeper/pruner", name=name, node=node, provider="harnest", replace=True
+        )
 
 
 _register()

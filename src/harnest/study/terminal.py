@@ -6,6 +6,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -34,7 +35,7 @@ class Terminal:
         self.trials = {trial.number: trial for trial in trials}
         self.console.print(
             f"[bold]study {study.name}[/]: {study.budget} trials, {study.sampler}, "
-            f"{study.pruner}, in {study.directory}"
+            f"{study.pruner}, in {escape(str(study.directory))}"
         )
         ended = [trial for trial in trials if trial.state.is_finished()]
         if ended:
@@ -62,26 +63,27 @@ class Terminal:
         ]
         self.console.print(Text("   ").join(part for part in parts if part))
 
-    def on_study_end(
-        self, trials: Sequence[TrialFacts], complete: bool, hints: Sequence[str]
-    ) -> None:
-        """Print the ranked table, the winner, and what to do next."""
-        ranked_trials = ranked(trials, self.study.directions)
+    def on_study_end(self, trials: Sequence[TrialFacts], complete: bool) -> list[str]:
+        """Print the ranked table and the winner."""
+        in_order = ranked(trials, self.study.directions)
         self.console.print()
-        print_wide(table(ranked_trials))
-        winners = [trial for trial in ranked_trials if trial.state is TrialState.COMPLETE][:1]
-        for best in winners:
+        print_wide(table(in_order))
+        for best in [trial for trial in in_order if trial.state is TrialState.COMPLETE][:1]:
             self.console.print(f"best: trial {best.number}, {_scores(best)}, {_shown(best.params)}")
-        compare = f"{program('harnest-compare')} {self.study.directory}"
-        more = f"{self.study.command} hydra.sweeper.n_trials={2 * self.study.budget}"
         end = "complete" if complete else "not complete; the same command goes on"
         self.console.print(f"\n[bold]study {self.study.name} is {end}[/]")
+        hints = [f"compare: {program('harnest-compare')} {self.study.directory}"]
+        if not complete:
+            hints.append(f"go on:   {self.study.command}")
+        elif not self.study.is_grid:
+            more = f"hydra.sweeper.n_trials={2 * self.study.budget}"
+            hints.append(f"extend:  {self.study.command} {more}")
+        return hints
+
+    def show(self, hints: Sequence[str]) -> None:
+        """Print what to do next."""
         for hint in hints:
-            self.console.print(f"  {hint}")
-        self.console.print(f"  compare: {compare}")
-        self.console.print(
-            f"  {'extend' if complete else 'go on'}:  {more if complete else self.study.command}"
-        )
+            self.console.print(f"  {hint}", markup=False)
 
     def _best(self) -> str:
         finished = [t for t in self.trials.values() if t.state is TrialState.COMPLETE]
@@ -147,7 +149,8 @@ def _shown(params: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    # Brackets mean lists here, and styles to rich.
+    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
 
 
 def _scores(trial: TrialFacts) -> str:

@@ -12,6 +12,7 @@ from harnest.failure import failure_of
 from harnest.secrets import redact
 from harnest.tracking.logger import MLflowLogger
 from harnest.tracking.provenance import provenance
+from harnest.tracking.run import Run
 
 
 @contextmanager
@@ -28,16 +29,7 @@ def recorded(
     Yields a function that takes the score. ``facts`` become tags, beside the run's provenance.
     The config, Hydra's overrides, the checkpoints and the log in ``directory`` become artifacts.
     """
-    runs = []
-    for logger in loggers:
-        if isinstance(logger, MLflowLogger):
-            logger.start(name, {"directory": str(directory), **facts, **provenance()})
-            logger.log_hyperparams(_container(cfg))
-            if logger.run is not None:  # processes of DDP but the first have none
-                runs.append(logger.run)
-    for run in runs:
-        run.text(redact(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")
-        run.files([directory / ".hydra" / "overrides.yaml"])
+    runs: list[Run] = []
 
     def score(value: float) -> None:
         for run in runs:
@@ -45,15 +37,26 @@ def recorded(
 
     failure = None
     try:
+        for logger in loggers:
+            if isinstance(logger, MLflowLogger):
+                logger.start(name, {"directory": str(directory), **facts, **provenance()})
+                if logger.run is not None:  # processes of DDP but the first have none
+                    runs.append(logger.run)
+                logger.log_hyperparams(_container(cfg))
+        for run in runs:
+            run.text(redact(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")
+            run.files([directory / ".hydra" / "overrides.yaml"])
         yield score
     except BaseException as error:
         failure = failure_of(error)
         raise
     finally:
         for run in runs:
-            run.files(sorted(directory.glob("checkpoints/*.ckpt")), "checkpoints")
-            run.files(sorted(directory.glob("*.log")))
-            run.end(failure)
+            try:
+                run.files(sorted(directory.glob("checkpoints/*.ckpt")), "checkpoints")
+                run.files(sorted(directory.glob("*.log")))
+            finally:
+                run.end(failure)
 
 
 def _container(cfg: DictConfig) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """One MLflow run: what goes into it, and how it ends."""
 
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harnest.failure import INTERRUPTED, Failure
+from harnest.failure import INTERRUPTED, Failure, failure_of
 from harnest.tracking.store import experiment_id, open_store
 
 if TYPE_CHECKING:
@@ -56,13 +57,18 @@ class Run:
         """Record parameters in full; one too long for MLflow says where it stands."""
         from mlflow.entities import Param
 
-        texts = {key: str(value) for key, value in params.items()}
+        texts = {param_key(key): str(value) for key, value in params.items()}
         all_params = [
             Param(key, text if len(text) <= _LONGEST_PARAM else "too long: see config.yaml")
             for key, text in texts.items()
         ]
         for start in range(0, len(all_params), _MOST_PARAMS):
             self.client.log_batch(self.run_id, params=all_params[start : start + _MOST_PARAMS])
+
+    def missing_params(self, params: Mapping[str, Any]) -> None:
+        """Record those of ``params`` that the run does not have yet."""
+        known = self.client.get_run(self.run_id).data.params
+        self.params({key: v for key, v in params.items() if param_key(key) not in known})
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Hand metrics over to be written while training goes on; `flush` waits for them."""
@@ -95,13 +101,16 @@ class Run:
 
     def end(self, failure: Failure | None = None) -> None:
         """Write what is left, say why it failed, and set the state, if the run is our own."""
-        self.flush()
-        if not self.owned:
-            return
-        if failure is None:
-            self.client.set_terminated(self.run_id, "FINISHED")
-        else:
-            self.fail(failure)
+        try:
+            self.flush()
+        except BaseException as error:
+            failure = failure or failure_of(error)
+            raise
+        finally:
+            if self.owned and failure is None:
+                self.client.set_terminated(self.run_id, "FINISHED")
+            elif self.owned and failure is not None:
+                self.fail(failure)
 
     def fail(self, failure: Failure) -> None:
         """End as KILLED when interrupted, as FAILED otherwise, with the reason as a tag."""
@@ -110,3 +119,8 @@ class Run:
             self.text(failure.details, "traceback.txt")
         state = "KILLED" if failure.reason == INTERRUPTED else "FAILED"
         self.client.set_terminated(self.run_id, state)
+
+
+def param_key(key: str) -> str:
+    """``key`` as MLflow takes it: ``model@encoder`` becomes ``model_encoder``."""
+    return re.sub(r"[^\w./: -]", "_", key)

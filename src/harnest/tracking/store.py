@@ -45,7 +45,7 @@ def open_store(address: str) -> "MlflowClient":
     except Exception as error:  # each database driver has errors of its own
         first = str(error).strip().splitlines()[0]
         raise TrackingError(
-            f"the MLflow store {redact(address)} cannot be used: {first}"
+            f"the MLflow store {redact(address)} cannot be used: {redact(first)}"
         ) from error
     return client
 
@@ -74,12 +74,12 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
 
 
 def _await_server(address: str) -> None:
-    parts = urlsplit(address)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
+        parts = urlsplit(address)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
         socket.create_connection((parts.hostname or "", port), _PATIENCE).close()
         _ask_health(address)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: an address that is none
         raise TrackingError(
             f"the MLflow server at {redact(address)} does not answer ({error}); start it, or use "
             "logger=csv or logger=none"

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
 from hydra.experimental.callback import Callback
 
 from harnest.failure import Failure
@@ -35,26 +36,17 @@ class StudyRecord(Callback):
         self.address = tracking_uri
         self.experiment = experiment
 
+    def __getstate__(self) -> dict[str, str]:
+        """A trial's process gets the callback, but neither its connection nor its runs."""
+        return {"address": self.address, "experiment": self.experiment}
+
     def on_study_start(self, study: "StudyFacts", trials: Sequence["TrialFacts"]) -> None:
         """Start the parent run, or go on with it; end the child runs whose trials have ended."""
         self.study = study
         self.client = open_store(self.address)
         self.experiment_id = experiment_id(self.client, self.experiment)
-        found = self._search(f"tags.`{TRIAL}` IS NULL")
-        if found:
-            self.parent = Run(self.client, found[0].info.run_id, owned=True)
-            self.client.update_run(self.parent.run_id, status="RUNNING")
-        else:
-            tags = {STUDY: study.name, IDENTITY: study.identity}
-            made = self.client.create_run(self.experiment_id, tags=tags, run_name=study.name)
-            self.parent = Run(self.client, made.info.run_id, owned=True)
-            self.parent.params(
-                {
-                    **{f"search.{key}": json.dumps(d) for key, d in study.space.items()},
-                    "directions": ", ".join(study.directions),
-                    "fixed": " ".join(redact(line) for line in study.fixed),
-                }
-            )
+        with FileLock(study.directory / ".record.lock"):  # one parent for several sweepers
+            self.parent = self._start_parent()
         self.parent.tag(
             {
                 "budget": str(study.budget),
@@ -64,15 +56,29 @@ class StudyRecord(Callback):
                 "directory": str(study.directory.absolute()),
             }
         )
-        self.children = {
-            int(run.data.tags[TRIAL]): Run(self.client, run.info.run_id, owned=True)
-            for run in self._search(f"tags.`{TRIAL}` != ''")
-        }
+        self.children = self._started()
         running = {run.info.run_id for run in self._search("attributes.status = 'RUNNING'")}
         for trial in trials:
             child = self.children.get(trial.number)
             if child is not None and child.run_id in running and trial.state.is_finished():
                 self._end(child, trial)
+
+    def _start_parent(self) -> Run:
+        found = self._search(f"tags.`{TRIAL}` IS NULL")
+        if found:
+            self.client.update_run(found[0].info.run_id, status="RUNNING")
+            return Run(self.client, found[0].info.run_id, owned=True)
+        tags = {STUDY: self.study.name, IDENTITY: self.study.identity}
+        made = self.client.create_run(self.experiment_id, tags=tags, run_name=self.study.name)
+        parent = Run(self.client, made.info.run_id, owned=True)
+        parent.params(
+            {
+                **{f"search.{key}": json.dumps(d) for key, d in self.study.space.items()},
+                "directions": ", ".join(self.study.directions),
+                "fixed": " ".join(redact(line) for line in self.study.fixed),
+            }
+        )
+        return parent
 
     def on_trial_start(self, trial: "TrialFacts", directory: Path) -> Mapping[str, str]:
         """Start the trial's run; its process finds it by the returned environment."""
@@ -91,13 +97,19 @@ class StudyRecord(Callback):
 
     def on_trial_end(self, trial: "TrialFacts", directory: Path) -> None:
         """End the trial's run in the state that says how the trial ended."""
-        self._end(self.children[trial.number], trial)
+        run = self.children.get(trial.number)
+        if run is None:  # it could not be started
+            return
+        if trial.reason is not None:  # its own process may not have come to that
+            run.files(sorted(directory.glob("*.log")))
+        self._end(run, trial)
 
     def on_study_end(self, trials: Sequence["TrialFacts"], complete: bool) -> list[str]:
         """Sum the study up in its parent run; returns how to look at it."""
         from harnest.tracking.summary import summarise
 
-        summarise(self.parent, self.study, trials, {n: r.run_id for n, r in self.children.items()})
+        run_ids = {number: run.run_id for number, run in self._started().items()}
+        summarise(self.parent, self.study, trials, run_ids)
         self.client.set_terminated(self.parent.run_id, "FINISHED" if complete else "KILLED")
         return [f"look:    {how_to_look(self.address)}"]
 
@@ -106,15 +118,23 @@ class StudyRecord(Callback):
         scores = {OBJECTIVE: trial.values[0]} if len(trial.values) == 1 else several
         run.metrics(scores | {"steps": len(trial.steps)}, step=0)
         run.flush()
+        # Choices of groups, which are no keys of the job's config; all where it logged none.
+        run.missing_params(trial.params)
         if trial.reason is not None:
-            if not self.client.get_run(run.run_id).data.params:  # it died before it logged them
-                run.params(trial.params)
             run.fail(Failure(trial.reason, trial.message or "", trial.details))
         elif trial.state.name == "PRUNED":
-            run.tag({"pruned": f"at epoch {trial.pruned_at}"})
+            at = trial.pruned_at if trial.pruned_at is not None else max(trial.steps, default=None)
+            run.tag({"pruned": "by the job" if at is None else f"at epoch {at}"})
             self.client.set_terminated(run.run_id, "KILLED")
         else:
             self.client.set_terminated(run.run_id, "FINISHED")
+
+    def _started(self) -> dict[int, Run]:
+        """The child runs by trial number, also those of other sweepers."""
+        return {
+            int(run.data.tags[TRIAL]): Run(self.client, run.info.run_id, owned=True)
+            for run in self._search(f"tags.`{TRIAL}` != ''")
+        }
 
     def _search(self, condition: str) -> list["MlflowRun"]:
         query = f"tags.`{IDENTITY}` = '{self.study.identity}' AND {condition}"

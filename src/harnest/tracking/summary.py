@@ -1,6 +1,7 @@
 """What a study's parent run says at the end: the best trial, all trials, how it went."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from harnest.study.listener import StudyFacts, TrialFacts
 
 
+_STATES = ("complete", "pruned", "fail", "running", "waiting")
+
+
 def summarise(
     parent: Run,
     study: "StudyFacts",
@@ -21,7 +25,8 @@ def summarise(
 ) -> None:
     """Write best trial, value and parameters, counts by state, table and history to ``parent``."""
     counts = Counter(trial.state.name.lower() for trial in trials)
-    parent.tag({f"trials.{state}": str(count) for state, count in counts.items()})
+    # All states, also those of an earlier session that no trial is in any more.
+    parent.tag({f"trials.{state}": str(counts[state]) for state in _STATES})
     finished = [trial for trial in trials if trial.state.name == "COMPLETE"]
     if finished and len(study.directions) == 1:
         best = best_of(finished, study.directions[0])
@@ -35,7 +40,7 @@ def summarise(
         parent.metrics({"best_value": best.values[0]}, step=len(trials))
         parent.flush()
         parent.client.log_figure(parent.run_id, history(finished, study), "history.png")
-    parent.client.log_table(parent.run_id, table(trials, run_ids), "trials.json")
+    _log_table(parent, table(trials, run_ids), "trials.json")
 
 
 def best_of(finished: Sequence["TrialFacts"], direction: str) -> "TrialFacts":
@@ -57,6 +62,17 @@ def table(trials: Sequence["TrialFacts"], run_ids: Mapping[int, str]) -> dict[st
         "run_id": [run_ids.get(trial.number, "") for trial in trials],
     }
     return columns | {key: [trial.params.get(key) for trial in trials] for key in keys}
+
+
+def _log_table(run: Run, columns: Mapping[str, Sequence[Any]], name: str) -> None:
+    """Write a table as MLflow reads it; its own function would append to the last session's."""
+    rows = [[_as_json(cell) for cell in row] for row in zip(*columns.values(), strict=True)]
+    run.text(json.dumps({"columns": list(columns), "data": rows}), name)
+    run.tag({"mlflow.loggedArtifacts": json.dumps([{"path": name, "type": "table"}])})
+
+
+def _as_json(cell: Any) -> Any:
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
 def history(finished: Sequence["TrialFacts"], study: "StudyFacts") -> "Figure":

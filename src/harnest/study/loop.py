@@ -1,0 +1,121 @@
+"""The study's loop: slots are filled as they fall free, until the budget is spent."""
+
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any
+
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.utils import JobReturn
+from optuna.trial import TrialState
+
+from harnest.errors import StudyError
+from harnest.study.engine import OpenStudy, opened
+from harnest.study.listener import StudyListener
+from harnest.study.outcome import Outcome, failed, outcome_of
+from harnest.study.plan import Plan
+from harnest.study.runner import BatchRunner, Runner
+from harnest.study.terminal import Terminal
+from harnest.study.trial import NUMBER, STORAGE, STUDY
+
+_GRACE = 15.0  # seconds that interrupted trials have to stop by themselves
+
+Running = dict["Future[JobReturn]", int]
+
+
+def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]) -> None:
+    """Run the planned study until its budget is spent.
+
+    ``callbacks`` with a ``StudyListener``'s methods hear of it. Raises `StudyError` where it
+    cannot be gone on with, or where none of its trials finished; KeyboardInterrupt once
+    interrupted trials have been recorded.
+    """
+    # A new trial's process gets the storage's address from its environment, where the address
+    # may hold a password; it is never part of a config.
+    os.environ[STORAGE] = plan.storage
+    terminal = Terminal()
+    recorders = [one for one in callbacks if hasattr(one, "on_study_start")]
+    listeners: list[StudyListener] = [terminal, *recorders]
+    complete = False
+    with opened(plan, listeners) as study:
+        try:
+            work_off(study, runner)
+            complete = True
+        finally:
+            runner.close()
+            trials = study.trials()
+            terminal.show([h for one in listeners for h in one.on_study_end(trials, complete)])
+    if not any(trial.state in (TrialState.COMPLETE, TrialState.RUNNING) for trial in trials):
+        first = next((trial.message for trial in trials if trial.message), "all were pruned")
+        raise StudyError(f"study {plan.name}: none of its {len(trials)} trials finished; {first}")
+
+
+def work_off(study: OpenStudy, runner: Runner | BatchRunner) -> None:
+    """Start trials while the study has some and the runner has room; end each as it comes back.
+
+    An interrupt asks the running trials to stop, waits for them, records them as interrupted
+    and goes on as KeyboardInterrupt; a second one does not wait.
+    """
+    running: Running = {}
+    try:
+        while True:
+            while len(running) < runner.capacity and _start(study, runner, running):
+                pass
+            if not running:
+                return
+            if isinstance(runner, BatchRunner):
+                runner.launch()
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                number = running[done]
+                study.end(number, _outcome(study, number, done))
+                del running[done]
+    except BaseException:
+        _stop(study, runner, running)
+        raise
+
+
+def _start(study: OpenStudy, runner: Runner | BatchRunner, running: Running) -> bool:
+    """Start the next trial; False where there is none."""
+    trial = study.next()
+    if trial is None:
+        return False
+    environment = {STUDY: study.plan.name, NUMBER: str(trial.number)}
+    try:
+        for listener in study.listeners:
+            environment |= listener.on_trial_start(trial, study.directory(trial.number))
+        overrides = [*study.plan.space.overrides(trial.params), *_set(environment)]
+        running[runner.submit(overrides, trial.number)] = trial.number
+    except BaseException as error:
+        study.end(trial.number, failed(error))
+        raise
+    return True
+
+
+def _outcome(study: OpenStudy, number: int, done: "Future[JobReturn]") -> Outcome:
+    error = done.exception()
+    if error is not None:
+        return failed(error)
+    return outcome_of(done.result(), len(study.plan.directions), study.is_pruned(number))
+
+
+def _stop(study: OpenStudy, runner: Runner | BatchRunner, running: Running) -> None:
+    """Let no trial outlive the study's loop; what did not come to its end was interrupted."""
+    try:
+        runner.interrupt(signal.SIGTERM)
+        late = wait(running, timeout=_GRACE).not_done
+    except KeyboardInterrupt:
+        late = {future for future in running if not future.done()}
+    runner.interrupt(signal.SIGKILL)
+    for future, number in running.items():
+        outcome = failed(KeyboardInterrupt())
+        if future not in late:
+            came = _outcome(study, number, future)
+            outcome = outcome if came.state is TrialState.FAIL else came
+        study.end(number, outcome)
+
+
+def _set(variables: Mapping[str, str]) -> list[str]:
+    """Overrides that set environment variables of one job, wherever it runs."""
+    quoted = {k: QuotedString(v, Quote.single).with_quotes() for k, v in variables.items()}
+    return [f"++hydra.job.env_set.{key}={value}" for key, value in quoted.items()]

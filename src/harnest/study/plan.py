@@ -1,0 +1,68 @@
+"""What a study is asked to be, before it is opened."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from harnest.study.space import SearchSpace
+from harnest.study.storage import journal_in
+from harnest.values import check_kind
+
+_DEFAULT_BUDGET = 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study's name, place, search and budget.
+
+    ``n_trials`` None: the whole grid, or 20 trials. ``address`` None: a journal in the study's
+    directory. ``sampler`` None: the grid where all searched keys list values, else TPE.
+    ``batch`` is how many jobs a launcher gets at once that runs them in batches.
+    """
+
+    name: str
+    directory: Path
+    space: SearchSpace
+    directions: Sequence[str]
+    n_trials: int | None
+    address: str | None
+    sampler: DictConfig | None
+    pruner: DictConfig | None
+    batch: int
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether every combination is run, instead of what a sampler draws."""
+        return self.space.is_grid and self.sampler is None
+
+    @cached_property
+    def budget(self) -> int:
+        """Trials in all, over all times that the study is opened."""
+        if self.is_grid:
+            size = sum(1 for _ in self.space.grid())
+            return min(self.n_trials or size, size)
+        return self.n_trials or _DEFAULT_BUDGET
+
+    @property
+    def storage(self) -> str:
+        """Where Optuna keeps the study."""
+        return self.address or journal_in(self.directory)
+
+    def check(self, master: DictConfig, loader: ConfigLoader) -> None:
+        """Compose the config of every choice and both ends of every range, and run none.
+
+        ``master`` is the sweep's own config. Raises Hydra's errors for keys and choices that do
+        not exist, `ConfigError` for values of the wrong kind.
+        """
+        parser = OverridesParser.create()
+        for params in self.space.samples():
+            overrides = self.space.overrides(params)
+            loader.load_sweep_config(master, overrides)
+            for override in parser.parse_overrides(overrides):
+                if override.get_key_element() in params:
+                    check_kind(override.get_key_element(), override.value(), master)

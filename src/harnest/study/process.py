@@ -1,0 +1,115 @@
+"""A job's own process: what happens in it, from its fork to its result."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import cloudpickle
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from harnest.study.slots import PID_FILE, Slot
+
+_GRACE = 5.0  # seconds that an orphaned job has to stop by itself
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job on its way to a process: pickled, with where it runs and writes."""
+
+    payload: bytes
+    slot: Slot
+    directory: Path
+
+    @staticmethod
+    def pack(
+        context: HydraContext,
+        task: TaskFunction,
+        config: DictConfig,
+        slot: Slot,
+        directory: Path,
+    ) -> "Job":
+        """Pickle by value what lives in ``__main__``, as the task of a script does."""
+        state = Singleton.get_state()
+        parts = (context, task, config, state, dict(os.environ), str(Path.cwd()))
+        return Job(cloudpickle.dumps(parts), slot, directory)
+
+    @staticmethod
+    def unpack(result: bytes) -> JobReturn:
+        """The job's return, as `run` sent it."""
+        returned: JobReturn = cloudpickle.loads(result)
+        return returned
+
+
+def run(job: Job) -> bytes:
+    """Run one job in this process, which exists for nothing else, and pickle its return."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGTERM, _interrupt)
+    job.directory.mkdir(parents=True, exist_ok=True)
+    (job.directory / PID_FILE).write_text(str(os.getpid()))
+    _own_output(job.directory / "output.log")
+    try:
+        returned = _run(job)
+    except KeyboardInterrupt as error:
+        returned = JobReturn(status=JobStatus.FAILED)
+        returned.return_value = error
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        (job.directory / PID_FILE).unlink(missing_ok=True)
+    return bytes(cloudpickle.dumps(returned))
+
+
+def _run(job: Job) -> JobReturn:
+    context, task, config, state, environment, folder = cloudpickle.loads(job.payload)
+    os.environ.update(environment)
+    os.chdir(folder)
+    _take_slot(job.slot)
+    Singleton.set_state(state)
+    setup_globals()
+    return run_job(
+        hydra_context=context,
+        task_function=task,
+        config=config,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    )
+
+
+def _take_slot(slot: Slot) -> None:
+    """See the slot's device alone, and use no more than its threads."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = slot.gpu or ""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(slot.threads)
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:  # it was warm already, and read the variables then
+        torch.set_num_threads(slot.threads)
+
+
+def _own_output(file: Path) -> None:
+    """Send what this process prints to ``file``, also what C libraries print."""
+    with file.open("ab") as opened:
+        os.dup2(opened.fileno(), 1)
+        os.dup2(opened.fileno(), 2)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    """End this process when the sweeper's ends, in whatever way that was."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE)
+    os._exit(1)
