@@ -96,7 +96,9 @@ def zipped(files: Mapping[str, bytes], top: str = "") -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
-            archive.writestr(f"{top}{name}", content)
+            # Of a fixed date: the same files make the same archive.
+            info = zipfile.ZipInfo(f"{top}{name}")
+            archive.writestr(info, content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 

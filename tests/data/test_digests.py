@@ -111,3 +111,16 @@ def test_files_older_than_the_clock_tick_are_remembered(file, hashed, monkeypatc
     files_digest({"a": file})
     files_digest({"a": file})
     assert len(hashed) == 1
+
+
+def test_a_file_changed_while_it_is_hashed_is_not_remembered(file, own_cache, monkeypatch, rested):
+    file_digest = hashlib.file_digest
+
+    def disturbed(opened, name):
+        digest = file_digest(opened, name)
+        file.write_bytes(b"changed meanwhile")
+        return digest
+
+    monkeypatch.setattr(hashlib, "file_digest", disturbed)
+    files_digest({"a": file})
+    assert not (own_cache / "digests").exists()

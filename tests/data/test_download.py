@@ -57,6 +57,7 @@ def server():
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     httpd.daemon_threads = True
+    httpd.handle_error = lambda *_: None  # a client that hangs up is what some tests are about
     threading.Thread(target=httpd.serve_forever, args=(0.05,), daemon=True).start()
     httpd.url = f"http://127.0.0.1:{httpd.server_port}"
     httpd.requests = requests

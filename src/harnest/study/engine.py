@@ -95,8 +95,9 @@ class OpenStudy:
         return self.trial(trial.number)
 
     def end(self, number: int, outcome: Outcome) -> None:
-        """Tell Optuna, then everyone else, how a trial ended."""
-        self._tell(number, outcome)
+        """Tell Optuna, then everyone else, how a trial ended; the first word on it counts."""
+        if not self._frozen(number).state.is_finished():
+            self._tell(number, outcome)
         for listener in self.listeners:
             listener.on_trial_end(self.trial(number), self.directory(number))
 

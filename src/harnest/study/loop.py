@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from harnest.errors import StudyError
 from harnest.study.engine import OpenStudy, opened
+from harnest.study.interrupts import Interrupts
 from harnest.study.listener import StudyListener
 from harnest.study.outcome import Outcome, failed, outcome_of
 from harnest.study.plan import Plan
@@ -37,10 +38,12 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
     terminal = Terminal()
     recorders = [one for one in callbacks if hasattr(one, "on_study_start")]
     listeners: list[StudyListener] = [terminal, *recorders]
+    interrupts = Interrupts()
     complete = False
     with opened(plan, listeners) as study:
         try:
-            work_off(study, runner)
+            with interrupts.held():
+                work_off(study, runner, interrupts)
             complete = True
         finally:
             runner.close()
@@ -51,7 +54,7 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
         raise StudyError(f"study {plan.name}: none of its {len(trials)} trials finished; {first}")
 
 
-def work_off(study: OpenStudy, runner: Runner | BatchRunner) -> None:
+def work_off(study: OpenStudy, runner: Runner | BatchRunner, interrupts: Interrupts) -> None:
     """Start trials while the study has some and the runner has room; end each as it comes back.
 
     An interrupt asks the running trials to stop, waits for them, records them as interrupted
@@ -64,14 +67,16 @@ def work_off(study: OpenStudy, runner: Runner | BatchRunner) -> None:
                 pass
             if not running:
                 return
-            if isinstance(runner, BatchRunner):
-                runner.launch()
-            for done in wait(running, return_when=FIRST_COMPLETED).done:
+            with interrupts.allowed():
+                if isinstance(runner, BatchRunner):
+                    runner.launch()
+                ended = wait(running, return_when=FIRST_COMPLETED).done
+            for done in ended:
                 number = running[done]
                 study.end(number, _outcome(study, number, done))
                 del running[done]
     except BaseException:
-        _stop(study, runner, running)
+        _stop(study, runner, running, interrupts)
         raise
 
 
@@ -99,11 +104,14 @@ def _outcome(study: OpenStudy, number: int, done: "Future[JobReturn]") -> Outcom
     return outcome_of(done.result(), len(study.plan.directions), study.is_pruned(number))
 
 
-def _stop(study: OpenStudy, runner: Runner | BatchRunner, running: Running) -> None:
+def _stop(
+    study: OpenStudy, runner: Runner | BatchRunner, running: Running, interrupts: Interrupts
+) -> None:
     """Let no trial outlive the study's loop; what did not come to its end was interrupted."""
+    runner.interrupt(signal.SIGTERM)
     try:
-        runner.interrupt(signal.SIGTERM)
-        late = wait(running, timeout=_GRACE).not_done
+        with interrupts.allowed():
+            late = wait(running, timeout=_GRACE).not_done
     except KeyboardInterrupt:
         late = {future for future in running if not future.done()}
     runner.interrupt(signal.SIGKILL)

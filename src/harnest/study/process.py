@@ -59,9 +59,11 @@ def run(job: Job) -> bytes:
     _own_output(job.directory / "output.log")
     try:
         returned = _run(job)
-    except KeyboardInterrupt as error:
+    except KeyboardInterrupt:
         returned = JobReturn(status=JobStatus.FAILED)
-        returned.return_value = error
+        # A new one: Hydra has hung the job's return on the other, and the two would hold each
+        # other while they are pickled, without end.
+        returned.return_value = KeyboardInterrupt()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

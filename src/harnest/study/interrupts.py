@@ -1,0 +1,52 @@
+"""Ctrl-C and SIGTERM, heard where a study can stop without leaving something half done."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupts:
+    """Holds signals back until `allowed`; a second one does not wait."""
+
+    def __init__(self) -> None:
+        self._pending = 0
+        self._allowed = False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold signals back inside; outside they do again what they did before."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # Python gives signals to the main thread only
+            return
+        before: dict[signal.Signals, Any] = {one: signal.getsignal(one) for one in _SIGNALS}
+        for one in _SIGNALS:
+            # What was started to ignore Ctrl-C, as a shell's background job is, still does.
+            if before[one] is not signal.SIG_IGN:
+                signal.signal(one, self._hear)
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    @contextmanager
+    def allowed(self) -> Iterator[None]:
+        """Raise KeyboardInterrupt for a signal inside, or for one that was held back."""
+        self._allowed = True
+        try:
+            if self._pending:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._allowed = False
+            self._pending = 0
+
+    def _hear(self, signum: int, frame: FrameType | None) -> None:
+        self._pending += 1
+        if self._allowed or self._pending > 1:
+            raise KeyboardInterrupt
