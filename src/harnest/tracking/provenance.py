@@ -1,7 +1,10 @@
-"""Where a result comes from: code, packages, machine."""
+"""Where a result comes from: code, command, packages, machine."""
 
+import getpass
 import platform
 import subprocess
+import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -18,12 +21,16 @@ _PACKAGES = (
 
 
 def provenance() -> dict[str, str]:
-    """Tags that say what made a run: git commit and state, package versions, Python, system.
+    """Tags that say what made a run: command, user, git commit and state, versions, system.
 
     The git repository is the one that holds the working directory; without one its tags are
     left out.
     """
     tags = {f"version.{name}": metadata.version(name) for name in _PACKAGES}
+    tags["mlflow.source.name"] = Path(sys.argv[0]).name
+    tags["mlflow.source.type"] = "LOCAL"
+    with suppress(KeyError, OSError):  # a container may run as a user without a name
+        tags["mlflow.user"] = getpass.getuser()
     tags["version.python"] = platform.python_version()
     tags["system"] = f"{platform.system()} {platform.machine()}"
     commit = _git("rev-parse", "HEAD")

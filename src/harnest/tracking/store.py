@@ -10,10 +10,14 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from harnest.errors import TrackingError
+from harnest.quiet import quieten
 from harnest.secrets import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+#: The UI opens such an experiment as training runs, not as traces of a language model.
+_FOR_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 
 _PATIENCE = 5.0  # seconds for a server to accept a connection
 
@@ -60,7 +64,7 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name))
+            return str(client.create_experiment(name, tags=_FOR_TRAINING))
         except MlflowException:  # another process was faster
             found = client.get_experiment_by_name(name)
     assert found is not None
@@ -113,6 +117,7 @@ def _make_database(address: str) -> None:
                 return
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+            quieten()
             new = file.with_name(f"{file.name}.new")
             new.unlink(missing_ok=True)
             make: Any = SqlAlchemyStore

@@ -11,6 +11,7 @@ from hydra.experimental.callback import Callback
 from harnest.failure import Failure
 from harnest.programs import program
 from harnest.secrets import redact
+from harnest.tracking.provenance import provenance
 from harnest.tracking.run import OBJECTIVE, RUN_ID, Run
 from harnest.tracking.store import experiment_id, open_store
 
@@ -54,6 +55,7 @@ class StudyRecord(Callback):
                 "pruner": study.pruner,
                 "command": redact(study.command),
                 "directory": str(study.directory.absolute()),
+                **provenance(),
             }
         )
         self.children = self._started()
