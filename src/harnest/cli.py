@@ -71,10 +71,11 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
 @contextmanager
 def errors_as_lines() -> Iterator[None]:
     """Turn what the user can mend into one line and exit code 2, and interrupts into 130."""
-    full = os.environ.get("HYDRA_FULL_ERROR") == "1" or "-v" in sys.argv[1:]
+    before = os.environ.get("HYDRA_FULL_ERROR", "")
+    full = before == "1" or "-v" in sys.argv[1:]
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "-v"]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's own reports would come on top of ours
-    signal.signal(signal.SIGTERM, _terminate)
+    on_terminate = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     except KeyboardInterrupt:
@@ -86,6 +87,9 @@ def errors_as_lines() -> Iterator[None]:
             raise
         print(redact(message), file=sys.stderr)
         sys.exit(USAGE)
+    finally:
+        os.environ["HYDRA_FULL_ERROR"] = before
+        signal.signal(signal.SIGTERM, on_terminate)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

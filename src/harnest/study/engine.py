@@ -86,6 +86,7 @@ class OpenStudy:
     def next(self) -> TrialFacts | None:
         """Take the next trial, or None where the budget is spent."""
         with self._lock():
+            self._line_up()  # another sweeper may have been interrupted
             trials = self._study.get_trials(deepcopy=False)
             if sum(map(_counts, trials)) >= self.plan.budget:
                 return None
@@ -136,17 +137,22 @@ class OpenStudy:
         self._study.tell(number, list(outcome.values) or None, state=outcome.state)
 
     def _reap(self) -> None:
-        """End the trials of dead sweepers, and line up every interrupted one once more."""
+        """End the trials of dead sweepers."""
         for trial in self._study.get_trials(deepcopy=False):
             owner = trial.user_attrs.get(OWNER)
             if trial.state is TrialState.RUNNING and not is_alive(self.plan.directory, owner):
                 died = Failure(INTERRUPTED, "its sweeper process died")
                 self._tell(trial.number, Outcome(TrialState.FAIL, failure=died))
+
+    def _line_up(self) -> None:
+        """Let every interrupted trial be run once more."""
         trials = self._study.get_trials(deepcopy=False)
         retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
         for trial in trials:
             if trial.user_attrs.get(REASON) == INTERRUPTED and trial.number not in retried:
-                self._study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
+                # One that was killed early has not drawn what it was to try.
+                params = trial.system_attrs.get("fixed_params", {}) | trial.params
+                self._study.enqueue_trial(params, user_attrs={RETRY_OF: trial.number})
 
     def _facts(self) -> StudyFacts:
         plan = self.plan

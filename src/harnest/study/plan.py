@@ -64,5 +64,5 @@ class Plan:
             overrides = self.space.overrides(params)
             loader.load_sweep_config(master, overrides)
             for override in parser.parse_overrides(overrides):
-                if override.get_key_element() in params:
-                    check_kind(override.get_key_element(), override.value(), master)
+                if override.key_or_group in params:
+                    check_kind(override.key_or_group, override.value(), master)

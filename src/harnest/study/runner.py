@@ -31,6 +31,7 @@ class BatchRunner:
     def __init__(self, launcher: Launcher, capacity: int) -> None:
         self.launcher = launcher
         self.capacity = capacity
+        self._running: list[Future[JobReturn]] = []
         self._waiting: list[tuple[Sequence[str], int, Future[JobReturn]]] = []
 
     def submit(self, overrides: Sequence[str], number: int) -> "Future[JobReturn]":
@@ -42,16 +43,25 @@ class BatchRunner:
     def launch(self) -> None:
         """Run the batch. A launcher numbers its jobs in a row, so a gap starts another batch."""
         batch, self._waiting = self._waiting, []
+        self._running = [job[2] for job in batch]
         while batch:
             first = batch[0][1]
             row = [job for index, job in enumerate(batch) if job[1] == first + index]
             batch = batch[len(row) :]
-            returns = self.launcher.launch([list(job[0]) for job in row], initial_job_idx=first)
+            try:
+                returns = self.launcher.launch([list(job[0]) for job in row], initial_job_idx=first)
+            except BaseException as error:
+                for _, _, future in [*row, *batch]:
+                    future.set_exception(error)
+                raise
             for (_, _, future), returned in zip(row, returns, strict=True):
                 future.set_result(returned)
 
     def interrupt(self, number_of_signal: int) -> None:
-        """Nothing to signal: such a launcher has returned, or has been interrupted itself."""
+        """Such a launcher was interrupted itself, and its jobs with it."""
+        for future in self._running:
+            if not future.done():
+                future.set_exception(KeyboardInterrupt())
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from harnest.errors import StudyError
+
 if TYPE_CHECKING:
     import optuna
 
@@ -51,7 +53,7 @@ def make_pruner(config: DictConfig | None) -> "optuna.pruners.BasePruner":
 
     if config is None:
         return optuna.pruners.NopPruner()
-    pruner: optuna.pruners.BasePruner = instantiate(config, _execution_whitelist_=_TRUSTED)
+    pruner: optuna.pruners.BasePruner = _make("pruner", config)
     return pruner
 
 
@@ -72,5 +74,13 @@ def make_sampler(config: DictConfig | None, number: int = 0) -> "optuna.samplers
     # A quasi-random sequence is one for the whole study: its seed says which.
     if "seed" in given and not given["_target_"].endswith("QMCSampler"):
         given["seed"] = int(SeedSequence([given["seed"], number]).generate_state(1)[0])
-    sampler: optuna.samplers.BaseSampler = instantiate(given, _execution_whitelist_=_TRUSTED)
+    sampler: optuna.samplers.BaseSampler = _make("sampler", given)
     return sampler
+
+
+def _make(part: str, config: Any) -> Any:
+    try:
+        return instantiate(config, _execution_whitelist_=_TRUSTED)
+    except (TypeError, ValueError, ImportError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise StudyError(f"hydra/sweeper/{part} cannot be used: {first}") from error

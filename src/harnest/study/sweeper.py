@@ -13,7 +13,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, read_write
 
 from harnest.errors import StudyError
-from harnest.study.search import PRUNERS
+from harnest.study.search import GRID, PRUNERS
 from harnest.study.trial import STORAGE
 
 
@@ -66,13 +66,18 @@ class StudySweeper(Sweeper):
         from harnest.study.space import SearchSpace
 
         searches = [f"{key!s}={value}" for key, value in (self.params or {}).items()]
-        space = SearchSpace.parse([*searches, *arguments])
+        loader = self.hydra_context.config_loader
+        space = SearchSpace.parse([*searches, *arguments], loader)
         if not space.searched:
             raise StudyError("nothing to search: give a key several values (KEY=A,B) or sweep=NAME")
         if set(self.directions) - {"minimize", "maximize"}:
             raise StudyError(f"direction {self.directions}: choose minimize or maximize")
-        if self.n_trials is not None and self.n_trials < 1:
+        if self.n_trials is not None and not (isinstance(self.n_trials, int) and self.n_trials > 0):
             raise StudyError(f"n_trials={self.n_trials}: a study needs at least one trial")
+        if self.sampler is not None and self.sampler["_target_"] == GRID:
+            if not space.is_grid:
+                raise StudyError("hydra/sweeper/sampler=grid: an interval has no end of values")
+            self.sampler = None  # a grid is run completely, without a sampler
         name = self.study or space.name
         if not re.fullmatch(r"[\w.+-]+", name):
             raise StudyError(f"study {name!r}: use letters, digits and . _ + - only")
@@ -92,7 +97,7 @@ class StudySweeper(Sweeper):
             pruner=self.pruner,
             batch=self.batch,
         )
-        plan.check(self.config, self.hydra_context.config_loader)
+        plan.check(self.config, loader)
         runner = runner_for(self._launcher(), self.batch)
         run_study(plan, runner, self.hydra_context.callbacks.callbacks)
 
