@@ -97,7 +97,7 @@ def make_classifier(cfg: DictConfig, data: WindowModule) -> Classifier:
     signals, labels = data.tensors("train")
     classes = len(data.windows.activities)
     mean, std = channel_statistics(signals)
-    return Classifier(
+    classifier = Classifier(
         build(cfg.model, channels=signals.shape[2], classes=classes),
         mean=mean,
         std=std,
@@ -108,6 +108,11 @@ def make_classifier(cfg: DictConfig, data: WindowModule) -> Classifier:
         scheduler=build(cfg.scheduler),
         monitor=cfg.objective.metric,
     )
+    try:
+        classifier.configure_optimizers()  # once in vain: training would come to it too late
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the optimizer or the scheduler cannot be made: {error}") from error
+    return classifier
 
 
 def build(node: DictConfig | None, **arguments: Any) -> Any:
@@ -130,8 +135,10 @@ def build(node: DictConfig | None, **arguments: Any) -> Any:
 
 
 def _why(target: str, error: Exception) -> str:
-    text = str(error.__cause__ or error).strip().splitlines()[0]
-    if "whitelist" in str(error).lower():
+    text = "; ".join(line.strip() for line in str(error.__cause__ or error).strip().splitlines())
+    if "cannot be authorized" in text:
+        return f"_target_: {target} runs whatever its arguments say: a config may not call it"
+    if "whitelist" in text:
         package = target.partition(".")[0]
         return (
             f"_target_: {target} is not trusted; if it is code of your own, "

@@ -40,7 +40,7 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
     """
     sys.argv[1:] = move_to_environment(sys.argv[1:])
 
-    failures: list[HarnestError] = []
+    failures: list[Exception] = []
 
     def checked(cfg: DictConfig) -> Any:
         # One run: Hydra would print a line of its own for an error that the task raises.
@@ -51,7 +51,7 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
             _check_mode()
             _check_overrides()
             return task(cfg)
-        except HarnestError as error:
+        except (HarnestError, OmegaConfBaseException) as error:
             _remove_if_unused(Path(HydraConfig.get().runtime.output_dir))
             failures.append(error)
             return None
@@ -122,10 +122,13 @@ def _check_overrides() -> None:
 def _remove_if_unused(directory: Path) -> None:
     """Remove a run's directory that holds nothing but what Hydra wrote before the run began."""
     rest = [p for p in directory.iterdir() if p.name != ".hydra" and p.suffix != ".log"]
-    if not rest:
-        shutil.rmtree(directory)
-        if not any(directory.parent.iterdir()):
-            directory.parent.rmdir()
+    if rest:
+        return
+    shutil.rmtree(directory)
+    for parent in directory.parents:
+        if Path.cwd() not in parent.parents or any(parent.iterdir()):
+            return
+        parent.rmdir()
 
 
 def _one_line(error: Exception) -> str | None:
@@ -141,6 +144,9 @@ def _one_line(error: Exception) -> str | None:
         if error.__cause__ is not None and isinstance(error.__cause__, OmegaConfBaseException):
             return _flat(f"{error}: {error.__cause__}")
         return _flat(str(error))
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        first = str(error.msg).splitlines()[0]
+        return f"{error.full_key}: {first}; --cfg job shows the whole config"
     if isinstance(error, OmegaConfBaseException) or _raised_by_hydra(error):
         return _flat(str(error))
     if isinstance(error, OSError) and error.filename is not None:
@@ -162,9 +168,9 @@ def _flat(text: str) -> str:
 def _unknown_choice(error: MissingConfigException) -> str:
     missing = error.missing_cfg_file or str(error)
     group, _, choice = missing.rpartition("/")
-    options = [str(option) for option in error.options or ()]
     if not group:
         return _flat(str(error).split("Config search path")[0])
+    options = [str(option) for option in error.options or _choices(group)]
     near = _nearest(choice, options)
     return (
         f"{group}={choice}: there is no such choice{near}; there is {', '.join(options) or 'none'}"
@@ -177,12 +183,23 @@ def _unknown_key(key: str) -> str:
 
 
 def _nearest(name: str, valid: list[str]) -> str:
-    near = difflib.get_close_matches(name, valid, n=2, cutoff=0.6)
-    if not near:  # the right word in the wrong place
-        lasts = {key: key.rpartition(".")[2] for key in valid}
-        close = difflib.get_close_matches(name.rpartition(".")[2], lasts.values(), n=1)
-        near = [key for key, last in lasts.items() if last in close][:2]
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    """Ask whether a name of the same parent was meant, or else the same word elsewhere."""
+    parent, _, word = name.rpartition(".")
+    words = {key: key.rpartition(".")[2] for key in valid}
+    beside = {key: last for key, last in words.items() if key.rpartition(".")[0] == parent}
+    for among in (beside, words):
+        close = difflib.get_close_matches(word, among.values(), n=1)
+        near = [key for key, last in among.items() if last in close][:2]
+        if near:
+            return f"; did you mean {' or '.join(near)}?"
+    return ""
+
+
+def _choices(group: str) -> list[str]:
+    """The choices of a group; Hydra does not name them where a list asks for several."""
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(config.FOLDER)):
+        return GlobalHydra.instance().config_loader().get_group_options(group)
 
 
 def _all_keys() -> list[str]:

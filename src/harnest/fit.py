@@ -16,10 +16,8 @@ from harnest.errors import CheckpointError, DivergedError
 def fit(parts: Parts, resume: str | None) -> None:
     """Train, from the checkpoint ``resume`` where one is given.
 
-    Raises `CheckpointError` where that does not fit, KeyboardInterrupt when interrupted.
+    Raises KeyboardInterrupt when interrupted.
     """
-    if resume is not None:
-        check_checkpoint(parts.classifier, Path(resume))
     try:
         parts.trainer.fit(parts.classifier, datamodule=parts.data, ckpt_path=resume)
     except SystemExit as end:

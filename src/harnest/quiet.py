@@ -17,5 +17,6 @@ def quieten() -> None:
         ".*LeafSpec.*",  # between Lightning and torch
         ".*is smaller than the logging interval.*",  # metrics are logged by epoch here
         ".*does not have many workers.*",  # batches are gathered in place
+        ".*sync_dist=True.*",  # torchmetrics gathers from all devices itself
     ):
         warnings.filterwarnings("ignore", message)

@@ -22,12 +22,14 @@ def train(cfg: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
 
     from harnest.assemble import assemble
-    from harnest.fit import facts_of, fit, run_name, score_of
+    from harnest.fit import check_checkpoint, facts_of, fit, run_name, score_of
     from harnest.study import current_trial
     from harnest.tracking.recorded import recorded
 
     directory = Path(HydraConfig.get().runtime.output_dir)
     parts = assemble(cfg, directory, current_trial())
+    if cfg.resume is not None:
+        check_checkpoint(parts.classifier, Path(cfg.resume))
     facts = facts_of(cfg, parts)
     with recorded(parts.trainer.loggers, cfg, directory, name=run_name(cfg), facts=facts) as record:
         fit(parts, cfg.resume)

@@ -100,9 +100,14 @@ class WindowModule(L.LightningDataModule):
         )
 
     def train_dataloader(self) -> Batches:
-        """Batches of the training subjects, in a new order each epoch."""
+        """Batches of the training subjects, in a new order each epoch.
+
+        To overfit a few batches means to meet the same ones each time.
+        """
         trainer = self.trainer
         assert trainer is not None
+        if trainer.overfit_batches > 0:
+            return self._batches("train")
         return self._batches("train", lambda: self.seed * 1_000_003 + trainer.current_epoch)
 
     def val_dataloader(self) -> Batches:

@@ -1,5 +1,6 @@
 """Samplers and pruners, made from their configs."""
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
@@ -69,6 +70,8 @@ def make_sampler(config: DictConfig | None, number: int = 0) -> "optuna.samplers
 
     if config is None:
         return optuna.samplers.TPESampler()
+    if config["_target_"].endswith("CmaEsSampler") and find_spec("cmaes") is None:
+        raise StudyError("hydra/sweeper/sampler=cmaes needs another package: pip install cmaes")
     # Unset options are left to Optuna: some that the configs name are gone in Optuna 5.
     given = {str(key): value for key, value in config.items() if value is not None}
     # A quasi-random sequence is one for the whole study: its seed says which.

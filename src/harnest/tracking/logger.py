@@ -59,7 +59,7 @@ class MLflowLogger(Logger):
         if self.run is not None:
             values = dict(metrics)
             at = int(values.pop("epoch", step or 0))
-            self.run.metrics(values, at)
+            self.run.stream(values, at)
 
 
 def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -35,7 +35,6 @@ class RecordedRun:
         """Write metrics back to the run."""
         if self.run is not None:
             self.run.metrics(metrics, step=0)
-            self.run.flush()
 
 
 def recall(name: str, address: str) -> RecordedRun:

@@ -12,6 +12,7 @@ from harnest.tracking.store import experiment_id, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
 
 #: MLflow's own variable for "log into this run": a study sets it for each of its trials.
 RUN_ID = "MLFLOW_RUN_ID"
@@ -71,11 +72,12 @@ class Run:
         self.params({key: v for key, v in params.items() if param_key(key) not in known})
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Hand metrics over to be written while training goes on; `flush` waits for them."""
-        from mlflow.entities import Metric
+        """Record metrics, and return once they are in the store."""
+        self.client.log_batch(self.run_id, metrics=_metrics(values, step))
 
-        now = int(time.time() * 1000)
-        batch = [Metric(key, float(value), now, step) for key, value in values.items()]
+    def stream(self, values: Mapping[str, float], step: int) -> None:
+        """Hand metrics over to be written while training goes on; `flush` waits for them."""
+        batch = _metrics(values, step)
         self._pending.append(self.client.log_batch(self.run_id, metrics=batch, synchronous=False))
 
     def flush(self) -> None:
@@ -124,3 +126,10 @@ class Run:
 def param_key(key: str) -> str:
     """``key`` as MLflow takes it: ``model@encoder`` becomes ``model_encoder``."""
     return re.sub(r"[^\w./: -]", "_", key)
+
+
+def _metrics(values: Mapping[str, float], step: int) -> list["Metric"]:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    return [Metric(key, float(value), now, step) for key, value in values.items()]

@@ -119,7 +119,6 @@ class StudyRecord(Callback):
         several = {f"{OBJECTIVE}_{i}": value for i, value in enumerate(trial.values)}
         scores = {OBJECTIVE: trial.values[0]} if len(trial.values) == 1 else several
         run.metrics(scores | {"steps": len(trial.steps)}, step=0)
-        run.flush()
         # Choices of groups, which are no keys of the job's config; all where it logged none.
         run.missing_params(trial.params)
         if trial.reason is not None:
