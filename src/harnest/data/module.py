@@ -17,7 +17,7 @@ class Batches:
     ``order``, each pass is a new permutation that depends on the seed and the epoch alone, so
     that a run that goes on from a checkpoint meets the same batches as one never stopped.
     Of several devices (``rank`` of ``world``) each takes every ``world``-th window of the same
-    permutation; the last ones are repeated so that all take equally many steps. The last,
+    permutation; the first ones are repeated so that all take equally many steps. The last,
     smaller batch is never dropped.
     """
 
@@ -56,8 +56,8 @@ class Batches:
             # On the CPU, so that the order is the same whichever device trains.
             indices = torch.randperm(count, generator=torch.Generator().manual_seed(self.order()))
         if self.world > 1:
-            padding = -count % self.world
-            indices = torch.cat([indices, indices[:padding]])[self.rank :: self.world]
+            padded = count + -count % self.world
+            indices = indices[torch.arange(padded) % count][self.rank :: self.world]
         return indices
 
 
@@ -106,7 +106,7 @@ class WindowModule(L.LightningDataModule):
         """
         trainer = self.trainer
         assert trainer is not None
-        if trainer.overfit_batches > 0:
+        if trainer.overfit_batches > 0:  # type: ignore[attr-defined]  # set by its constructor
             return self._batches("train")
         return self._batches("train", lambda: self.seed * 1_000_003 + trainer.current_epoch)
 

@@ -62,17 +62,18 @@ class Classifier(L.LightningModule):
         x, y = batch
         logits = self(x)
         loss: Tensor = self.loss(logits, y)
-        cast(MeanMetric, self.losses[f"{part}_"]).update(loss.detach(), len(y))
+        # One value for each window: torchmetrics 1.9 ignores weights where it keeps NaNs.
+        cast(MeanMetric, self.losses[f"{part}_"]).update(loss.detach().expand(len(y)))
         cast(MetricCollection, self.scores[f"{part}_"]).update(logits.detach(), y)
         return loss
 
-    def _log_epoch(self, part: str, **others: float) -> None:
+    def _log_epoch(self, part: str) -> None:
         """Read the epoch's metrics from the device: once an epoch, not once a step."""
         loss = cast(MeanMetric, self.losses[f"{part}_"])
         scores = cast(MetricCollection, self.scores[f"{part}_"])
         values = {"loss": loss.compute(), **scores.compute()}
         self.log_dict(
-            {f"{part}/{name}": value for name, value in values.items()} | others,
+            {f"{part}/{name}": value for name, value in values.items()},
             prog_bar=part != "train",
             sync_dist=False,  # torchmetrics has gathered from all devices already
         )
@@ -91,11 +92,15 @@ class Classifier(L.LightningModule):
         """Count one batch of test windows."""
         self._step(batch, "test")
 
-    def on_train_epoch_end(self) -> None:
-        """Log the training metrics and the learning rate."""
+    def on_train_epoch_start(self) -> None:
+        """Log the learning rate of this epoch: at its end the scheduler has changed it already."""
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
-        self._log_epoch("train", lr=optimizer.param_groups[0]["lr"])
+        self.log("lr", optimizer.param_groups[0]["lr"])
+
+    def on_train_epoch_end(self) -> None:
+        """Log the training metrics."""
+        self._log_epoch("train")
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""

@@ -46,7 +46,7 @@ def leaderboard(address: str, experiment: str, names: Sequence[str]) -> list[Row
     everything = _all_runs(client, found.experiment_id)
     own = [run for run in everything if TRIAL not in run.data.tags]
     chosen = [_find(name, own, everything) for name in names] or own
-    if len(chosen) == 1 and STUDY in chosen[0].data.tags and TRIAL not in chosen[0].data.tags:
+    if len(chosen) == 1 and _is_study(chosen[0]):
         study = chosen[0]
         trials = _trials_of(study, everything)
         keys = [key[7:] for key in study.data.params if key.startswith("search.")]
@@ -100,14 +100,23 @@ def _title(origin: "MlflowRun", run: "MlflowRun") -> str:
 
 
 def _differing(runs: list["MlflowRun"]) -> list[str]:
-    """Parameters that do not have the same value in all runs, without where they wrote."""
-    keys = dict.fromkeys(key for run in runs for key in run.data.params)
-    return [
-        key
-        for key in keys
-        if len({run.data.params.get(key) for run in runs}) > 1
-        and key.rpartition(".")[2] not in ("dirpath", "save_dir")
-    ]
+    """Parameters that tell the runs apart: each run has them, and not all the same value.
+
+    A column that says no more than an earlier one, as an interpolation of it does, is left out,
+    and so is where a run wrote.
+    """
+    trained = [run.data.params for run in runs if not _is_study(run)]
+    shared = [key for key in (trained or [{}])[0] if all(key in params for params in trained)]
+    columns: dict[tuple[str, ...], str] = {}
+    for key in shared:
+        values = tuple(params[key] for params in trained)
+        if len(set(values)) > 1 and key.rpartition(".")[2] not in ("dirpath", "save_dir"):
+            columns.setdefault(values, key)
+    return list(columns.values())
+
+
+def _is_study(run: "MlflowRun") -> bool:
+    return STUDY in run.data.tags and TRIAL not in run.data.tags
 
 
 def _row(run: "MlflowRun", name: str, keys: Iterable[str]) -> Row:

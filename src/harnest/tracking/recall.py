@@ -83,5 +83,7 @@ def _from_directory(directory: Path, address: str) -> RecordedRun:
 
 def _run_of(client: "MlflowClient", directory: Path) -> Run | None:
     experiments = [e.experiment_id for e in client.search_experiments()]
-    found = client.search_runs(experiments, f"tags.directory = '{directory}'", max_results=1)
+    quote = '"' if "'" in str(directory) else "'"
+    condition = f"tags.directory = {quote}{directory}{quote}"
+    found = client.search_runs(experiments, condition, max_results=1)
     return Run(client, found[0].info.run_id, owned=False) if found else None

@@ -117,10 +117,12 @@ class Run:
     def fail(self, failure: Failure) -> None:
         """End as KILLED when interrupted, as FAILED otherwise, with the reason as a tag."""
         self.tag({"reason": failure.reason, "message": failure.message})
-        if failure.details:
-            self.text(failure.details, "traceback.txt")
-        state = "KILLED" if failure.reason == INTERRUPTED else "FAILED"
-        self.client.set_terminated(self.run_id, state)
+        try:
+            if failure.details:
+                self.text(failure.details, "traceback.txt")
+        finally:  # also where the disk is full
+            state = "KILLED" if failure.reason == INTERRUPTED else "FAILED"
+            self.client.set_terminated(self.run_id, state)
 
 
 def param_key(key: str) -> str:
