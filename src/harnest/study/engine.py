@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
 from filelock import FileLock
@@ -28,8 +30,11 @@ from harnest.study.outcome import Outcome
 from harnest.study.ownership import OWNER, is_alive, owner_token
 from harnest.study.plan import Plan
 from harnest.study.search import make_pruner, make_sampler
-from harnest.study.storage import open_storage
+from harnest.study.storage import journal_in, open_storage
 from harnest.study.trial import PRUNED_AT
+
+#: Trials that have to have ended before a study can be called broken.
+_ENOUGH = 5
 
 _IDENTITY, _SPACE = "identity", "space"
 
@@ -61,6 +66,7 @@ class OpenStudy:
         self.plan = plan
         self.owner = owner
         self.listeners = listeners
+        self._opened = time.monotonic()
         storage = open_storage(plan.storage)
         with self._lock():
             is_new = plan.name not in optuna.get_all_study_names(storage)
@@ -76,8 +82,7 @@ class OpenStudy:
             if is_new:
                 self._study.set_user_attr(_SPACE, _identifying(plan))
                 self._study.set_user_attr(_IDENTITY, uuid.uuid4().hex)
-                for params in plan.space.grid() if plan.is_grid else ():
-                    self._study.enqueue_trial(params)
+                self._enqueue()
             _refuse_other_search(self._study, plan)
             self._reap()
         for listener in listeners:
@@ -86,9 +91,9 @@ class OpenStudy:
     def next(self) -> TrialFacts | None:
         """Take the next trial, or None where the budget is spent."""
         with self._lock():
-            self._line_up()  # another sweeper may have been interrupted
+            self._line_up()  # also what another sweeper was interrupted in
             trials = self._study.get_trials(deepcopy=False)
-            if sum(map(_counts, trials)) >= self.plan.budget:
+            if self._is_over() or _spent(trials) >= self.plan.budget:
                 return None
             self._study.sampler = make_sampler(self.plan.sampler, len(trials))
             trial = self._study.ask(dict(self.plan.space.searched))
@@ -118,6 +123,25 @@ class OpenStudy:
         """Whether the trial was told to stop."""
         return PRUNED_AT in self._frozen(number).user_attrs
 
+    def is_complete(self) -> bool:
+        """Whether the budget is spent."""
+        return _spent(self._study.get_trials(deepcopy=False)) >= self.plan.budget
+
+    def broken(self) -> TrialFacts | None:
+        """The first failed trial of this session, once more of them failed than may."""
+        trials = [TrialFacts.of(t) for t in self._study.get_trials(deepcopy=False) if self._owns(t)]
+        ended = [t for t in trials if t.state.is_finished() and t.reason != INTERRUPTED]
+        bad = [trial for trial in ended if trial.state is TrialState.FAIL]
+        is_broken = len(bad) > self.plan.max_failure_rate * len(ended)
+        return bad[0] if is_broken and len(ended) >= _ENOUGH else None
+
+    def _owns(self, trial: FrozenTrial) -> bool:
+        return trial.user_attrs.get(OWNER) == self.owner
+
+    def _is_over(self) -> bool:
+        timeout = self.plan.timeout
+        return timeout is not None and time.monotonic() - self._opened > timeout
+
     def _lock(self) -> FileLock:
         """Held while the budget is counted: a study's sweepers do that one at a time."""
         return FileLock(self.plan.directory / ".budget.lock")
@@ -136,6 +160,23 @@ class OpenStudy:
                 self._study._storage.set_trial_user_attr(identity, key, value)
         self._study.tell(number, list(outcome.values) or None, state=outcome.state)
 
+    def _enqueue(self) -> None:
+        """Line up what is to be tried first; in a grid, the points that agree with it."""
+        space = self.plan.space
+        first = []
+        for source in self.plan.enqueue:
+            for params in _configurations(source):
+                unknown = sorted(set(params) - set(space.searched))
+                if unknown and not isinstance(source, str):
+                    raise StudyError(f"hydra.sweeper.enqueue: {unknown[0]} is not searched")
+                first.append({k: v for k, v in params.items() if k in space.searched})
+        if self.plan.is_grid:
+            points = list(space.grid())
+            agreeing = [p for wanted in first for p in points if wanted.items() <= p.items()]
+            first = [*agreeing, *points]
+        for params in first:
+            self._study.enqueue_trial(params, skip_if_exists=True)
+
     def _reap(self) -> None:
         """End the trials of dead sweepers."""
         for trial in self._study.get_trials(deepcopy=False):
@@ -145,11 +186,14 @@ class OpenStudy:
                 self._tell(trial.number, Outcome(TrialState.FAIL, failure=died))
 
     def _line_up(self) -> None:
-        """Let every interrupted trial be run once more."""
+        """Let every interrupted trial be run once more, and failed ones as often as planned."""
         trials = self._study.get_trials(deepcopy=False)
-        retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+        retried = _retried(trials)
         for trial in trials:
-            if trial.user_attrs.get(REASON) == INTERRUPTED and trial.number not in retried:
+            reason = trial.user_attrs.get(REASON)
+            if reason is None or trial.number in retried:
+                continue
+            if reason == INTERRUPTED or _times(trial, trials) <= self.plan.retry.get(reason, 0):
                 # One that was killed early has not drawn what it was to try.
                 params = trial.system_attrs.get("fixed_params", {}) | trial.params
                 self._study.enqueue_trial(params, user_attrs={RETRY_OF: trial.number})
@@ -172,10 +216,42 @@ class OpenStudy:
         )
 
 
-def _counts(trial: FrozenTrial) -> bool:
-    """Whether a trial has used up a part of the budget; an interrupted one is run again."""
-    is_waiting = trial.state is TrialState.WAITING
-    return not is_waiting and trial.user_attrs.get(REASON) != INTERRUPTED
+def _configurations(source: Mapping[str, Any] | str) -> list[Mapping[str, Any]]:
+    """Parameters to try first: as they are given, or the best ones of a study's folder."""
+    if not isinstance(source, str):
+        return [source]
+    folder = Path(source)
+    if not (folder / "study.journal").is_file():
+        raise StudyError(f"hydra.sweeper.enqueue: {source} is no folder of a study")
+    (name,) = optuna.get_all_study_names(open_storage(journal_in(folder)))
+    study = optuna.load_study(study_name=name, storage=open_storage(journal_in(folder)))
+    return [trial.params for trial in study.best_trials]
+
+
+def _retried(trials: Sequence[FrozenTrial]) -> set[int]:
+    """Numbers of trials that another one repeats."""
+    return {trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs}
+
+
+def _spent(trials: Sequence[FrozenTrial]) -> int:
+    """How much of the budget is used up; a trial that is run again does not count twice."""
+    again = _retried(trials)
+    return sum(
+        trial.state is not TrialState.WAITING
+        and trial.number not in again
+        and trial.user_attrs.get(REASON) != INTERRUPTED
+        for trial in trials
+    )
+
+
+def _times(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
+    """How often in a row this configuration has failed for this trial's reason."""
+    reason = trial.user_attrs[REASON]
+    times = 1
+    while (before := trial.user_attrs.get(RETRY_OF)) is not None:
+        trial = trials[before]
+        times += trial.user_attrs.get(REASON) == reason
+    return times
 
 
 def _identifying(plan: Plan) -> list[str]:

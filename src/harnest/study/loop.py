@@ -44,12 +44,12 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
         try:
             with interrupts.held():
                 work_off(study, runner, interrupts)
-            complete = True
+            complete = study.is_complete()
         finally:
             runner.close()
             trials = study.trials()
             terminal.show([h for one in listeners for h in one.on_study_end(trials, complete)])
-    if not any(trial.state in (TrialState.COMPLETE, TrialState.RUNNING) for trial in trials):
+    if complete and not any(trial.state is TrialState.COMPLETE for trial in trials):
         first = next((trial.message for trial in trials if trial.message), "all were pruned")
         raise StudyError(f"study {plan.name}: none of its {len(trials)} trials finished; {first}")
 
@@ -75,6 +75,12 @@ def work_off(study: OpenStudy, runner: Runner | BatchRunner, interrupts: Interru
                 number = running[done]
                 study.end(number, _outcome(study, number, done))
                 del running[done]
+            broken = study.broken()
+            if broken is not None:
+                raise StudyError(
+                    f"study {study.plan.name} is broken, too many trials fail; trial "
+                    f"{broken.number}: {broken.message}"
+                )
     except BaseException:
         _stop(study, runner, running, interrupts)
         raise

@@ -1,9 +1,10 @@
 """What a study is asked to be, before it is opened."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -22,7 +23,10 @@ class Plan:
 
     ``n_trials`` None: the whole grid, or 20 trials. ``address`` None: a journal in the study's
     directory. ``sampler`` None: the grid where all searched keys list values, else TPE.
-    ``batch`` is how many jobs a launcher gets at once that runs them in batches.
+    ``batch`` is how many jobs a launcher gets at once that runs them in batches. ``timeout`` is in
+    seconds, for this session. ``retry`` says by reason how often a failed trial is run again.
+    ``enqueue`` are configurations to try first: parameters, or the folder of a study whose best
+    ones are taken.
     """
 
     name: str
@@ -34,6 +38,10 @@ class Plan:
     sampler: DictConfig | None
     pruner: DictConfig | None
     batch: int
+    timeout: float | None
+    max_failure_rate: float
+    retry: Mapping[str, int]
+    enqueue: Sequence[Mapping[str, Any] | str]
 
     @property
     def is_grid(self) -> bool:

@@ -10,7 +10,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, read_write
+from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
 
 from harnest.errors import StudyError
 from harnest.study.search import GRID, PRUNERS
@@ -26,7 +26,11 @@ class StudySweeper(Sweeper):
     values, else 20. ``storage`` is an address of Optuna's; None: a file in the study's
     directory. ``params`` are searches in the words of hydra-optuna-sweeper, which the command
     line adds to and overrides. ``batch`` is how many trials a launcher gets at once that takes
-    them in batches; our own, ``slots``, takes them one by one.
+    them in batches; our own, ``slots``, takes them one by one. ``timeout`` ends a session after so
+    many seconds: no new trials then. ``max_failure_rate`` stops a session in which more than this
+    share of at least five trials failed. ``retry`` says how often a trial that failed for a reason
+    is run again. ``enqueue`` lists what to try first in a new study:
+    parameters, or the folder of another study, whose best ones are taken.
     """
 
     def __init__(
@@ -37,6 +41,10 @@ class StudySweeper(Sweeper):
         storage: str | None,
         params: DictConfig | None,
         batch: int = 1,
+        timeout: float | None = None,
+        max_failure_rate: float = 0.9,
+        retry: DictConfig | None = None,
+        enqueue: ListConfig | None = None,
         sampler: DictConfig | None = None,
         pruner: DictConfig | None = None,
     ) -> None:
@@ -46,6 +54,10 @@ class StudySweeper(Sweeper):
         self.storage = storage
         self.params = params
         self.batch = batch
+        self.timeout = timeout
+        self.max_failure_rate = max_failure_rate
+        self.retry: Any = OmegaConf.to_container(retry) if retry else {}
+        self.enqueue: Any = OmegaConf.to_container(enqueue) if enqueue else []
         self.sampler = sampler
         self.pruner = pruner
 
@@ -96,6 +108,10 @@ class StudySweeper(Sweeper):
             sampler=self.sampler,
             pruner=self.pruner,
             batch=self.batch,
+            timeout=self.timeout,
+            max_failure_rate=self.max_failure_rate,
+            retry=self.retry,
+            enqueue=self.enqueue,
         )
         plan.check(self.config, loader)
         runner = runner_for(self._launcher(), self.batch)
@@ -143,6 +159,10 @@ def _register() -> None:
                 "storage": None,
                 "params": {},
                 "batch": 1,
+                "timeout": None,
+                "max_failure_rate": 0.9,
+                "retry": dict.fromkeys(("error", "oom", "nan", "timeout", "killed"), 0),
+                "enqueue": [],
             },
             "sweep": {"dir": "multirun/${hydra.sweeper.study}", "subdir": "${hydra.job.num}"},
         },

@@ -68,6 +68,9 @@ class Terminal:
         in_order = ranked(trials, self.study.directions)
         self.console.print()
         print_wide(table(in_order))
+        first = next((trial.details for trial in trials if trial.details), None)
+        if first is not None and not any(t.state is TrialState.COMPLETE for t in trials):
+            self.console.print(first, markup=False)
         for best in [trial for trial in in_order if trial.state is TrialState.COMPLETE][:1]:
             self.console.print(f"best: trial {best.number}, {_scores(best)}, {_shown(best.params)}")
         end = "complete" if complete else "not complete; the same command goes on"

@@ -1,0 +1,88 @@
+"""Ways to give one of harnest's commands: as a user does, or in a process that is warm."""
+
+import importlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+_MODULES = {"train": "harnest.train", "evaluate": "harnest.evaluate", "compare": "harnest.compare"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def line(self) -> str:
+        """The one line of a command that could not do as it was told."""
+        assert self.code == 2, self
+        assert self.out == "", self
+        lines = self.err.splitlines()
+        assert len(lines) == 1, self
+        return lines[0]
+
+
+def command(name: str, *arguments: str, folder: Path, **environment: str) -> Answer:
+    """Give ``harnest-NAME`` in ``folder``, as a user does."""
+    program = Path(sys.executable).with_name(f"harnest-{name}")
+    done = subprocess.run(
+        [program, *arguments],
+        cwd=folder,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def warm(
+    name: str,
+    *arguments: str,
+    folder: Path,
+    interrupt: tuple[signal.Signals, Callable[[], bool]] | None = None,
+    **environment: str,
+) -> Answer:
+    """Do the same in a process that has imported torch already: seconds faster.
+
+    ``interrupt`` is a signal, and what must be true before it is sent.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["harnest.preload"])
+    outputs = [folder / f".{name}-{stream}" for stream in ("out", "err")]
+    job = (_MODULES[name], arguments, folder, os.environ | environment, outputs)
+    process = context.Process(target=_inside, args=job)
+    process.start()
+    deadline = time.monotonic() + 120
+    while interrupt is not None and process.is_alive() and time.monotonic() < deadline:
+        if interrupt[1]():
+            os.kill(process.pid, interrupt[0])
+            break
+        time.sleep(0.02)
+    process.join(120)
+    assert process.exitcode is not None, f"harnest-{name} {arguments} does not end"
+    texts = [output.read_text() for output in outputs]
+    for output in outputs:
+        output.unlink()
+    return Answer(process.exitcode, *texts)
+
+
+def _inside(module, arguments, folder, environment, outputs):
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, output in enumerate(outputs, start=1):
+        os.dup2(os.open(output, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
+    sys.argv = [f"harnest-{module.rpartition('.')[2]}", *arguments]
+    importlib.import_module(module).main()

@@ -1,0 +1,141 @@
+"""Prepared windows to batches: each window once an epoch, in an order that can be repeated."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made import data_set
+
+from harnest.data.module import Batches, WindowModule
+from harnest.data.prepare import prepare
+from harnest.data.splits import split
+
+COUNTS = st.integers(1, 60)
+SIZES = st.integers(1, 20)
+
+
+def batches(count, size, **options):
+    """Windows whose only value is their number, which is their label too."""
+    numbers = torch.arange(count)
+    return Batches(numbers.float()[:, None, None], numbers, size, **options)
+
+
+def numbers(made):
+    """The windows that a pass meets, in order; signals and labels belong together."""
+    met = []
+    for signals, labels in made:
+        assert torch.equal(signals[:, 0, 0].long(), labels)
+        met.append(labels)
+    return torch.cat(met).tolist()
+
+
+@given(count=COUNTS, size=SIZES, seed=st.none() | st.integers(0, 2**40))
+@settings(deadline=None)
+def test_each_pass_meets_every_window_once_in_full_batches_but_the_last(count, size, seed):
+    made = batches(count, size, order=None if seed is None else lambda: seed)
+    assert sorted(numbers(made)) == list(range(count))
+    sizes = [len(labels) for _, labels in made]
+    assert len(made) == len(sizes)
+    assert all(each == size for each in sizes[:-1])
+    assert 1 <= sizes[-1] <= size
+
+
+def test_windows_that_are_only_judged_keep_their_order():
+    assert numbers(batches(10, 4)) == list(range(10))
+
+
+@given(count=COUNTS, size=SIZES, world=st.integers(1, 8), seed=st.none() | st.integers(0, 10**6))
+@settings(deadline=None)
+def test_devices_share_a_pass_without_loss(count, size, world, seed):
+    order = None if seed is None else lambda: seed
+    shares = [batches(count, size, order=order, rank=rank, world=world) for rank in range(world)]
+    met = [numbers(share) for share in shares]
+    assert {number for share in met for number in share} == set(range(count))
+    assert {len(share) for share in met} == {-(-count // world)}  # no device waits for another
+    assert all(len(share) == sum(1 for _ in share) for share in shares)
+    twice = sum(map(len, met)) - count
+    assert 0 <= twice < world
+
+
+def module(folder, *, seed=0, size=4, **trainer):
+    source = SimpleNamespace(
+        name="made",
+        digest=lambda: "1",
+        read=lambda: data_set({subject: [90, 70] for subject in range(1, 6)}),
+    )
+    windows = prepare(source, window=1.0, step=0.5, cache=folder)
+    parts = split(windows.subjects, windows.labels, validation=[2], test=[4], seed=0)
+    made = WindowModule(windows, parts, batch_size=size, seed=seed)
+    made.trainer = SimpleNamespace(
+        **{
+            "strategy": SimpleNamespace(root_device=torch.device("cpu")),
+            "global_rank": 0,
+            "world_size": 1,
+            "current_epoch": 0,
+            "overfit_batches": 0.0,
+        }
+        | trainer
+    )
+    return made
+
+
+def met(batches):
+    return np.concatenate([signals[:, 0, 0].numpy() for signals, _ in batches])
+
+
+def test_a_part_holds_the_windows_of_its_subjects(tmp_path):
+    made = module(tmp_path)
+    for part, subjects in (("train", {1, 3, 5}), ("validation", {2}), ("test", {4})):
+        signals, labels = made.tensors(part)
+        assert set((signals[:, 0, 0] // 1000).int().tolist()) == subjects
+        assert len(signals) == len(labels) == len(getattr(made.split, part))
+        assert set(labels.tolist()) == {0, 1}
+    for part, loader in (("validation", made.val_dataloader()), ("test", made.test_dataloader())):
+        assert np.array_equal(met(loader), made.tensors(part)[0][:, 0, 0])
+        assert np.array_equal(met(loader), met(loader))
+
+
+def test_the_order_of_training_depends_on_seed_and_epoch_alone(tmp_path):
+    def order(seed, epoch):
+        torch.manual_seed(np.random.default_rng().integers(2**31))
+        return met(module(tmp_path, seed=seed, current_epoch=epoch).train_dataloader()).tolist()
+
+    assert order(0, 0) == order(0, 0)
+    assert order(0, 0) != order(0, 1) != order(1, 1) != order(1, 0)
+    assert sorted(order(0, 0)) == sorted(order(3, 2))
+
+
+def test_each_epoch_of_one_loader_has_its_own_order(tmp_path):
+    made = module(tmp_path)
+    loader = made.train_dataloader()
+    first = met(loader).tolist()
+    made.trainer.current_epoch = 1
+    assert met(loader).tolist() != first
+    made.trainer.current_epoch = 0
+    assert met(loader).tolist() == first
+
+
+def test_making_batches_draws_no_random_number(tmp_path):
+    before = torch.get_rng_state()
+    met(module(tmp_path).train_dataloader())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_overfitting_meets_the_same_batches_each_epoch(tmp_path):
+    first = met(module(tmp_path, overfit_batches=2).train_dataloader())
+    assert np.array_equal(
+        first, met(module(tmp_path, overfit_batches=2, current_epoch=1).train_dataloader())
+    )
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_devices_of_one_run_share_the_training_windows(tmp_path, world):
+    shares = [
+        met(module(tmp_path, global_rank=rank, world_size=world).train_dataloader())
+        for rank in range(world)
+    ]
+    alone = met(module(tmp_path).train_dataloader())
+    assert set(np.concatenate(shares)) == set(alone)

@@ -1,0 +1,186 @@
+"""The classifier: what it normalises by, minimises and measures."""
+
+import math
+
+import numpy as np
+import pytest
+import pytorch_lightning as L
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pytorch_lightning.loggers.logger import DummyLogger
+from sklearn.metrics import accuracy_score, f1_score
+from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
+
+from harnest.data.module import Batches
+from harnest.models import METRICS
+from harnest.models.classifier import Classifier, channel_statistics, inverse_frequencies
+from harnest.models.lstm import LSTM
+
+CLASSES = 4
+
+
+class AsGiven(nn.Module):
+    """Takes the first step of a window for its logits."""
+
+    def forward(self, x):
+        return x[:, 0, :]
+
+
+def classifier(network=None, channels=CLASSES, **options):
+    options = {"mean": torch.zeros(channels), "std": torch.ones(channels)} | options
+    return Classifier(network or AsGiven(), classes=CLASSES, **options)
+
+
+def measured(module, batches, part="val"):
+    """What the epoch over ``batches`` logs."""
+    trainer = L.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    run = {"val": trainer.validate, "test": trainer.test}[part]
+    (values,) = run(module, batches, verbose=False)
+    return {name.removeprefix(f"{part}/"): value for name, value in values.items()}
+
+
+def answers(logits, labels, size):
+    """Batches of windows of one step, whose values are the logits."""
+    return Batches(torch.as_tensor(logits).float()[:, None], torch.as_tensor(labels), size)
+
+
+def random_answers(seed, count):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(count, CLASSES)), rng.integers(0, CLASSES, count)
+
+
+def test_a_checkpoint_carries_the_normalisation():
+    torch.manual_seed(0)
+    trained = classifier(
+        LSTM(2, CLASSES), mean=torch.tensor([1.0, -4.0]), std=torch.tensor([2.0, 5.0])
+    )
+    torch.manual_seed(1)
+    loaded = classifier(LSTM(2, CLASSES), channels=2)
+    loaded.load_state_dict(trained.state_dict())
+    x = torch.randn(3, 10, 2)
+    assert torch.equal(loaded(x), trained(x))
+    assert "mean" not in dict(trained.named_parameters())
+
+
+def test_the_network_is_given_normalised_channels():
+    x = torch.randn(50, 8, CLASSES, dtype=torch.float64) * torch.tensor([1, 5, 0.1, 30.0]) + 7
+    mean, std = channel_statistics(x.float())
+    seen = []
+    module = classifier(nn.Identity(), mean=mean, std=std)
+    module.network.register_forward_hook(lambda m, given, result: seen.append(given[0]))
+    module(x.float())
+    torch.testing.assert_close(seen[0].mean(dim=(0, 1)), torch.zeros(CLASSES), atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen[0].std(dim=(0, 1)), torch.ones(CLASSES), atol=2e-3, rtol=0)
+
+
+@given(
+    offset=st.floats(-1e4, 1e4),
+    scale=st.floats(0.1, 100),
+    shape=st.tuples(*3 * [st.integers(2, 9)]),
+)
+@settings(max_examples=30, deadline=None)
+def test_statistics_are_those_of_numpy(offset, scale, shape):
+    x = (np.random.default_rng(0).normal(size=shape) * scale + offset).astype(np.float32)
+    mean, std = channel_statistics(torch.from_numpy(x))
+    exact = x.astype(np.float64)
+    np.testing.assert_allclose(mean, exact.mean(axis=(0, 1)), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(std, exact.std(axis=(0, 1)), rtol=1e-5)
+
+
+@given(value=st.floats(-1e6, 1e6, width=32), windows=st.integers(1, 300))
+@settings(max_examples=50, deadline=None)
+@example(value=0.10000000149011612, windows=700)
+def test_a_channel_that_never_changes_becomes_zero(value, windows):
+    x = torch.full((windows, 10, 1), value)
+    mean, std = channel_statistics(x)
+    assert std == 1
+    assert ((x - mean) / std).abs().max() <= abs(value) * 1e-7
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 0.5, 2.0, 0.0])])
+def test_the_loss_is_cross_entropy(smoothing, weights):
+    logits, labels = random_answers(0, 17)
+    ((x, y),) = answers(logits, labels, 17)
+    module = classifier(label_smoothing=smoothing, class_weights=weights)
+    expected = nn.functional.cross_entropy(
+        torch.tensor(logits).float(), y, weight=weights, label_smoothing=smoothing
+    )
+    assert torch.equal(module.training_step((x, y), 0), expected)
+
+
+def test_class_weights_are_the_inverse_of_the_frequencies():
+    labels = torch.tensor([0] * 10 + [1] * 5 + [2] * 4 + [3])
+    balanced = compute_class_weight("balanced", classes=np.arange(4), y=labels.numpy())
+    np.testing.assert_allclose(inverse_frequencies(labels, 4), balanced, rtol=1e-6)
+    assert inverse_frequencies(labels, 4)[labels].mean() == pytest.approx(1)
+
+
+@given(seed=st.integers(0, 10**6), count=st.integers(1, 40), size=st.integers(1, 12))
+@settings(max_examples=15, deadline=None)
+@example(seed=0, count=33, size=8)
+def test_metrics_are_those_of_scikit_learn_whatever_the_batches(seed, count, size):
+    logits, labels = random_answers(seed, count)
+    values = measured(classifier(), answers(logits, labels, size))
+    guesses = logits.argmax(axis=1)
+    assert values["accuracy"] == pytest.approx(accuracy_score(labels, guesses))
+    assert values["macro_f1"] == pytest.approx(f1_score(labels, guesses, average="macro"))
+    loss = nn.functional.cross_entropy(torch.tensor(logits).float(), torch.tensor(labels))
+    assert values["loss"] == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_each_epoch_is_measured_afresh():
+    module = classifier()
+    first, second = (answers(*random_answers(seed, 20), 8) for seed in (1, 2))
+    alone = measured(module, second)
+    assert measured(module, first) != alone
+    assert measured(module, second) == alone
+    assert measured(module, second, part="test") == alone
+
+
+def test_what_a_run_can_be_judged_by_is_what_is_logged():
+    values = measured(classifier(), answers(*random_answers(1, 5), 5))
+    assert {f"val/{name}" for name in values} == set(METRICS)
+
+
+def test_training_logs_the_epochs_metrics_and_learning_rate():
+    logged = []
+
+    class Watcher(DummyLogger):
+        def log_metrics(self, metrics, step):
+            logged.append(metrics)
+
+    logits, labels = random_answers(0, 20)
+    module = classifier(
+        nn.Sequential(AsGiven(), nn.Linear(CLASSES, CLASSES)),
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.5),
+        scheduler=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.1),
+    )
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_epochs=3,
+        logger=Watcher(),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, answers(logits, labels, 8))
+    assert [epoch["lr"] for epoch in logged] == pytest.approx([0.5, 0.05, 0.005])
+    assert all(
+        set(e) == {"epoch", "lr", "train/loss", "train/accuracy", "train/macro_f1"} for e in logged
+    )
+    assert logged[2]["train/loss"] < logged[0]["train/loss"]
+
+
+def test_a_loss_that_is_not_a_number_is_not_hidden():
+    logits, labels = random_answers(0, 20)
+    logits[3] = np.nan
+    assert math.isnan(measured(classifier(), answers(logits, labels, 8))["loss"])

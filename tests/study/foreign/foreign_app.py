@@ -1,0 +1,79 @@
+"""A Hydra application that is none of harnest's: it squares x, or dies as it is told."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import hydra
+import optuna
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from harnest.cli import errors_as_lines
+from harnest.study import current_trial
+
+CONF = Path(__file__).with_name("conf")
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch names its own, which is no MemoryError."""
+
+
+def square(cfg: DictConfig):
+    running = HydraConfig.get()
+    seen = {"job": running.job.get("num"), "cfg": OmegaConf.to_container(cfg)}
+    Path(running.runtime.output_dir, "seen.json").write_text(json.dumps(seen))
+    print(f"working on {running.job.get('num')}", flush=True)
+    trial = current_trial()
+    for step in range(cfg.steps):
+        if trial is None:
+            continue
+        trial.report(cfg.x**2 / (step + 1), step)
+        if trial.should_prune():
+            return None
+    return _end(cfg, str(cfg.do).partition("@")[0] if _is_meant(cfg, running) else "square")
+
+
+def _is_meant(cfg: DictConfig, running) -> bool:
+    """``do=WHAT@NUMBER`` is for one trial only."""
+    only = str(cfg.do).partition("@")[2]
+    return only == "" or running.job.get("num") == int(only)
+
+
+def _end(cfg: DictConfig, do: str):
+    if do == "fail":
+        raise ValueError(f"no luck with x={cfg.x}\nand more of it")
+    if do == "memory":
+        raise MemoryError
+    if do == "gpu_memory":
+        raise OutOfMemoryError("tried to allocate 2 GiB")
+    if do == "diverge":
+        raise FloatingPointError("the loss is not a number")
+    if do == "prune":
+        raise optuna.TrialPruned
+    if do == "interrupt":
+        raise KeyboardInterrupt
+    if do == "hang":
+        _wait_for(Path("release"))
+    answers = {"nan": float("nan"), "text": "none of your numbers", "none": None}
+    if do in answers:
+        return answers[do]
+    return [cfg.x**2, -cfg.x] if do == "pair" else cfg.x**2
+
+
+def _wait_for(file: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def main() -> None:
+    with errors_as_lines():
+        hydra.main(str(CONF), "app", execution_whitelist=("harnest.*",))(square)()
+
+
+if __name__ == "__main__":
+    # What a study needs of a process is its own.
+    os.environ.pop("HARNEST_TRIAL", None)
+    main()

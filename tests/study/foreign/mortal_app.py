@@ -1,0 +1,68 @@
+"""A Hydra application whose jobs live or die as they are told; started as a script."""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+
+from harnest.cli import errors_as_lines
+from harnest.study import current_trial
+
+
+def live(cfg):
+    directory = Path(HydraConfig.get().runtime.output_dir)
+    facts = {"pid": os.getpid(), "start": time.time()}
+    facts |= {key: os.environ.get(key) for key in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")}
+    print("alive", flush=True)
+    trial = current_trial()
+    if trial is not None:
+        trial.report(cfg.seconds, 0)
+    (directory / "facts.json").write_text(json.dumps(facts))
+    try:
+        time.sleep(cfg.seconds)
+    except KeyboardInterrupt:
+        if cfg.do != "ignore":
+            raise
+        time.sleep(300)
+    end(cfg.do)
+    (directory / "facts.json").write_text(json.dumps(facts | {"end": time.time()}))
+    return cfg.seconds
+
+
+def end(do):
+    if do == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif do == "crash":
+        ctypes.string_at(0)
+    elif do == "memory":
+        resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+        bytearray(2**33)
+    elif do == "diverge":
+        raise FloatingPointError("the loss is not a number")
+    elif do == "error":
+        raise ValueError("no luck")
+    elif do == "disk":
+        with Path("/dev/full").open("w") as full:
+            full.write("x")
+    elif do == "hang":
+        time.sleep(300)
+    elif do == "leave":
+        os._exit(3)
+
+
+def main():
+    with errors_as_lines():
+        folder = Path(__file__).with_name("mortal")
+        hydra.main(config_path=str(folder), config_name="app", execution_whitelist="harnest.*")(
+            live
+        )()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""What is tried first, what is tried again, and when a study stops before its budget is spent."""
+
+import pytest
+
+
+def test_known_good_configurations_are_tried_first(bench):
+    bench.sweep(
+        "x=interval(0,9)",
+        "n=1,2",
+        "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.enqueue=[{x:3.5,n:2}]",
+    )
+    first, *others = bench.trials()
+    assert first.params == {"x": 3.5, "n": 2}
+    assert len(others) == 2
+
+
+def test_the_best_of_another_study_is_tried_first(bench):
+    bench.sweep("x=3,1,2", study="before")
+    bench.sweep("x=1,2,3,4", "n=1,2", "hydra.sweeper.enqueue=[multirun/before]", study="after")
+    order = [(trial.params["x"], trial.params["n"]) for trial in bench.trials("after")]
+    assert order[:2] == [(1, 1), (1, 2)]
+    assert sorted(order) == [(x, n) for x in (1, 2, 3, 4) for n in (1, 2)]
+
+
+def test_a_grid_does_not_repeat_what_was_tried_first(bench):
+    bench.sweep("x=1,2,3", "hydra.sweeper.enqueue=[{x:2}]")
+    assert [trial.params["x"] for trial in bench.trials()] == [2, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("enqueue", "told"),
+    [("[{y:2}]", "y is not searched"), ("[multirun/none]", "no folder of a study")],
+)
+def test_what_cannot_be_tried_first_is_told(bench, enqueue, told):
+    answer = bench.sweep("x=1,2", f"hydra.sweeper.enqueue={enqueue}", code=2)
+    assert told in answer.err
+
+
+def test_a_failed_trial_is_run_again_as_often_as_planned_and_counts_once(bench):
+    bench.sweep("x=1,2", "do=fail@0", "hydra.sweeper.retry={error:2}")
+    assert bench.states() == ["FAIL", "COMPLETE", "COMPLETE"]
+    again = bench.trials()[-1]
+    assert again.params == {"x": 1}
+    assert again.user_attrs["retry_of"] == 0
+
+
+def test_retries_come_to_an_end(bench):
+    bench.sweep("x=1,2", "do=fail", "hydra.sweeper.retry={error:1,oom:7}", code=2)
+    assert sorted(t.params["x"] for t in bench.trials()) == [1, 1, 2, 2]
+
+
+def test_a_broken_study_is_stopped_and_shows_its_first_error(bench):
+    answer = bench.sweep("x=range(1,30)", "do=fail", code=2)
+    assert bench.states().count("FAIL") == 5
+    assert "is broken" in answer.err
+    assert "trial 0: ValueError: no luck with x=1" in answer.err
+    assert "Traceback" in answer.out
+
+
+def test_a_study_may_be_told_to_bear_failures(bench):
+    bench.sweep("x=range(1,8)", "do=fail", "hydra.sweeper.max_failure_rate=1", code=2)
+    assert bench.states().count("FAIL") == 7
+
+
+def test_a_session_ends_after_its_timeout_and_the_next_one_goes_on(bench):
+    answer = bench.sweep("x=range(1,5)", "hydra.sweeper.timeout=0")
+    assert "not complete" in answer.out
+    bench.sweep("x=range(1,5)")
+    assert bench.states() == ["COMPLETE"] * 4

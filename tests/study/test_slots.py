@@ -1,0 +1,239 @@
+"""Jobs in processes of their own: what kills one, and what becomes of the rest."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import mlflow
+import optuna
+import pytest
+
+from harnest.errors import StudyError
+from harnest.study.slots import find_slots
+from harnest.tracking.store import open_store
+
+APP = Path(__file__).parent / "foreign" / "mortal_app.py"
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory):
+    """A new MLflow database: making one takes longer than most of these tests."""
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    open_store(f"sqlite:///{file}")
+    return file
+
+
+class Folder:
+    """A folder in which the application is swept by processes of its own."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def start(self, *arguments):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("HARNEST_")}
+        with (self.path / "out.txt").open("ab") as out:
+            return subprocess.Popen(
+                [sys.executable, str(APP), "-m", *arguments],
+                cwd=self.path,
+                env=environment | {"PYTHONUNBUFFERED": "1"},
+                stdout=out,
+                stderr=out,
+                # As from a terminal: a shell's background job would ignore Ctrl-C.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            )
+
+    def sweep(self, *arguments, code=0):
+        assert self.start(*arguments).wait(120) == code, self.said()
+
+    def said(self):
+        return (self.path / "out.txt").read_text()
+
+    def facts(self, number):
+        return json.loads((self.path / f"multirun/s/{number}/facts.json").read_text())
+
+    def trials(self):
+        journal = optuna.storages.journal.JournalFileBackend(
+            str(self.path / "multirun/s/study.journal")
+        )
+        storage = optuna.storages.JournalStorage(journal)
+        return optuna.load_study(study_name="s", storage=storage).trials
+
+    def endings(self):
+        """State and reason of each trial, by what it was told to do."""
+        return {
+            trial.params["do"]: (trial.state.name, trial.user_attrs.get("reason"))
+            for trial in self.trials()
+        }
+
+    def runs(self):
+        """MLflow's runs by name."""
+        client = mlflow.MlflowClient(f"sqlite:///{self.path}/mlflow.db")
+        experiment = client.get_experiment_by_name("mortal")
+        found = client.search_runs([experiment.experiment_id], max_results=1000)
+        return {run.info.run_name: run for run in found}
+
+    def states(self):
+        return {name: run.info.status for name, run in self.runs().items()}
+
+    def await_facts(self, *numbers):
+        deadline = time.monotonic() + 60
+        while not all((self.path / f"multirun/s/{n}/facts.json").exists() for n in numbers):
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def folder(tmp_path, empty_store):
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    return Folder(tmp_path)
+
+
+def gone(pid):
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_each_death_ends_its_own_trial_alone_with_its_reason(folder):
+    deaths = {
+        "finish": ("COMPLETE", None),
+        "kill": ("FAIL", "killed"),
+        "crash": ("FAIL", "killed"),
+        "leave": ("FAIL", "killed"),
+        "memory": ("FAIL", "oom"),
+        "diverge": ("FAIL", "nan"),
+        "error": ("FAIL", "error"),
+        "disk": ("FAIL", "error"),
+        "hang": ("FAIL", "timeout"),
+    }
+    folder.sweep(
+        f"do={','.join(deaths)}",
+        "seconds=0.5",
+        "hydra.launcher.cpu_slots=9",
+        "hydra.launcher.timeout=8",
+    )
+    assert folder.endings() == deaths
+    runs = folder.runs()
+    by_do = {trial.params["do"]: trial.number for trial in folder.trials()}
+    client = mlflow.MlflowClient(f"sqlite:///{folder.path}/mlflow.db")
+    for do, (_, reason) in deaths.items():
+        run = runs[f"trial-{by_do[do]}"]
+        assert run.info.status == ("FINISHED" if reason is None else "FAILED")
+        assert run.data.tags.get("reason") == reason
+        output = (folder.path / f"multirun/s/{by_do[do]}/output.log").read_text()
+        assert output.startswith("alive")
+        if reason is not None:
+            assert "output.log" in {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert runs["s"].info.status == "FINISHED"
+    assert "SIGSEGV" in runs[f"trial-{by_do['crash']}"].data.tags["message"]
+    assert "exit code 3" in runs[f"trial-{by_do['leave']}"].data.tags["message"]
+
+
+def test_a_freed_slot_is_refilled_while_a_long_trial_runs_on(folder):
+    folder.sweep("seconds=4,0.1,0.11,0.12,0.13,0.14")
+    long, *short = [folder.facts(number) for number in range(6)]
+    assert all(fact["end"] < long["end"] for fact in short)
+    pids = {fact["pid"] for fact in [long, *short]}
+    assert len(pids) == 6  # a process each
+    spans = sorted((fact["start"], fact["end"]) for fact in short)
+    overlaps = [first[1] > second[0] for first, second in pairwise(spans)]
+    assert not any(overlaps)  # on the one slot that was left
+
+
+def test_an_interrupt_stops_all_trials_and_the_same_command_runs_them_again(folder):
+    command = ("seconds=30,31,32",)
+    sweeper = folder.start(*command)
+    folder.await_facts(0, 1)
+    sweeper.send_signal(signal.SIGINT)
+    assert sweeper.wait(14) == 130
+    assert [t.user_attrs.get("reason") for t in folder.trials()[:2]] == ["interrupted"] * 2
+    assert folder.states() == {"s": "KILLED", "trial-0": "KILLED", "trial-1": "KILLED"}
+    assert "goes on" in folder.said()
+
+    # Interrupted ones run again as linked retries; to see them end they are killed here.
+    sweeper = folder.start(*command)
+    folder.await_facts(2, 3)
+    assert [t.user_attrs.get("retry_of") for t in folder.trials()[2:4]] in ([None, 0], [0, 1])
+    assert folder.states()["s"] == "RUNNING"
+    sweeper.send_signal(signal.SIGTERM)
+    assert sweeper.wait(14) == 130
+    assert "RUNNING" not in folder.states().values()
+
+
+def test_a_second_interrupt_does_not_wait_for_a_trial_that_ignores_the_first(folder):
+    sweeper = folder.start("seconds=300,301", "do=ignore")
+    folder.await_facts(0, 1)
+    sweeper.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert sweeper.poll() is None  # it waits for its trials
+    sweeper.send_signal(signal.SIGINT)
+    assert sweeper.wait(10) == 130
+    assert all(gone(folder.facts(number)["pid"]) for number in (0, 1))
+    assert set(folder.states().values()) == {"KILLED"}
+
+
+def test_trials_end_with_a_killed_sweeper_and_the_next_one_reaps_them(folder):
+    sweeper = folder.start("seconds=300,0.1")
+    folder.await_facts(0, 1)
+    sweeper.kill()
+    sweeper.wait()
+    assert gone(folder.facts(0)["pid"])
+    assert folder.trials()[0].state.name == "RUNNING"  # nobody was left to tell
+
+    sweeper = folder.start("seconds=300,0.1")
+    folder.await_facts(2)
+    assert folder.trials()[0].user_attrs["reason"] == "interrupted"
+    assert folder.states()["trial-0"] == "KILLED"
+    sweeper.send_signal(signal.SIGTERM)
+    assert sweeper.wait(14) == 130
+    assert "RUNNING" not in folder.states().values()
+
+
+def test_each_trial_sees_its_own_share_of_the_machine(folder, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    folder.sweep("seconds=0.5,0.51,0.52,0.53", "hydra.launcher.per_gpu=2")
+    seen = sorted(folder.facts(number)["CUDA_VISIBLE_DEVICES"] for number in range(4))
+    assert seen == ["4", "4", "7", "7"]
+    assert {folder.facts(number)["OMP_NUM_THREADS"] for number in range(4)} == {"1"}
+
+
+@pytest.mark.parametrize(
+    ("visible", "asked", "gpus"),
+    [
+        (None, {"gpus": "none", "cpu_slots": 3}, [None, None, None]),
+        ("0,1", {"gpus": "auto"}, ["0", "1"]),
+        ("0,1", {"gpus": [1], "per_gpu": 3}, ["1", "1", "1"]),
+        ("0,1", {"gpus": "none", "cpu_slots": 1}, [None]),
+        ("", {"gpus": "auto", "cpu_slots": 2}, [None, None]),
+    ],
+)
+def test_slots_are_shares_of_cards_or_of_cores(monkeypatch, visible, asked, gpus):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")
+    slots = find_slots(**{"per_gpu": 1, "cpu_slots": "auto"} | asked)
+    assert [slot.gpu for slot in slots] == gpus
+    assert [slot.number for slot in slots] == list(range(len(gpus)))
+    assert all(slot.threads >= 1 for slot in slots)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"gpus": [3]}, "no GPU 3"),
+        ({"gpus": "some"}, "auto, none or a list"),
+        ({"gpus": "none", "cpu_slots": 0}, "at least 1"),
+        ({"gpus": "auto", "per_gpu": 0}, "at least 1"),
+    ],
+)
+def test_slots_that_cannot_be_are_refused(monkeypatch, asked, told):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(StudyError, match=told):
+        find_slots(**{"per_gpu": 1, "cpu_slots": "auto"} | asked)

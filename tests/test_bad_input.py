@@ -1,0 +1,284 @@
+"""What cannot be done is told in one line, exit code 2, and leaves nothing behind."""
+
+import http.server
+import os
+import re
+import socket
+import threading
+import time
+import zipfile
+
+import pytest
+import torch
+from commands import command, warm
+
+from harnest import config
+
+# Told before torch is imported: the command line as typed, and what the line has to say.
+AT_ONCE = [
+    (["nosuch=3"], ["nosuch: there is no such key", "--cfg job"]),
+    (["modle=lstm"], ["modle: there is no such key", "did you mean model?"]),
+    (["model.hiden_size=3"], ["model.hiden_size", "did you mean model.hidden_size?"]),
+    (["hidden_size=3"], ["hidden_size", "did you mean model.hidden_size?"]),
+    (["model=lsmt"], ["model=lsmt", "did you mean lstm?"]),
+    (["data=wach"], ["data=wach", "did you mean watch?", "hapt, uci_har, watch"]),
+    (
+        ["logger=[csv,tensorbord]"],
+        ["logger=tensorbord", "did you mean tensorboard?", "csv, mlflow"],
+    ),
+    (["experiment=nosuch"], ["experiment=nosuch", "hapt_bilstm"]),
+    (["sweep=quik"], ["sweep=quik", "did you mean quick?"]),
+    (["-m", "sweep=quik"], ["sweep=quik", "did you mean quick?"]),
+    (["sweep=quick"], ["sweep=quick", "add -m"]),
+    (["~model"], ["model", "--cfg job"]),
+    (["~nosuch"], ["nosuch"]),
+    (["+seed=1"], ["seed=1", "remove + prefix"]),
+    (["seed=[1"], ["seed=[1"]),
+    (["seed"], ["seed", "missing EQUAL"]),
+    (["data.window=${nosuch}"], ["nosuch"]),
+    (["model.hidden_size=big"], ["model.hidden_size=big", "a whole number, as its default 64"]),
+    (["model.hidden_size=1.5"], ["model.hidden_size=1.5", "a whole number"]),
+    (["model.bidirectional=3"], ["model.bidirectional=3", "true or false"]),
+    (["optimizer.lr=fast"], ["optimizer.lr=fast", "a number"]),
+    (["trainer.max_epochs=ten"], ["trainer.max_epochs=ten", "a whole number"]),
+    (["seed=x"], ["seed=x", "a whole number"]),
+    (["experiment=hapt_bilstm", "model.layers=x"], ["model.layers=x", "its default 2"]),
+    (["data.batch_size=0"], ["data.batch_size=0", "a whole number of at least 1"]),
+    (["model.dropout=1.0"], ["model.dropout=1.0", "at least 0 and below 1"]),
+    (["threads=0"], ["threads=0", "at least 1"]),
+    (["resume=nowhere.ckpt"], ["resume=nowhere.ckpt", "a checkpoint that exists"]),
+    (["objective.metric=val/f1"], ["objective.metric=val/f1", "val/accuracy or", "val/macro_f1"]),
+    (["objective.mode=up"], ["objective.mode=up", "max or min"]),
+    (["seed=1,2"], ["seed=1,2", "--multirun"]),
+    (["-m"], ["nothing to search", "KEY=A,B", "sweep=NAME"]),
+    (["-m", "nosuch=1,2"], ["nosuch: there is no such key"]),
+    (["-m", "model.hiden_size=1,2"], ["did you mean model.hidden_size?"]),
+    (["-m", "model.hiden_size=interval(1,2)"], ["did you mean model.hidden_size?"]),
+    (["-m", "sweep=quick", "+hydra.sweeper.params={nosuch:'1,2'}"], ["nosuch"]),
+    (["-m", "model=lstm,nosuch"], ["model=nosuch: there is no such choice"]),
+    (["-m", "model.hidden_size=a,b"], ["model.hidden_size=a", "a whole number"]),
+    (["-m", "optimizer.lr=interval(1,x)"], ["interval(1,x)"]),
+    (["-m", "seed=1,2", "hydra.sweeper.n_trials=0"], ["n_trials=0", "at least one"]),
+    (["-m", "seed=1,2", "hydra.sweeper.study='a b'"], ["'a b'", "letters, digits"]),
+    (["--config-dir", "nowhere"], ["nowhere", "not found"]),
+    (["hydra.run.dir=/proc/nowhere"], ["/proc/nowhere", "hydra.run.dir="]),
+    (["-m", "seed=1,2", "hydra.sweep.dir=/proc/nowhere"], ["/proc/nowhere", "hydra.sweep.dir="]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "told"), AT_ONCE, ids=[" ".join(a) for a, _ in AT_ONCE])
+def test_a_command_that_cannot_be_used(tmp_path, arguments, told):
+    line = command("train", *arguments, folder=tmp_path).line
+    assert not [part for part in told if part not in line], line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["seed=0,1", "objective.metric=val/f1"], ["objective.metric=val/f1", "val/macro_f1"]),
+        (["data.batch_size=0,16"], ["data.batch_size=0", "at least 1"]),
+        (["model.dropout=interval(0,1.5)"], ["model.dropout=1.5", "below 1"]),
+    ],
+)
+def test_a_sweep_over_what_cannot_be_used_ends_before_its_first_trial(tmp_path, arguments, told):
+    line = command("train", "-m", *arguments, folder=tmp_path).line
+    assert not [part for part in told if part not in line], line
+    assert not list(tmp_path.iterdir())
+
+
+IN_THE_CONFIG = [
+    (["data.window=1000"], ["1000 s", "52.36 s", "data.window"]),
+    (["data.step=0.001"], ["data.step=0.001", "at least 0.02"]),
+    (["data.test=[99]"], ["data.test=[99]", "no subject 99", "[1, 2, 3,"]),
+    (["data.validation=[3,98]"], ["data.validation=[3, 98]", "no subject 98"]),
+    (["data.test=official"], ["data.test=official", "names no test subjects"]),
+    (["data.test=2.0"], ["data.test=2.0", "between 0 and 1"]),
+    (["data.cache=/proc/nowhere"], ["/proc/nowhere", "data.cache="]),
+    (["data=hapt", "data.archive=gone.zip"], ["gone.zip", "data.archive"]),
+    (["data=hapt", "data.root=gone"], ["gone", "data.root"]),
+    (["data=uci_har", "data.archive=gone.zip"], ["gone.zip", "data.archive"]),
+    (["data=hapt", "data.archive=cut.zip"], ["cut.zip", "not a complete zip file"]),
+    (["data=uci_har", "data.archive=other.zip"], ["other.zip", "data=hapt"]),
+    (["data=hapt", "data.archive=notes.zip"], ["notes.zip"]),
+    (["model.pooling=max"], ["pooling=max", "last, mean or attention"]),
+    (["model._target_=harnest.models.lstm.GRU"], ["harnest.models.lstm.GRU", "importable"]),
+    (["model._target_=mylab.Net"], ["mylab.Net", "HARNEST_TRUST=mylab"]),
+    (["+callbacks.x._target_=os.system"], ["os.system", "may not call"]),
+    (["+model.depth=3"], ["LSTM", "depth"]),
+    (["+optimizer.depth=3"], ["optimizer", "depth"]),
+    (["optimizer=sgd", "optimizer.momentum=0"], ["optimizer", "Nesterov"]),
+    (["scheduler=step", "+scheduler.depth=3"], ["scheduler", "depth"]),
+    (["trainer.precision=12"], ["Trainer", "Precision 12"]),
+    (["trainer.limit_train_batches=1.5"], ["limit_train_batches", "1.5"]),
+    (["resume=bad.ckpt"], ["bad.ckpt", "no readable checkpoint"]),
+    (["resume=other.ckpt"], ["other.ckpt", "another architecture"]),
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with archives and checkpoints that are not what is wanted."""
+    folder = tmp_path_factory.mktemp("place")
+    with zipfile.ZipFile(folder / "other.zip", "w") as archive:
+        archive.writestr("RawData/labels.txt", "1 1 5 250 1232\n" * 1000)
+    (folder / "cut.zip").write_bytes((folder / "other.zip").read_bytes()[:-30])
+    with zipfile.ZipFile(folder / "notes.zip", "w") as archive:
+        archive.writestr("notes.txt", "nothing")
+    (folder / "bad.ckpt").write_bytes(b"cut short")
+    torch.save({"state_dict": {"network.conv.weight": torch.zeros(3)}}, folder / "other.ckpt")
+    return folder
+
+
+@pytest.mark.xdist_group("bad input")
+@pytest.mark.parametrize(
+    ("arguments", "told"), IN_THE_CONFIG, ids=[" ".join(a) for a, _ in IN_THE_CONFIG]
+)
+def test_a_config_that_cannot_be_used(place, arguments, told):
+    before = {path.name for path in place.iterdir()}
+    line = warm("train", "logger=none", *arguments, folder=place).line
+    assert not [part for part in told if part not in line], line
+    assert {path.name for path in place.iterdir()} == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there(tmp_path):
+    assert "gpu" in warm("train", "logger=none", "trainer=gpu", folder=tmp_path).line
+
+
+def test_a_folder_where_nothing_can_be_written(tmp_path):
+    (tmp_path / "outputs").write_text("a file in the way")
+    line = command("train", "logger=none", folder=tmp_path).line
+    assert "outputs" in line
+    assert "hydra.run.dir=" in line
+
+
+def test_a_run_that_is_refused_is_not_recorded(tmp_path):
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    line = warm("train", "resume=other.ckpt", folder=tmp_path).line
+    assert "another architecture" in line
+    assert not (tmp_path / "outputs").exists()
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    assert client.search_runs(experiments) == []
+
+
+@pytest.fixture
+def silent_server():
+    """A port that takes connections and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(5)
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def other_server():
+    """A web server that is not MLflow."""
+
+    class NotFound(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(404)
+
+        do_POST = do_GET
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), NotFound)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("many", [[], ["-m", "seed=0,1"]], ids=["a run", "a sweep"])
+def test_a_server_that_does_not_answer_is_told_of_within_seconds(tmp_path, silent_server, many):
+    started = time.monotonic()
+    line = warm("train", *many, f"logger.mlflow.tracking_uri={silent_server}", folder=tmp_path).line
+    assert time.monotonic() - started < 20
+    assert silent_server in line
+    assert "logger=csv" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_server_that_is_not_there(tmp_path):
+    address = "http://127.0.0.1:9"
+    line = warm("train", f"logger.mlflow.tracking_uri={address}", folder=tmp_path).line
+    assert address in line
+    assert "does not answer" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_server_that_is_not_one_of_mlflow(tmp_path, other_server):
+    line = warm("train", f"logger.mlflow.tracking_uri={other_server}", folder=tmp_path).line
+    assert other_server in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("./mlruns", ["./mlruns", "sqlite:///FILE"]),
+        ("sqlite:////nowhere/mlflow.db", ["/nowhere", "does not exist"]),
+    ],
+)
+def test_a_store_that_cannot_be_used(tmp_path, address, told):
+    line = warm("train", f"logger.mlflow.tracking_uri={address}", folder=tmp_path).line
+    assert not [part for part in told if part not in line], line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_data_set_that_has_to_be_downloaded_and_cannot(tmp_path):
+    """With no network the line names the address, the file to fetch by hand and the option."""
+    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+    started = time.monotonic()
+    answer = warm(
+        "train",
+        *("logger=none", "data=hapt"),
+        folder=tmp_path,
+        HARNEST_CACHE=str(tmp_path / "cache"),
+        **nowhere,
+        **{name.lower(): address for name, address in nowhere.items()},
+    )
+    assert time.monotonic() - started < 15
+    assert answer.code == 2
+    assert len(answer.err.splitlines()) == 1, answer
+    assert re.search(r"https?://\S+", answer.err)
+    assert "data.archive=" in answer.err
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_secrets_of_a_refused_address_are_not_shown(tmp_path):
+    address = "http://me:hunter2@127.0.0.1:9"
+    line = warm("train", f"logger.mlflow.tracking_uri={address}", folder=tmp_path).line
+    assert "hunter2" not in line
+    assert "127.0.0.1:9" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nowhere"], ["nowhere", "neither"]),
+        (["."], ["no run's directory"]),
+    ],
+)
+def test_a_run_to_evaluate_that_is_not_there(tmp_path, arguments, told):
+    line = warm("evaluate", *arguments, folder=tmp_path).line
+    assert not [part for part in told if part not in line], line
+
+
+def test_nothing_to_compare(tmp_path):
+    assert "train something first" in warm("compare", folder=tmp_path).line
+
+
+@pytest.mark.parametrize("key", config.LIMITS)
+def test_what_is_wrong_with_a_value_says_what_would_be_right(key):
+    assert len(config.LIMITS[key][1].split()) >= 2
+
+
+def test_this_file_sees_no_settings_of_who_runs_it():
+    assert "HARNEST_TRUST" not in os.environ
+    assert "MLFLOW_TRACKING_URI" not in os.environ

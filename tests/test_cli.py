@@ -1,0 +1,168 @@
+"""The command line's first second: help, configs, completion, and what they do not import."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from commands import command
+from harnest.cli import _nearest
+from harnest.config import FOLDER
+
+HEAVY = ("torch", "pytorch_lightning", "mlflow", "optuna", "sklearn", "matplotlib", "pandas")
+GROUPS = {
+    folder.name: {path.stem for path in folder.glob("*.yaml")}
+    for folder in FOLDER.iterdir()
+    if folder.is_dir() and folder.name != "hydra"
+}
+
+
+def test_help_names_every_group_and_choice_and_gives_three_examples(tmp_path):
+    page = command("train", "--help", folder=tmp_path)
+    assert page.code == 0
+    assert page.err == ""
+    listed = dict(line.split(": ", 1) for line in page.out.splitlines() if ": " in line)
+    for group, choices in GROUPS.items():
+        assert set(listed[group].split(", ")) == choices
+    examples = page.out.partition("Examples\n")[2].partition("Everything that can be changed")[0]
+    assert [line.split()[0] for line in examples.splitlines() if line.strip()] == 3 * [
+        "harnest-train"
+    ]
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_examples_of_the_help_page_compose(tmp_path):
+    page = command("train", "--help", folder=tmp_path).out
+    examples = page.partition("Examples\n")[2].partition("Everything that can be changed")[0]
+    for line in filter(None, map(str.strip, examples.splitlines())):
+        arguments = line.partition("   ")[0].replace(" -m ", " ").split()[1:]
+        answer = command("train", *arguments, "--cfg", "job", folder=tmp_path)
+        assert answer.code == 0, answer
+
+
+def test_the_config_of_a_run_is_shown_and_can_be_read_back(tmp_path):
+    shown = command(
+        "train", "model.hidden_size=96", "optimizer.lr=3e-3", "--cfg", "job", folder=tmp_path
+    )
+    assert (shown.code, shown.err) == (0, "")
+    cfg = yaml.safe_load(shown.out)
+    assert cfg["model"]["hidden_size"] == 96
+    assert float(cfg["optimizer"]["lr"]) == 3e-3
+    assert set(cfg) >= {"data", "model", "optimizer", "scheduler", "trainer", "callbacks", "logger"}
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_the_config_comes_from_is_shown(tmp_path):
+    shown = command("train", "--info", "defaults", folder=tmp_path)
+    assert (shown.code, shown.err) == (0, "")
+    for choice in ("data/watch", "model/lstm", "optimizer/adamw", "logger/mlflow"):
+        assert choice in shown.out
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["--hydra-help"], 0),
+        (["--version"], 0),
+        (["--cfg", "job"], 0),
+        (["--cfg", "job", "--resolve"], 0),
+        (["--cfg", "all", "sweep=quick"], 0),
+        (["--info", "defaults"], 0),
+        (["--shell-completion", "install=bash"], 0),
+        (["--shell-completion", "query=bash"], 0),
+        (["nosuch=1"], 2),
+        (["model=nosuch"], 2),
+        (["model.hiden_size=3"], 2),
+        (["model.hidden_size=big"], 2),
+        (["data.batch_size=0"], 2),
+        (["seed=[1"], 2),
+        (["--nosuch"], 2),
+        (["sweep=quick"], 2),
+        (["resume=nowhere.ckpt"], 2),
+        (["objective.metric=val/f1"], 2),
+        (["hydra.run.dir=/proc/nowhere"], 2),
+        (["-m", "sweep=nosuch"], 2),
+        (["-m"], 2),
+        (["-m", "model.hidden_size=a,b"], 2),
+    ],
+    ids=str,
+)
+def test_nothing_heavy_is_imported_before_a_run_begins(tmp_path, arguments, code):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "harnest.train", *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"COMP_LINE": "harnest-train model=", "COMP_POINT": "20"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    imported = {line.rpartition("|")[2].strip() for line in lines}
+    assert done.returncode == code, done
+    assert "hydra" in imported
+    heavy = {name.partition(".")[0] for name in imported} & set(HEAVY)
+    # Optuna takes a tenth of a second, and reads what a sweep searches.
+    assert heavy <= ({"optuna"} if "-m" in arguments else set())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("harnest-train mod", ["model=", "model."]),
+        ("harnest-train model=", ["model=lstm"]),
+        ("harnest-train scheduler=co", ["scheduler=cosine"]),
+        ("harnest-train model.hid", ["model.hidden_size="]),
+        ("harnest-train sweep=", ["sweep=quick"]),
+    ],
+)
+def test_the_shell_completes_groups_choices_and_keys(tmp_path, line, offered):
+    answer = command(
+        "train",
+        "--shell-completion",
+        "query=bash",
+        folder=tmp_path,
+        COMP_LINE=line,
+        COMP_POINT=str(len(line)),
+    )
+    assert answer.code == 0, answer
+    assert set(offered) <= set(answer.out.split())
+
+
+@pytest.mark.parametrize("how", ["-v", "HYDRA_FULL_ERROR"])
+def test_the_traceback_is_there_for_who_asks(tmp_path, how):
+    arguments, environment = (["-v"], {}) if how == "-v" else ([], {how: "1"})
+    answer = command("train", "seed=-1", *arguments, folder=tmp_path, **environment)
+    assert answer.code != 0
+    assert "Traceback (most recent call last)" in answer.err
+    assert "seed=-1 cannot be used" in answer.err.splitlines()[-1]
+
+
+VALID = [
+    "seed",
+    "model",
+    "model.hidden_size",
+    "model.layers",
+    "trainer.max_epochs",
+    "objective.mode",
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("modle", "; did you mean model?"),
+        ("model.hiden_size", "; did you mean model.hidden_size?"),
+        ("hidden_size", "; did you mean model.hidden_size?"),
+        ("modle.layers", "; did you mean model.layers?"),
+        ("trainer.epochs", "; did you mean trainer.max_epochs?"),
+        ("trainer.nosuch", ""),
+        ("xyz", ""),
+    ],
+)
+def test_the_nearest_name_is_offered(name, meant):
+    assert _nearest(name, VALID) == meant

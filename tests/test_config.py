@@ -1,0 +1,164 @@
+"""The configs: each choice composes, each key is explained, each limit belongs to a key."""
+
+import re
+
+import hydra
+import pytest
+import yaml
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from harnest import config
+from harnest.errors import ConfigError
+
+FILES = sorted(config.FOLDER.rglob("*.yaml"))
+GROUPS = sorted({path.parent.name for path in FILES if path.parent.parent == config.FOLDER})
+CHOICES = [
+    (group, path.stem)
+    for group in GROUPS
+    if group not in ("hydra", "sweep")
+    for path in sorted((config.FOLDER / group).glob("*.yaml"))
+]
+
+
+def compose(*overrides, **options):
+    with hydra.initialize_config_dir(str(config.FOLDER)):
+        return hydra.compose("train", list(overrides), **options)
+
+
+@pytest.fixture
+def defaults():
+    return compose()
+
+
+def test_the_groups_that_are_promised_are_there():
+    assert set(GROUPS) >= {
+        *("data", "model", "optimizer", "scheduler", "trainer", "callbacks", "logger"),
+        *("experiment", "sweep", "debug"),
+    }
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_each_choice_composes(group, choice):
+    cfg = compose(f"{group}={choice}")
+    GlobalHydra.instance().clear()
+    OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["seed", "model", "optimizer", "scheduler"]))
+    config.check_limits(cfg)
+
+
+@pytest.mark.parametrize("path", sorted((config.FOLDER / "sweep").glob("*.yaml")))
+def test_each_sweep_composes_and_names_its_study(path):
+    cfg = compose(f"sweep={path.stem}", return_hydra_config=True)
+    assert cfg.hydra.sweeper.study == path.stem
+    assert cfg.hydra.sweeper.n_trials >= 1
+    assert cfg.hydra.sweeper.direction in ("minimize", "maximize")
+    for key in cfg.hydra.sweeper.params:
+        assert OmegaConf.select(cfg, key, throw_on_missing=True) is not None, key
+
+
+def keys_of(node, prefix=""):
+    """Every key of a YAML document with the line it stands on, and its mapping's key."""
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        name = f"{prefix}{key.value}"
+        if key.value == "defaults" and not prefix:
+            continue
+        yield name, key.start_mark.line, value
+        yield from keys_of(value, f"{name}.")
+
+
+def unexplained(text):
+    """The keys of a config file that no comment explains, on their line or right above.
+
+    Keys that hold others, the searches of a sweep (each names the key that it searches), and what
+    a data set hands on to its source (`${..archive}` has the name of the key beside it), need none
+    of their own.
+    """
+    lines = text.splitlines()
+    root = yaml.compose(text)
+    found = []
+    for name, number, value in keys_of(root):
+        above = lines[number - 1].lstrip() if number else ""
+        explained = (
+            re.search(r"\s# \w", lines[number])
+            or (above.startswith("# ") and "@package" not in above)
+            or name.rpartition(".")[2].startswith("_")
+            or isinstance(value, yaml.MappingNode)
+            or ".params." in name
+            or value.value == f"${{..{name.rpartition('.')[2]}}}"
+        )
+        if not explained:
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("# what it is\n_target_: a.B\nlr: 1  # rate\n", []),
+        ("# what it is\n_target_: a.B\nlr: 1\n", ["lr"]),
+        ("# @package _global_\nlr: 1\n", ["lr"]),
+        (
+            "hydra:\n  sweeper:\n    params:\n      lr: 1,2\n    n_trials: 3\n",
+            ["hydra.sweeper.n_trials"],
+        ),
+        ("# a name that holds\n# two lines\nlr: 1\nmomentum: 2\n", ["momentum"]),
+        ("model:\n  size: 1\n", ["model.size"]),
+        ("color: '#fff'\n", ["color"]),
+    ],
+)
+def test_a_key_without_a_comment_is_found(text, missing):
+    assert unexplained(text) == missing
+
+
+# What a logging config or a help page may say is another library's business.
+OWN = [path for path in FILES if path.parent.name not in ("job_logging", "hydra_logging", "help")]
+
+
+@pytest.mark.parametrize("path", OWN, ids=lambda path: str(path.relative_to(config.FOLDER)))
+def test_every_key_says_what_it_means(path):
+    text = path.read_text()
+    assert re.search(r"^# (?!@package)", text, re.MULTILINE)
+    assert not unexplained(text)
+
+
+@pytest.mark.parametrize("key", [*config.LIMITS, *config.MIXED])
+def test_each_limit_belongs_to_a_key(key, defaults):
+    assert OmegaConf.select(defaults, key, default="missing") != "missing"
+
+
+BEYOND = {
+    "seed": [-1, "x"],
+    "threads": [0, 1.5],
+    "resume": ["nowhere.ckpt", 3],
+    "data.batch_size": [0, -4, 2.5],
+    "data.window": [0, -1.0],
+    "data.step": [0],
+    "model.hidden_size": [0],
+    "model.layers": [0],
+    "model.dropout": [1.0, -0.1],
+    "loss.label_smoothing": [1.0, -0.1],
+    "optimizer.lr": [0, -1e-3],
+    "optimizer.weight_decay": [-1e-3],
+    "trainer.max_epochs": [0],
+    "objective.metric": ["val/f1", "train/loss"],
+    "objective.mode": ["up"],
+}
+
+
+@pytest.mark.parametrize("key", config.LIMITS)
+def test_each_limit_is_held(key, defaults):
+    config.check_limits(defaults)
+    for value in BEYOND[key]:
+        OmegaConf.update(defaults, key, value)
+        with pytest.raises(ConfigError, match=re.escape(f"{key}={value} cannot be used: it must")):
+            config.check_limits(defaults)
+
+
+def test_what_is_left_out_has_no_limit():
+    config.check_limits(OmegaConf.create({"seed": 0, "threads": None, "model": {"depth": -1}}))
+
+
+def test_the_user_says_what_else_is_trusted(monkeypatch):
+    assert not any(name.startswith(("mylab", "torch.*", "os")) for name in config.trusted())
+    monkeypatch.setenv("HARNEST_TRUST", "mylab, other.models  third.*")
+    assert set(config.trusted()) >= {"mylab.*", "other.models.*", "third.*", "harnest.*"}

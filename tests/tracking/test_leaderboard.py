@@ -1,0 +1,190 @@
+import math
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harnest.errors import TrackingError
+from harnest.tracking.leaderboard import Row, _ranked, leaderboard
+from harnest.tracking.run import OBJECTIVE
+
+
+class Writer:
+    """Writes runs and studies as harnest does, without training."""
+
+    def __init__(self, client):
+        self.client = client
+        self.experiment = client.create_experiment("harnest")
+
+    def run(self, name, params=(), score=None, state="FINISHED", tags=(), steps=3):
+        made = self.client.create_run(self.experiment, run_name=name, tags=dict(tags))
+        identity = made.info.run_id
+        for key, value in dict(params).items():
+            self.client.log_param(identity, key, value)
+        if score is not None:
+            self.client.log_metric(identity, OBJECTIVE, score)
+        self.client.log_metric(identity, "steps", steps)
+        self.client.set_terminated(identity, state)
+        return identity
+
+    def study(self, name, trials, mode="max", identity=None):
+        """``trials`` are (parameters, score, state, more tags)."""
+        tags = {"study": name, "study.identity": identity or f"{name}-identity"}
+        children = [
+            self.run(
+                f"trial-{number}",
+                params | {"objective.mode": mode, "fixed": "same"},
+                score,
+                state,
+                {**tags, "trial": str(number), **more},
+            )
+            for number, (params, score, state, more) in enumerate(trials)
+        ]
+        searched = {f"search.{key}": "..." for params, *_ in trials for key in params}
+        scores = [
+            (score if mode == "max" else -score, child)
+            for (_, score, state, _), child in zip(trials, children, strict=True)
+            if state == "FINISHED"
+        ]
+        directions = {"directions": "maximize" if mode == "max" else "minimize"}
+        best = {"best.run_id": max(scores)[1]} if scores else {}
+        directory = {"directory": f"/somewhere/multirun/{name}"}
+        self.run(name, searched | directions, tags=tags | best | directory)
+        return children
+
+
+@pytest.fixture
+def writer(client):
+    return Writer(client)
+
+
+TRIALS = [
+    ({"lr": 0.1}, 0.5, "FINISHED", {}),
+    ({"lr": 0.2}, None, "FAILED", {"reason": "oom"}),
+    ({"lr": 0.3}, 0.9, "KILLED", {"pruned": "at epoch 1"}),
+    ({"lr": 0.4}, 0.7, "FINISHED", {}),
+    ({"lr": 0.5}, None, "KILLED", {"reason": "interrupted"}),
+    ({"lr": 0.6}, 0.2, "KILLED", {"pruned": "at epoch 0"}),
+]
+
+
+def names(rows):
+    return [row.name for row in rows]
+
+
+def test_a_study_gives_its_trials_finished_ones_first(store, writer):
+    writer.study("quick", TRIALS)
+    rows = leaderboard(store, "harnest", ["quick"])
+    assert names(rows) == ["trial-3", "trial-0", "trial-2", "trial-5", "trial-1", "trial-4"]
+    assert [row.state for row in rows[:4]] == ["FINISHED", "FINISHED", "PRUNED", "PRUNED"]
+    assert rows[0].params == {"lr": "0.4"}
+    assert (rows[0].score, rows[0].steps, rows[4].score) == (0.7, 3, None)
+    assert rows[0].seconds >= 0
+
+
+def test_a_study_that_minimises_is_ranked_the_other_way(store, writer):
+    writer.study("low", TRIALS, mode="min")
+    assert names(leaderboard(store, "harnest", ["low"]))[:2] == ["trial-0", "trial-3"]
+
+
+@pytest.mark.parametrize("name", ["quick", "/somewhere/multirun/quick"])
+def test_a_study_is_found_by_name_and_directory(store, writer, name):
+    children = writer.study("quick", TRIALS)
+    rows = leaderboard(store, "harnest", [name])
+    assert {row.run_id for row in rows} == set(children)
+
+
+def test_several_studies_give_their_best_trials(store, writer):
+    first = writer.study("one", TRIALS)
+    second = writer.study("two", [({"lr": 0.1, "size": 8}, 0.8, "FINISHED", {})])
+    rows = leaderboard(store, "harnest", ["one", "two"])
+    assert [(row.name, row.run_id) for row in rows] == [
+        ("two/trial-0", second[0]),
+        ("one/trial-3", first[3]),
+    ]
+    # What all have and what differs: neither size nor what is fixed.
+    assert [row.params for row in rows] == [{"lr": "0.1"}, {"lr": "0.4"}]
+
+
+def test_a_parameter_that_repeats_another_is_not_shown(store, writer):
+    writer.run("one", {"lr": 0.1, "copy": 0.1, "seed": 0}, 0.5)
+    writer.run("two", {"lr": 0.2, "copy": 0.2, "seed": 0}, 0.6)
+    first, second = leaderboard(store, "harnest", [])
+    assert len(first.params) == len(second.params) == 1
+
+
+def test_without_names_all_studies_and_runs_of_their_own_are_ranked(store, writer):
+    writer.study("one", TRIALS)
+    writer.run("alone", {"lr": 0.9, "logger.save_dir": "/a"}, 0.95)
+    writer.run("again", {"lr": 0.9, "logger.save_dir": "/b"}, 0.1)
+    rows = leaderboard(store, "harnest", [])
+    assert names(rows) == ["alone", "one/trial-3", "again"]
+    assert "logger.save_dir" not in rows[0].params
+    assert rows[0].params["lr"] == "0.9"
+
+
+def test_runs_and_single_trials_can_be_compared(store, writer):
+    children = writer.study("one", TRIALS)
+    alone = writer.run("alone", {"lr": 0.9}, 0.6)
+    rows = leaderboard(store, "harnest", [children[0], "alone"])
+    assert [row.run_id for row in rows] == [alone, children[0]]
+
+
+def test_the_newest_of_a_name_is_meant(store, writer):
+    writer.study("quick", TRIALS, identity="old")
+    time.sleep(0.002)  # MLflow counts in milliseconds
+    newer = writer.study("quick", TRIALS[:1], identity="new")
+    rows = leaderboard(store, "harnest", ["quick"])
+    assert [row.run_id for row in rows] == newer
+
+
+def test_a_study_without_a_finished_trial_stands_for_itself(store, writer):
+    writer.study("none", TRIALS[1:2])
+    writer.run("alone", {}, 0.6)
+    rows = leaderboard(store, "harnest", ["none", "alone"])
+    assert [(row.name, row.score) for row in rows] == [("alone", 0.6), ("none", None)]
+
+
+def test_an_unknown_name_is_told_with_those_there_are(store, writer):
+    writer.study("quick", TRIALS)
+    writer.run("alone", {}, 0.6)
+    with pytest.raises(TrackingError, match="no study or run is called slow") as told:
+        leaderboard(store, "harnest", ["quick", "slow"])
+    assert "quick" in str(told.value)
+    assert "alone" in str(told.value)
+
+
+def test_an_unknown_experiment_is_told(store):
+    with pytest.raises(TrackingError, match="no experiment nothing"):
+        leaderboard(store, "nothing", [])
+
+
+def test_an_experiment_without_runs_is_an_empty_table(store, writer):
+    assert leaderboard(store, "harnest", []) == []
+
+
+rows = st.builds(
+    Row,
+    name=st.text("abc", min_size=1, max_size=3),
+    run_id=st.uuids().map(str),
+    state=st.sampled_from(["FINISHED", "PRUNED", "FAILED", "KILLED", "RUNNING"]),
+    score=st.none() | st.floats(allow_nan=False),
+    steps=st.none(),
+    seconds=st.none(),
+    params=st.just({}),
+)
+
+
+@given(st.lists(rows), st.booleans())
+def test_rows_are_ranked_by_state_then_score(made, minimize):
+    ranked = _ranked(made, minimize)
+    assert sorted(row.run_id for row in ranked) == sorted(row.run_id for row in made)
+    places = [{"FINISHED": 0, "PRUNED": 1}.get(row.state, 2) for row in ranked]
+    assert places == sorted(places)
+    for place in range(3):
+        scores = [row.score for row, at in zip(ranked, places, strict=True) if at == place]
+        known = [score for score in scores if score is not None]
+        assert scores[: len(known)] == known  # what has no score comes last
+        assert known == sorted(known, reverse=not minimize)
+        assert not any(map(math.isnan, known))

@@ -1,0 +1,185 @@
+"""A run of its own, from its start to whatever end."""
+
+import json
+from pathlib import Path
+
+import pytest
+from foreign_bench import files_of
+from omegaconf import OmegaConf
+from pytorch_lightning.loggers import CSVLogger
+
+from harnest.errors import DivergedError, TrackingError
+from harnest.tracking.logger import MLflowLogger
+from harnest.tracking.recorded import recorded
+
+CFG = OmegaConf.create(
+    {
+        "seed": 3,
+        "data": {"name": "watch", "train": [1, 2], "nothing": None, "empty": {}},
+        "where": "postgresql://me:s3cr3t@host/db",
+        "twice": "${data.name}",
+        "long": "x" * 400,
+    }
+)
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """What a run has written by its end."""
+    folder = tmp_path / "outputs"
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "overrides.yaml").write_text("- seed=3\n")
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "best.ckpt").write_bytes(b"weights")
+    (folder / "train.log").write_text("all went well\n")
+    return folder
+
+
+@pytest.fixture
+def logger(store):
+    return MLflowLogger(store, "tests")
+
+
+def record(logger, directory, error=None, cfg=CFG):
+    facts = {"seed": "3", "data.digest": "abc"}
+    with recorded([logger], cfg, directory, name="watch-lstm", facts=facts) as score:
+        logger.log_metrics({"train/loss": 0.5, "epoch": 0}, 100)
+        logger.log_metrics({"train/loss": 0.25, "epoch": 1}, 200)
+        if error is not None:
+            raise error
+        score(0.75)
+
+
+def read(client, logger):
+    return client.get_run(logger.version)
+
+
+def artifacts(client, logger, folder=None):
+    return {one.path for one in client.list_artifacts(logger.version, folder)}
+
+
+def test_a_finished_run_holds_what_made_it(logger, directory, client):
+    record(logger, directory)
+    run = read(client, logger)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "watch-lstm")
+    assert run.data.metrics == {"train/loss": 0.25, "objective": 0.75}
+    assert [m.step for m in client.get_metric_history(logger.version, "train/loss")] == [0, 1]
+    assert run.data.params["data.name"] == run.data.params["twice"] == "watch"
+    assert run.data.params["data.train"] == "[1, 2]"
+    assert run.data.params["data.nothing"] == "None"
+    assert run.data.params["long"] == "x" * 400
+    tags = run.data.tags
+    assert (tags["data.digest"], tags["directory"]) == ("abc", str(directory))
+    assert "version.torch" in tags
+    assert artifacts(client, logger) == {
+        "config.yaml",
+        "overrides.yaml",
+        "checkpoints",
+        "train.log",
+    }
+    assert artifacts(client, logger, "checkpoints") == {"checkpoints/best.ckpt"}
+    kept = OmegaConf.load(client.download_artifacts(logger.version, "config.yaml"))
+    assert (kept.seed, kept.twice) == (3, "watch")
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [
+        (ValueError("no luck"), "FAILED", "error"),
+        (DivergedError("not a number"), "FAILED", "nan"),
+        (MemoryError(), "FAILED", "oom"),
+        (KeyboardInterrupt(), "KILLED", "interrupted"),
+    ],
+)
+def test_another_end_has_its_state_reason_and_traceback(
+    logger, directory, client, error, state, reason
+):
+    with pytest.raises(type(error)):
+        record(logger, directory, error)
+    run = read(client, logger)
+    assert (run.info.status, run.data.tags["reason"]) == (state, reason)
+    assert "objective" not in run.data.metrics
+    assert run.data.metrics["train/loss"] == 0.25  # what was known by then
+    assert {"traceback.txt", "checkpoints", "train.log"} <= artifacts(client, logger)
+    traceback = Path(client.download_artifacts(logger.version, "traceback.txt")).read_text()
+    assert type(error).__name__ in traceback
+
+
+def test_a_run_that_breaks_while_it_is_set_up_does_not_stay_running(
+    logger, directory, client, monkeypatch
+):
+    def broken(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MLflowLogger, "log_hyperparams", broken)
+    with pytest.raises(KeyboardInterrupt):
+        record(logger, directory)
+    assert read(client, logger).info.status == "KILLED"
+
+
+def test_a_run_whose_files_cannot_be_copied_does_not_stay_running(
+    logger, directory, client, monkeypatch
+):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mlflow.MlflowClient.log_artifact", full)
+    with pytest.raises(OSError, match="No space"):
+        record(logger, directory)
+    assert read(client, logger).info.status != "RUNNING"
+
+
+@pytest.mark.parametrize("said", ["success", "failed", "finished"])
+def test_lightnings_last_word_does_not_change_the_state(logger, directory, client, said):
+    with recorded([logger], CFG, directory, name="x", facts={}):
+        logger.finalize(said)
+        assert read(client, logger).info.status == "RUNNING"
+    logger.finalize(said)
+    assert read(client, logger).info.status == "FINISHED"
+
+
+def test_a_trials_run_is_left_to_its_study(store, directory, client, monkeypatch):
+    logger = MLflowLogger(store, "tests")
+    study = client.create_run("0", run_name="trial-7")
+    monkeypatch.setenv("MLFLOW_RUN_ID", study.info.run_id)
+    with pytest.raises(ValueError, match="no luck"):
+        record(logger, directory, ValueError("no luck"))
+    run = client.get_run(study.info.run_id)
+    assert (run.info.status, run.info.run_name) == ("RUNNING", "trial-7")
+    assert run.data.params["seed"] == "3"
+    assert "reason" not in run.data.tags
+    assert "traceback.txt" not in {one.path for one in client.list_artifacts(run.info.run_id)}
+
+
+def test_a_password_is_nowhere(logger, directory, client, tmp_path):
+    error = OSError("cannot reach postgresql://me:s3cr3t@host/db")
+    with pytest.raises(OSError, match="cannot reach"):
+        record(logger, directory, error)
+    run = read(client, logger)
+    assert run.data.params["where"] == "postgresql://me:***@host/db"
+    assert "s3cr3t" not in json.dumps(run.to_dictionary())
+    for name, (_, content) in files_of(tmp_path).items():
+        assert b"s3cr3t" not in content, name
+
+
+def test_other_loggers_are_let_be(directory, tmp_path):
+    with recorded([CSVLogger(tmp_path)], CFG, directory, name="x", facts={}) as score:
+        score(0.5)
+
+
+def test_a_run_may_have_a_name_of_its_own(store, directory, client):
+    logger = MLflowLogger(store, "tests", run_name="mine")
+    record(logger, directory)
+    assert read(client, logger).info.run_name == "mine"
+
+
+def test_a_store_that_cannot_be_used_is_told_at_once(tmp_path):
+    with pytest.raises(TrackingError, match="databases only"):
+        MLflowLogger(str(tmp_path / "mlruns"), "tests")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_logger_that_was_not_started_records_nothing(logger):
+    logger.log_hyperparams({"a": 1})
+    logger.log_metrics({"a": 1.0}, 0)
+    assert logger.version is None

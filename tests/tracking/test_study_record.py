@@ -1,0 +1,330 @@
+"""Studies of an application that is none of harnest's, as MLflow shows them afterwards."""
+
+import json
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from foreign_bench import files_of, wait_until
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+
+from harnest.study.listener import StudyFacts, TrialFacts
+from harnest.tracking.study import StudyRecord, how_to_look
+from harnest.tracking.summary import best_of
+
+RECORDED = "callbacks@hydra.callbacks=mlflow"
+
+
+class Record:
+    """What MLflow holds of the one study in a store."""
+
+    def __init__(self, client):
+        self.client = client
+        experiment = client.get_experiment_by_name("foreign")
+        runs = client.search_runs([experiment.experiment_id])
+        (self.parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+        self.children = {int(run.data.tags["trial"]): run for run in runs if run is not self.parent}
+        assert len(self.children) == len(runs) - 1  # no number twice
+
+    @property
+    def states(self):
+        return [self.children[number].info.status for number in sorted(self.children)]
+
+    def tags(self, number):
+        return self.children[number].data.tags
+
+    def artifacts(self, run):
+        return {one.path for one in self.client.list_artifacts(run.info.run_id)}
+
+    def text(self, run, name):
+        return Path(self.client.download_artifacts(run.info.run_id, name)).read_text()
+
+    def table(self):
+        """The table of all trials, as MLflow's own function reads it."""
+        info = self.parent.info
+        return self.client.load_table(info.experiment_id, "trials.json", [info.run_id])
+
+
+@pytest.fixture
+def study(bench, store, client):
+    """Sweep with a record; gives what MLflow holds then."""
+
+    def sweep(*arguments, **options):
+        bench.sweep(*arguments, RECORDED, **options)
+        return Record(client)
+
+    return sweep
+
+
+def test_a_finished_study_is_a_parent_with_a_child_per_trial(study, bench):
+    record = study("x=3,1,2", "network=large", "steps=2")
+    assert record.parent.info.run_name == "s"
+    assert record.parent.info.status == "FINISHED"
+    assert record.states == ["FINISHED"] * 3
+    for number, trial in enumerate(bench.trials()):
+        child = record.children[number]
+        assert child.info.run_name == f"trial-{number}"
+        assert child.data.tags["mlflow.parentRunId"] == record.parent.info.run_id
+        assert child.data.metrics["objective"] == trial.value
+        assert child.data.metrics["steps"] == 2
+        assert child.data.params["x"] == str(trial.params["x"])
+        assert child.info.end_time is not None
+    tags = record.parent.data.tags
+    assert tags["best.trial"] == "trial-1"
+    assert tags["best.run_id"] == record.children[1].info.run_id
+    assert json.loads(tags["best.params"]) == {"x": 1}
+    assert record.parent.data.metrics["best_value"] == 1.0
+    assert (tags["trials.complete"], tags["trials.fail"], tags["budget"]) == ("3", "0", "3")
+    assert tags["directory"] == str(bench.folder / "multirun/s")
+    assert record.parent.data.params["fixed"] == f"network=large steps=2 {RECORDED}"
+    assert '"choices": [3, 1, 2]' in record.parent.data.params["search.x"]
+    assert {"trials.json", "history.png"} <= record.artifacts(record.parent)
+
+
+def test_the_table_holds_each_trial_once_whatever_the_sessions(study, bench):
+    study("x=3,1,2", "hydra.sweeper.n_trials=2")
+    record = study("x=3,1,2")
+    table = record.table()
+    assert list(table["trial"]) == [0, 1, 2]
+    assert list(table["state"]) == ["COMPLETE"] * 3
+    assert list(table["value"]) == [9, 1, 4]
+    assert list(table["x"]) == [3, 1, 2]
+    assert list(table["run_id"]) == [record.children[n].info.run_id for n in range(3)]
+    assert record.parent.data.tags["trials.waiting"] == "0"  # it was 1 after the first session
+
+
+def test_every_end_has_its_state(study):
+    record = study("x=1,2,3", "do=fail@1")
+    assert record.states == ["FINISHED", "FAILED", "FINISHED"]
+    assert record.tags(1)["reason"] == "error"
+    assert record.tags(1)["message"] == "ValueError: no luck with x=2"
+    assert "no luck with x=2\nand more of it" in record.text(record.children[1], "traceback.txt")
+    assert record.children[1].data.params["x"] == "2"
+    assert "foreign_app.log" in record.artifacts(record.children[1])
+    assert "traceback.txt" not in record.artifacts(record.children[0])
+    assert record.parent.info.status == "FINISHED"
+    assert record.parent.data.tags["trials.fail"] == "1"
+
+
+def test_a_job_without_a_number_failed(study):
+    record = study("x=1,2", "do=nan@0")
+    assert record.states == ["FAILED", "FINISHED"]
+    assert record.tags(0)["reason"] == "nan"
+
+
+def test_a_pruned_trial_is_killed_and_says_where(study):
+    record = study(
+        "x=1,3",
+        "steps=4",
+        "hydra/sweeper/pruner=threshold",
+        "hydra.sweeper.pruner.upper=2",
+    )
+    assert record.states == ["FINISHED", "KILLED"]
+    assert record.tags(1)["pruned"] == "at epoch 0"
+    assert "reason" not in record.tags(1)
+    assert record.children[1].data.metrics["steps"] == 1
+    assert record.parent.data.tags["trials.pruned"] == "1"
+
+
+@pytest.mark.parametrize(("steps", "told"), [("steps=3", "at epoch 2"), ("steps=0", "by the job")])
+def test_a_trial_that_prunes_itself_is_killed_too(study, steps, told):
+    record = study("x=1,2", "do=prune@1", steps)
+    assert record.states == ["FINISHED", "KILLED"]
+    assert record.tags(1)["pruned"] == told
+
+
+def test_a_study_without_a_score_still_ends(study):
+    record = study("x=1,2", "do=fail", code=2)
+    assert record.states == ["FAILED", "FAILED"]
+    assert record.parent.info.status == "FINISHED"
+    assert "best.trial" not in record.parent.data.tags
+
+
+def test_several_objectives_are_recorded_by_number(study):
+    record = study("x=1,2", "do=pair", "hydra.sweeper.direction=[minimize,maximize]")
+    assert record.children[1].data.metrics == {"objective_0": 4, "objective_1": -2, "steps": 0}
+    assert record.parent.data.params["directions"] == "minimize, maximize"
+
+
+def test_what_is_searched_shows_in_every_child(study):
+    """Also what is no key of a job's config: choices of groups, keys that are added."""
+    record = study("network=small,large", "+new=1,2", r"text='a b','c,d'")
+    assert record.children[7].data.params == {"network": "large", "new": "2", "text": "'c,d'"}
+    assert {"search.network", "search.new", "search.text"} <= set(record.parent.data.params)
+
+
+def test_an_interrupt_in_process_kills_child_and_parent(study):
+    record = study("x=1,2", "do=interrupt@1", code=130)
+    assert record.states == ["FINISHED", "KILLED"]
+    assert record.tags(1)["reason"] == "interrupted"
+    assert record.parent.info.status == "KILLED"
+    record = study("x=1,2", "do=interrupt@1")
+    assert record.states == ["FINISHED", "KILLED", "FINISHED"]
+    assert record.tags(2)["retry_of"] == "trial-1"
+    assert record.parent.info.status == "FINISHED"
+    assert record.parent.data.tags["trials.fail"] == "1"
+
+
+def started(bench, number):
+    seen = bench.directory(number) / "seen.json"
+    return seen.exists() and seen.stat().st_size > 0
+
+
+@pytest.fixture
+def hanging(bench, store):
+    """A recorded sweeper in the middle of trial 1."""
+    sweeper = bench.start("x=1,2,3", "do=hang@1", RECORDED)
+    wait_until(lambda: started(bench, 1), "the second trial")
+    yield sweeper
+    sweeper.kill()
+    sweeper.communicate()
+
+
+def test_what_a_killed_sweeper_leaves_is_ended_by_the_next(hanging, client, study, bench):
+    hanging.send_signal(signal.SIGKILL)
+    hanging.wait()
+    left = Record(client)
+    assert (left.parent.info.status, left.states) == ("RUNNING", ["FINISHED", "RUNNING"])
+    files = files_of(bench.directory(0))
+
+    record = study("x=1,2,3", "do=hang@1")
+    assert record.states == ["FINISHED", "KILLED", "FINISHED", "FINISHED"]
+    assert record.tags(1)["reason"] == "interrupted"
+    assert record.tags(3)["retry_of"] == "trial-1"
+    assert record.parent.info.status == "FINISHED"
+    assert record.parent.info.run_id == left.parent.info.run_id
+    assert files_of(bench.directory(0)) == files
+
+
+def test_a_signal_ends_the_records_and_the_same_command_goes_on(hanging, client, study):
+    hanging.send_signal(signal.SIGTERM)
+    assert hanging.wait(timeout=15) == 130
+    record = Record(client)
+    assert (record.parent.info.status, record.states) == ("KILLED", ["FINISHED", "KILLED"])
+    record = study("x=1,2,3", "do=hang@1")
+    assert record.states == ["FINISHED", "KILLED", "FINISHED", "FINISHED"]
+    assert record.parent.info.status == "FINISHED"
+
+
+def test_two_sweepers_have_one_parent(bench, store, client):
+    command = ("x=1,2,3,4", RECORDED)
+    sweepers = [bench.start(*command) for _ in range(2)]
+    assert [sweeper.wait(timeout=60) for sweeper in sweepers] == [0, 0]
+    for sweeper in sweepers:
+        sweeper.communicate()
+    record = Record(client)
+    assert record.states == ["FINISHED"] * 4
+    assert record.parent.info.status == "FINISHED"
+    assert record.parent.data.tags["best.run_id"] == record.children[0].info.run_id
+
+
+def test_sweepers_that_open_a_study_at_the_same_moment_have_one_parent(store, client, tmp_path):
+    facts = StudyFacts(
+        name="s",
+        identity="one",
+        directory=tmp_path,
+        directions=("minimize",),
+        sampler="none",
+        is_grid=True,
+        pruner="none",
+        budget=1,
+        space={},
+        fixed=(),
+        command="sweep",
+    )
+    together = threading.Barrier(4)
+
+    def open_study(_):
+        record = StudyRecord(store, "foreign")
+        together.wait()
+        record.on_study_start(facts, [])
+        return record.parent.run_id
+
+    experiment = client.create_experiment("foreign")
+    with ThreadPoolExecutor(4) as threads:
+        parents = set(threads.map(open_study, range(4)))
+    assert {run.info.run_id for run in client.search_runs([experiment])} == parents
+    assert len(parents) == 1
+
+
+def test_studies_of_the_same_name_in_two_folders_stay_apart(study, bench, client, monkeypatch):
+    study("x=1,2")
+    (bench.folder / "elsewhere").mkdir()
+    monkeypatch.chdir(bench.folder / "elsewhere")
+    bench.sweep("x=1,2", RECORDED)
+    experiment = client.get_experiment_by_name("foreign")
+    runs = client.search_runs([experiment.experiment_id])
+    parents = [run.info.run_id for run in runs if run.info.run_name == "s"]
+    children = [run.data.tags.get("mlflow.parentRunId") for run in runs]
+    assert [children.count(parent) for parent in parents] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "search", [["nothing=1,2"], ["n=1,abc"], ["network=small,medium"], ["x=interval(2,1)"]]
+)
+def test_a_mistake_leaves_no_run(bench, store, client, search):
+    bench.sweep(*search, RECORDED, code=2)
+    assert client.get_experiment_by_name("foreign") is None
+    assert not (bench.folder / "multirun").exists()
+
+
+def test_a_store_that_is_away_is_told_before_the_first_trial(bench, store, monkeypatch):
+    monkeypatch.setenv("STORE", "http://me:s3cr3t@127.0.0.1:1")
+    answer = bench.sweep("x=1,2", RECORDED, code=2)
+    (line,) = answer.err.strip().splitlines()
+    assert "the MLflow server at http://me:***@127.0.0.1:1 does not answer" in line
+    assert not bench.directory(0).exists()
+    assert not (bench.folder / "multirun/s").exists()
+
+
+def test_passwords_are_in_no_record_and_no_file(bench, store, client):
+    secret = "'http://me:s3cr3t@host/model'"
+    answer = bench.sweep("x=1,2", f"text={secret}", "do=fail@1", RECORDED)
+    everything = json.dumps(
+        [
+            run.to_dictionary()
+            for run in client.search_runs([client.get_experiment_by_name("foreign").experiment_id])
+        ]
+    )
+    assert "http://me:***@host" in everything
+    assert "s3cr3t" not in everything
+    assert "s3cr3t" not in answer.err
+    for name, (_, content) in files_of(bench.folder / "mlruns").items():
+        assert b"s3cr3t" not in content, name
+
+
+@pytest.mark.parametrize("sweeper", ["basic", "optuna"])
+def test_other_sweepers_still_work(bench, store, client, sweeper):
+    """They tell the record nothing, and it minds nothing."""
+    answer = bench.run("-m", f"hydra/sweeper={sweeper}", "x=1,2", RECORDED, "hydra.sweep.dir=out")
+    assert answer.code == 0, answer.err
+    assert json.loads((bench.folder / "out/1/seen.json").read_text())["cfg"]["x"] in (1, 2)
+    assert client.get_experiment_by_name("foreign") is None
+
+
+@given(
+    st.lists(st.floats(allow_nan=False), min_size=1, max_size=9),
+    st.sampled_from(["minimize", "maximize"]),
+)
+def test_the_best_is_the_best_and_the_first_of_equals(values, direction):
+    trials = [TrialFacts(n, {}, TrialState.COMPLETE, (value,)) for n, value in enumerate(values)]
+    wanted = min(values) if direction == "minimize" else max(values)
+    for order in (trials, trials[::-1]):
+        assert best_of(order, direction).number == values.index(wanted)
+
+
+def test_how_to_look_shows_no_password():
+    assert how_to_look("http://me:s3cr3t@host:5000") == "http://me:***@host:5000"
+    assert "--backend-store-uri sqlite:///mlflow.db" in how_to_look("sqlite:///mlflow.db")
+    assert "s3cr3t" not in how_to_look("postgresql://me:s3cr3t@host/db")
+
+
+def test_the_environment_is_as_it_was(study):
+    study("x=1,2")
+    assert "MLFLOW_RUN_ID" not in os.environ
+    assert "HARNEST_TRIAL" not in os.environ
