@@ -8,7 +8,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from harnest import config
+from harnest import config, values
 from harnest.errors import ConfigError
 
 FILES = sorted(config.FOLDER.rglob("*.yaml"))
@@ -121,7 +121,7 @@ def test_every_key_says_what_it_means(path):
     assert not unexplained(text)
 
 
-@pytest.mark.parametrize("key", [*config.LIMITS, *config.MIXED])
+@pytest.mark.parametrize("key", [*config.LIMITS, *values.MIXED])
 def test_each_limit_belongs_to_a_key(key, defaults):
     assert OmegaConf.select(defaults, key, default="missing") != "missing"
 

@@ -52,7 +52,6 @@ def test_the_command_can_be_pasted(environment, monkeypatch):
     assert shlex.split(this_command()) == ["tool", *arguments]
 
 
-@pytest.mark.xfail(strict=True, reason="this_command quotes twice a path that has a space")
 def test_the_command_of_a_program_off_the_path_can_be_pasted(environment, monkeypatch):
     monkeypatch.setattr(sys, "argv", [str(environment / "tool"), "-m"])
     assert Path(shlex.split(this_command())[0]).is_file()

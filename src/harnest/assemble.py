@@ -1,6 +1,7 @@
 """Config -> data, classifier, callbacks, loggers, trainer: the one place that instantiates."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,8 @@ def build(node: DictConfig | None, **arguments: Any) -> Any:
 
 def _why(target: str, error: Exception) -> str:
     text = "; ".join(line.strip() for line in str(error.__cause__ or error).strip().splitlines())
+    refused = re.match(r"Target '([^']+)'", text)  # this one, or one inside it
+    target = refused[1] if refused else target
     if "cannot be authorized" in text:
         return f"_target_: {target} runs whatever its arguments say: a config may not call it"
     if "whitelist" in text:

@@ -114,9 +114,7 @@ def _check_overrides() -> None:
         running.job.config_name, [o.input_line for o in groups if o.input_line is not None]
     )
     for override in values:
-        key = override.get_key_element()
-        if key not in config.MIXED:
-            check_kind(key, override.value(), reference)
+        check_kind(override.get_key_element(), override.value(), reference)
 
 
 def _remove_if_unused(directory: Path) -> None:

@@ -15,9 +15,6 @@ _INSTALLED = Path(__file__).parent / "conf"
 #: The folder of configs: part of an installed package, or the checkout's own.
 FOLDER = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "conf"
 
-#: Keys whose value may be of another kind than the default that it replaces.
-MIXED = frozenset({"data.test", "data.validation", "trainer.devices"})
-
 _Test = tuple[Callable[[Any], bool], str]
 _COUNT: _Test = (lambda x: isinstance(x, int) and x >= 1, "a whole number of at least 1")
 _SHARE: _Test = (lambda x: 0 <= x < 1, "at least 0 and below 1")

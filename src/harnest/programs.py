@@ -18,4 +18,9 @@ def program(name: str) -> str:
 
 def this_command() -> str:
     """The command line of this process, ready to be pasted."""
-    return shlex.join([program(Path(sys.argv[0]).name), *sys.argv[1:]])
+    started = Path(sys.argv[0])
+    if started.suffix == ".py":  # a script of somebody's
+        called = f"{program('python')} {shlex.quote(sys.argv[0])}"
+    else:
+        called = program(started.name)
+    return f"{called} {shlex.join(sys.argv[1:])}".rstrip()

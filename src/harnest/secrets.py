@@ -3,12 +3,18 @@
 import os
 import re
 
-_ADDRESS = re.compile(r"(?P<before>\w[\w+.-]*://[^\s/:@]*:)(?P<password>[^\s@]+)(?P<after>@)")
+_USER = re.compile(r"(\w[\w+.-]*://[^\s/:@]*:)[^\s@]+(@)")
+_QUERY = re.compile(r"([?&](?:password|passwd|pwd|token)=)[^\s&'\"]+()", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
-    """Replace the password of every ``scheme://user:password@host`` in ``text`` by ``***``."""
-    return _ADDRESS.sub(r"\g<before>***\g<after>", text)
+    """Replace passwords in addresses by ``***``.
+
+    Those of ``scheme://user:password@host``, and those in a query: ``?password=...``.
+    """
+    for secret in (_USER, _QUERY):
+        text = secret.sub(r"\1***\2", text)
+    return text
 
 
 def move_to_environment(arguments: list[str]) -> list[str]:
@@ -18,10 +24,10 @@ def move_to_environment(arguments: list[str]) -> list[str]:
     an environment variable, which trials inherit, and the override becomes
     ``KEY=${oc.env:NAME}``.
     """
-    kept = []
+    kept: list[str] = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if equals and _ADDRESS.search(value):
+        if equals and redact(value) != value:
             name = f"HARNEST_SECRET_{re.sub(r'[^A-Za-z0-9]+', '_', key).strip('_').upper()}"
             os.environ[name] = value.strip("'\"")
             argument = f"{key}=${{oc.env:{name}}}"

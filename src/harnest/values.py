@@ -6,6 +6,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from harnest.errors import ConfigError
 
+#: Keys of ours whose value may be of another kind than the default that it replaces.
+MIXED = ("data.test", "data.validation", "trainer.devices")
+
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
@@ -17,7 +20,7 @@ def check_kind(key: str, value: Any, reference: DictConfig) -> None:
     """
     default = OmegaConf.select(reference, key)
     kind = type(default)
-    if value is None or kind not in _KINDS or type(value) is kind:
+    if value is None or key in MIXED or kind not in _KINDS or type(value) is kind:
         return
     if kind is float and type(value) is int:
         return

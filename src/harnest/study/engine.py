@@ -124,8 +124,10 @@ class OpenStudy:
         return PRUNED_AT in self._frozen(number).user_attrs
 
     def is_complete(self) -> bool:
-        """Whether the budget is spent."""
-        return _spent(self._study.get_trials(deepcopy=False)) >= self.plan.budget
+        """Whether the budget is spent, and no other sweeper is still at it."""
+        trials = self._study.get_trials(deepcopy=False)
+        is_busy = any(trial.state is TrialState.RUNNING for trial in trials)
+        return not is_busy and _spent(trials) >= self.plan.budget
 
     def broken(self) -> TrialFacts | None:
         """The first failed trial of this session, once more of them failed than may."""

@@ -68,9 +68,13 @@ class Plan:
         not exist, `ConfigError` for values of the wrong kind.
         """
         parser = OverridesParser.create()
+        groups = master.hydra.runtime.choices
+        fixed = parser.parse_overrides(list(self.space.fixed))
+        chosen = [str(one.input_line) for one in fixed if one.key_or_group in groups]
+        defaults = loader.load_sweep_config(master, chosen)
         for params in self.space.samples():
             overrides = self.space.overrides(params)
             loader.load_sweep_config(master, overrides)
             for override in parser.parse_overrides(overrides):
-                if override.key_or_group in params:
-                    check_kind(override.key_or_group, override.value(), master)
+                if override.key_or_group not in groups and not override.is_delete():
+                    check_kind(override.key_or_group, override.value(), defaults)

@@ -29,7 +29,7 @@ def open_storage(address: str) -> "BaseStorage":
 
     if address.startswith(_JOURNAL):
         file = address.removeprefix(_JOURNAL)
-        lock: Any = _KernelLock(f"{file}.lock")
+        lock: Any = _KernelLock(f"{file}.writing")
         return JournalStorage(JournalFileBackend(file, lock_obj=lock))
     try:
         return get_storage(address)

@@ -24,17 +24,19 @@ class Trial:
         self.study = study
         self.number = number
         self._trial = optuna.Trial(opened, identity)
+        self._is_single = len(opened.directions) == 1  # Optuna prunes by one objective only
 
     def report(self, value: float, step: int) -> None:
-        """Tell the study the objective's value after ``step``."""
-        self._trial.report(value, step)
+        """Tell the study the objective's value after ``step``; with several, it takes none."""
+        if self._is_single:
+            self._trial.report(value, step)
 
     def should_prune(self) -> bool:
         """Whether the pruner gives this trial up.
 
         Once it says so the trial ends as pruned, whether the job then returns or raises.
         """
-        if not self._trial.should_prune():
+        if not (self._is_single and self._trial.should_prune()):
             return False
         step = self._trial.study._storage.get_trial(self._trial._trial_id).last_step
         self._trial.set_user_attr(PRUNED_AT, step)

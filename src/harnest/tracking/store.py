@@ -64,7 +64,8 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, tags=_FOR_TRAINING))
+            place = _beside_database(client.tracking_uri, name)
+            return str(client.create_experiment(name, place, _FOR_TRAINING))
         except MlflowException:  # another process was faster
             found = client.get_experiment_by_name(name)
     assert found is not None
@@ -75,6 +76,14 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
             "logger.mlflow.experiment="
         )
     return str(found.experiment_id)
+
+
+def _beside_database(address: str, experiment: str) -> str | None:
+    """Where a local database's artifacts go: beside it, wherever a run is started."""
+    if not address.startswith("sqlite:///"):
+        return None  # the server's, or the database's owner's choice
+    database = Path(address.removeprefix("sqlite:///")).absolute()
+    return str(database.parent / "mlruns" / experiment)
 
 
 def _await_server(address: str) -> None:

@@ -107,12 +107,16 @@ class StudyRecord(Callback):
         self._end(run, trial)
 
     def on_study_end(self, trials: Sequence["TrialFacts"], complete: bool) -> list[str]:
-        """Sum the study up in its parent run; returns how to look at it."""
+        """Sum the study up in its parent run; returns how to look at it.
+
+        Where another sweeper still has trials running, that one will have the last word.
+        """
         from harnest.tracking.summary import summarise
 
-        run_ids = {number: run.run_id for number, run in self._started().items()}
-        summarise(self.parent, self.study, trials, run_ids)
-        self.client.set_terminated(self.parent.run_id, "FINISHED" if complete else "KILLED")
+        if not any(trial.state.name == "RUNNING" for trial in trials):
+            run_ids = {number: run.run_id for number, run in self._started().items()}
+            summarise(self.parent, self.study, trials, run_ids)
+            self.client.set_terminated(self.parent.run_id, "FINISHED" if complete else "KILLED")
         return [f"look:    {how_to_look(self.address)}"]
 
     def _end(self, run: Run, trial: "TrialFacts") -> None:
