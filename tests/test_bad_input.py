@@ -73,9 +73,6 @@ def test_a_command_that_cannot_be_used(tmp_path, arguments, told):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.xfail(
-    reason="the study does not ask for the limits of the composed configs", strict=True
-)
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

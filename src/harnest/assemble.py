@@ -108,6 +108,7 @@ def make_classifier(cfg: DictConfig, data: WindowModule) -> Classifier:
         optimizer=build(cfg.optimizer),
         scheduler=build(cfg.scheduler),
         monitor=cfg.objective.metric,
+        seed=cfg.seed,
     )
     try:
         classifier.configure_optimizers()  # once in vain: training would come to it too late

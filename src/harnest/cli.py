@@ -31,8 +31,13 @@ from harnest.values import check_kind
 USAGE = 2  # the exit code of every problem that the user can mend
 
 
-def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
+def run_hydra(
+    task: Callable[[DictConfig], Any], config_name: str, check: Callable[[DictConfig], None]
+) -> None:
     """Run ``task`` as the Hydra application that ``sys.argv`` asks for, then exit.
+
+    ``check`` raises `HarnestError` for a config that cannot be used; a study asks it for all
+    that it searches before its first trial.
 
     A `HarnestError`, and whatever Hydra finds wrong with the command line, becomes one line on
     stderr and exit code 2; ``-v`` or ``HYDRA_FULL_ERROR=1`` shows the traceback as well. An
@@ -57,6 +62,7 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
             return None
 
     checked.__module__ = task.__module__  # Hydra names the job after it
+    setattr(checked, "check", check)  # noqa: B010  the sweeper looks for it there
     with errors_as_lines():
         application = hydra.main(
             config_path=str(config.FOLDER),

@@ -51,12 +51,12 @@ def check_checkpoint(module: torch.nn.Module, file: Path) -> None:
 def score_of(parts: Parts, metric: str) -> float:
     """The best value of ``metric`` over all epochs, or the last where no callback kept the best.
 
-    Raises `DivergedError` where it is not a number.
+    Raises `DivergedError` where it is not a finite number.
     """
     kept = parts.checkpoint.best_model_score if parts.checkpoint is not None else None
     value = kept if kept is not None else parts.trainer.callback_metrics[metric]
     loss = parts.trainer.callback_metrics.get("train/loss", value)
-    if math.isnan(float(value)) or math.isnan(float(loss)):
+    if not (math.isfinite(value) and math.isfinite(loss)):
         raise DivergedError(
             f"training diverged in epoch {parts.trainer.current_epoch}: the loss is not a number; "
             "try a lower optimizer.lr or a smaller trainer.gradient_clip_val"

@@ -35,13 +35,14 @@ def train(cfg: DictConfig) -> float:
         fit(parts, cfg.resume)
         score = score_of(parts, cfg.objective.metric)
         record(score)
-    log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
+    if parts.trainer.is_global_zero:
+        log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
     return score
 
 
 def main() -> None:
     """``harnest-train``."""
-    run_hydra(train, config_name="train")
+    run_hydra(train, config_name="train", check=check_limits)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ class Classifier(L.LightningModule):
 
     ``mean`` and ``std``, (channels,), are those of the training subjects; they are buffers, so
     a checkpoint carries all that its weights need. ``class_weights``, (classes,), scale the
-    loss of each class. ``monitor`` is the metric that a scheduler may wait for.
+    loss of each class. ``monitor`` is the metric that a scheduler may wait for. What dropout
+    leaves out depends on ``seed`` and the epoch alone, so that a run that goes on from a
+    checkpoint learns as one never stopped.
     """
 
     mean: Tensor
@@ -41,6 +43,7 @@ class Classifier(L.LightningModule):
         optimizer: MakeOptimizer | None = None,
         scheduler: MakeScheduler | None = None,
         monitor: str = "val/loss",
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.network = network
@@ -50,6 +53,7 @@ class Classifier(L.LightningModule):
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.monitor = monitor
+        self.seed = seed
         self.losses = nn.ModuleDict({part: MeanMetric(nan_strategy="disable") for part in _PARTS})
         self.scores = nn.ModuleDict({part: _scores(classes) for part in _PARTS})
 
@@ -93,7 +97,8 @@ class Classifier(L.LightningModule):
         self._step(batch, "test")
 
     def on_train_epoch_start(self) -> None:
-        """Log the learning rate of this epoch: at its end the scheduler has changed it already."""
+        """Seed the epoch, and log its learning rate: at its end the scheduler has changed it."""
+        torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) * 1009 + self.global_rank)
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
         self.log("lr", optimizer.param_groups[0]["lr"])

@@ -1,6 +1,6 @@
 """What a study is asked to be, before it is opened."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,8 @@ from omegaconf import DictConfig
 from harnest.study.space import SearchSpace
 from harnest.study.storage import journal_in
 from harnest.values import check_kind
+
+Check = Callable[[DictConfig], None]
 
 _DEFAULT_BUDGET = 20
 
@@ -61,11 +63,12 @@ class Plan:
         """Where Optuna keeps the study."""
         return self.address or journal_in(self.directory)
 
-    def check(self, master: DictConfig, loader: ConfigLoader) -> None:
+    def check(self, master: DictConfig, loader: ConfigLoader, limits: Check | None) -> None:
         """Compose the config of every choice and both ends of every range, and run none.
 
-        ``master`` is the sweep's own config. Raises Hydra's errors for keys and choices that do
-        not exist, `ConfigError` for values of the wrong kind.
+        ``master`` is the sweep's own config; ``limits`` is the application's own check of a
+        config. Raises Hydra's errors for keys and choices that do not exist, `ConfigError` for
+        values of the wrong kind, and what ``limits`` raises.
         """
         parser = OverridesParser.create()
         groups = master.hydra.runtime.choices
@@ -74,7 +77,9 @@ class Plan:
         defaults = loader.load_sweep_config(master, chosen)
         for params in self.space.samples():
             overrides = self.space.overrides(params)
-            loader.load_sweep_config(master, overrides)
+            config = loader.load_sweep_config(master, overrides)
             for override in parser.parse_overrides(overrides):
                 if override.key_or_group not in groups and not override.is_delete():
                     check_kind(override.key_or_group, override.value(), defaults)
+            if limits is not None:
+                limits(config)

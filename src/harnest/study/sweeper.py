@@ -113,7 +113,8 @@ class StudySweeper(Sweeper):
             retry=self.retry,
             enqueue=self.enqueue,
         )
-        plan.check(self.config, loader)
+        # A task function may bring a check of its own: what it refuses, no trial gets to see.
+        plan.check(self.config, loader, getattr(self.task_function, "check", None))
         runner = runner_for(self._launcher(), self.batch)
         run_study(plan, runner, self.hydra_context.callbacks.callbacks)
 
