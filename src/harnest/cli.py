@@ -1,5 +1,6 @@
 """The command line: Hydra applications whose errors are one line and exit code 2."""
 
+import argparse
 import difflib
 import os
 import re
@@ -72,6 +73,16 @@ def run_hydra(
         application(checked)()
         if failures:
             raise failures[0]
+
+
+def add_store_option(parser: argparse.ArgumentParser) -> None:
+    """Let the user say which MLflow store to read; the default is the trainer's."""
+    parser.add_argument(
+        "--tracking-uri",
+        default=os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"),
+        metavar="URI",
+        help="the MLflow store (default: MLFLOW_TRACKING_URI, or mlflow.db in this folder)",
+    )
 
 
 @contextmanager

@@ -2,11 +2,10 @@
 
 import argparse
 import csv
-import os
 import sys
 from collections.abc import Sequence
 
-from harnest.cli import errors_as_lines
+from harnest.cli import add_store_option, errors_as_lines
 
 
 def main() -> None:
@@ -45,16 +44,6 @@ def main() -> None:
             for row in rows
         ]
         {"table": _table, "markdown": _markdown, "csv": _csv}[arguments.format](heads, lines)
-
-
-def add_store_option(parser: argparse.ArgumentParser) -> None:
-    """Let the user say which MLflow store to read; the default is the trainer's."""
-    parser.add_argument(
-        "--tracking-uri",
-        default=os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"),
-        metavar="URI",
-        help="the MLflow store (default: MLFLOW_TRACKING_URI, or mlflow.db in this folder)",
-    )
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harnest.cli import errors_as_lines
-from harnest.compare import add_store_option
+from harnest.cli import add_store_option, errors_as_lines
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

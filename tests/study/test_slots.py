@@ -15,7 +15,7 @@ import optuna
 import pytest
 
 from harnest.errors import StudyError
-from harnest.study.slots import find_slots
+from harnest.study.slot import find_slots
 from harnest.tracking.store import open_store
 
 APP = Path(__file__).parent / "foreign" / "mortal_app.py"

@@ -17,7 +17,7 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from harnest.study.slots import PID_FILE, Slot
+from harnest.study.slot import PID_FILE, Slot
 
 _GRACE = 5.0  # seconds that an orphaned job has to stop by itself
 

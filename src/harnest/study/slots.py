@@ -2,14 +2,11 @@
 
 import os
 import queue
-import shutil
 import signal
-import subprocess
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
@@ -17,72 +14,11 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from harnest.errors import StudyError
 from harnest.failure import TrialKilledError, TrialTimeoutError
+from harnest.study.slot import PID_FILE, Slot, find_slots
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A place where one job can run: one GPU or a share of it, or some CPU threads.
-
-    ``gpu`` is what CUDA_VISIBLE_DEVICES names it by; None: no GPU.
-    """
-
-    number: int
-    gpu: str | None
-    threads: int
-
-
-def find_slots(
-    gpus: Literal["auto", "none"] | Sequence[int | str],
-    per_gpu: int,
-    cpu_slots: Literal["auto"] | int,
-) -> list[Slot]:
-    """The slots of this machine: ``per_gpu`` on each GPU, or ``cpu_slots`` where there is none.
-
-    Threads are shared out evenly. Raises `StudyError` for numbers below 1 and for GPUs that
-    were asked for and are not there.
-    """
-    cores = len(os.sched_getaffinity(0))
-    places = [None] * (cores if cpu_slots == "auto" else int(cpu_slots))
-    cards = _visible_gpus()
-    if not isinstance(gpus, str):
-        missing = [str(card) for card in gpus if str(card) not in cards]
-        if missing:
-            there = ", ".join(cards) or "none"
-            raise StudyError(f"hydra.launcher.gpus: there is no GPU {missing[0]}; there is {there}")
-        cards = [str(card) for card in gpus]
-    elif gpus == "none":
-        cards = []
-    elif gpus != "auto":
-        raise StudyError(f"hydra.launcher.gpus={gpus}: choose auto, none or a list of numbers")
-    on_cards: list[str | None] = [card for card in cards for _ in range(per_gpu)]
-    chosen = on_cards or places
-    if per_gpu < 1 or not chosen:
-        raise StudyError("hydra.launcher: per_gpu and cpu_slots must be at least 1")
-    threads = max(1, cores // len(chosen))
-    return [Slot(number, gpu, threads) for number, gpu in enumerate(chosen)]
-
-
-def _visible_gpus() -> list[str]:
-    """Names of the GPUs that this process may use, found without making a CUDA context."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    asked = subprocess.run(  # noqa: S603
-        [program, "--query-gpu=index", "--format=csv,noheader"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
-    return asked.stdout.split() if asked.returncode == 0 else []
 
 
 class SlotsLauncher(Launcher):
@@ -204,10 +140,6 @@ class SlotsLauncher(Launcher):
         if isinstance(error, TimeoutError):
             return TrialTimeoutError(f"the trial took longer than {self.timeout:g} s")
         return error
-
-
-#: In a job's directory while it runs: the number of its process.
-PID_FILE = ".pid"
 
 
 def _how_it_died(code: int) -> str:
