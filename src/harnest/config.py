@@ -22,7 +22,7 @@ _POSITIVE: _Test = (lambda x: x > 0, "above 0")
 _NOT_NEGATIVE: _Test = (lambda x: x >= 0, "at least 0")
 
 LIMITS: Mapping[str, _Test] = {
-    "seed": _NOT_NEGATIVE,
+    "seed": (lambda x: 0 <= x < 2**32, "a whole number from 0 to 4294967295"),
     "threads": _COUNT,
     "resume": (lambda x: Path(x).is_file(), "a checkpoint that exists"),
     "data.batch_size": _COUNT,

@@ -1,6 +1,7 @@
 """Entry: from a recorded run to its scores on the test subjects."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ def evaluate(cfg: "DictConfig", checkpoint: Path) -> dict[str, float]:
     classifier.load_state_dict(state["state_dict"])
     trainer = build(
         cfg.trainer,
+        devices=1,  # several would each take as many windows, some of them twice
+        strategy="auto",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -59,6 +62,8 @@ def main() -> None:
     with errors_as_lines():
         from harnest.tracking.recall import recall
 
+        # A run that is named by its id is read from the store: small files, no bar for each.
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         recalled = recall(arguments.run, arguments.tracking_uri)
         if arguments.checkpoint is not None:
             scores = evaluate(recalled.cfg, arguments.checkpoint)

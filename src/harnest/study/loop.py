@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from harnest.errors import StudyError
 from harnest.study.engine import OpenStudy, opened
 from harnest.study.interrupts import Interrupts
-from harnest.study.listener import StudyListener
+from harnest.study.listener import StudyListener, TrialFacts
 from harnest.study.outcome import Outcome, failed, outcome_of
 from harnest.study.plan import Plan
 from harnest.study.runner import BatchRunner, Runner
@@ -95,7 +95,11 @@ def _start(study: OpenStudy, runner: Runner | BatchRunner, running: Running) -> 
     try:
         for listener in study.listeners:
             environment |= listener.on_trial_start(trial, study.directory(trial.number))
-        overrides = [*study.plan.space.overrides(trial.params), *_set(environment)]
+        overrides = [
+            *study.plan.space.overrides(trial.params),
+            *_go_on(study, trial),
+            *_set(environment),
+        ]
         running[runner.submit(overrides, trial.number)] = trial.number
     except BaseException as error:
         study.end(trial.number, failed(error))
@@ -129,7 +133,19 @@ def _stop(
         study.end(number, outcome)
 
 
+def _go_on(study: OpenStudy, trial: TrialFacts) -> list[str]:
+    """Overrides that let a second try begin where the first one was."""
+    if trial.retry_of is None:
+        return []
+    first = study.directory(trial.retry_of).absolute()
+    files = {key: first / name for key, name in study.plan.resume_from.items()}
+    return [f"{key}={_quoted(str(file))}" for key, file in files.items() if file.is_file()]
+
+
 def _set(variables: Mapping[str, str]) -> list[str]:
     """Overrides that set environment variables of one job, wherever it runs."""
-    quoted = {k: QuotedString(v, Quote.single).with_quotes() for k, v in variables.items()}
-    return [f"++hydra.job.env_set.{key}={value}" for key, value in quoted.items()]
+    return [f"++hydra.job.env_set.{key}={_quoted(text)}" for key, text in variables.items()]
+
+
+def _quoted(text: str) -> str:
+    return QuotedString(text, Quote.single).with_quotes()

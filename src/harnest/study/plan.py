@@ -27,6 +27,8 @@ class Plan:
     directory. ``sampler`` None: the grid where all searched keys list values, else TPE.
     ``batch`` is how many jobs a launcher gets at once that runs them in batches. ``timeout`` is in
     seconds, for this session. ``retry`` says by reason how often a failed trial is run again.
+    ``resume_from`` names, by key of the job's config, files in the first try's directory that a
+    second one goes on from, where they are there.
     ``enqueue`` are configurations to try first: parameters, or the folder of a study whose best
     ones are taken.
     """
@@ -43,6 +45,7 @@ class Plan:
     timeout: float | None
     max_failure_rate: float
     retry: Mapping[str, int]
+    resume_from: Mapping[str, str]
     enqueue: Sequence[Mapping[str, Any] | str]
 
     @property

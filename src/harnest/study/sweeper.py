@@ -29,7 +29,8 @@ class StudySweeper(Sweeper):
     them in batches; our own, ``slots``, takes them one by one. ``timeout`` ends a session after so
     many seconds: no new trials then. ``max_failure_rate`` stops a session in which more than this
     share of at least five trials failed. ``retry`` says how often a trial that failed for a reason
-    is run again. ``enqueue`` lists what to try first in a new study:
+    is run again; ``resume_from``, as {KEY: FILE}, which file of the first try's directory the key
+    KEY then names. ``enqueue`` lists what to try first in a new study:
     parameters, or the folder of another study, whose best ones are taken.
     """
 
@@ -44,6 +45,7 @@ class StudySweeper(Sweeper):
         timeout: float | None = None,
         max_failure_rate: float = 0.9,
         retry: DictConfig | None = None,
+        resume_from: DictConfig | None = None,
         enqueue: ListConfig | None = None,
         sampler: DictConfig | None = None,
         pruner: DictConfig | None = None,
@@ -57,6 +59,7 @@ class StudySweeper(Sweeper):
         self.timeout = timeout
         self.max_failure_rate = max_failure_rate
         self.retry: Any = OmegaConf.to_container(retry) if retry else {}
+        self.resume_from: Any = OmegaConf.to_container(resume_from) if resume_from else {}
         self.enqueue: Any = OmegaConf.to_container(enqueue) if enqueue else []
         self.sampler = sampler
         self.pruner = pruner
@@ -111,6 +114,7 @@ class StudySweeper(Sweeper):
             timeout=self.timeout,
             max_failure_rate=self.max_failure_rate,
             retry=self.retry,
+            resume_from=self.resume_from,
             enqueue=self.enqueue,
         )
         # A task function may bring a check of its own: what it refuses, no trial gets to see.
@@ -163,6 +167,7 @@ def _register() -> None:
                 "timeout": None,
                 "max_failure_rate": 0.9,
                 "retry": dict.fromkeys(("error", "oom", "nan", "timeout", "killed"), 0),
+                "resume_from": {},
                 "enqueue": [],
             },
             "sweep": {"dir": "multirun/${hydra.sweeper.study}", "subdir": "${hydra.job.num}"},
