@@ -84,5 +84,6 @@ def _inside(module, arguments, folder, environment, outputs):
     os.environ.update(environment)
     for number, output in enumerate(outputs, start=1):
         os.dup2(os.open(output, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     sys.argv = [f"harnest-{module.rpartition('.')[2]}", *arguments]
     importlib.import_module(module).main()

@@ -1,8 +1,12 @@
 """What all tests share."""
 
 import os
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+from commands import Answer, command, warm
 
 _OTHERS = ("HARNEST_TRUST", "HYDRA_FULL_ERROR", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID")
 
@@ -18,3 +22,26 @@ def one_cache(tmp_path_factory):
         for name in _OTHERS:
             patch.delenv(name, raising=False)
         yield folder
+
+
+class Workplace(NamedTuple):
+    """A folder where a run and a sweep of two trials were given."""
+
+    folder: Path
+    run: Path
+    study: Path
+    swept: Answer
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory):
+    """Made once; tests that use it belong to the xdist group "workplace"."""
+    folder = tmp_path_factory.mktemp("workplace")
+    small = ("trainer=cpu", "model.hidden_size=8", "data.batch_size=128", "trainer.max_epochs=2")
+    alone = warm("train", *small, "optimizer.lr=3e-3", folder=folder)
+    assert alone.code == 0, alone
+    study = ("hydra.sweeper.study=pair", "optimizer.lr=1e-4,1e-2")
+    swept = command("train", "-m", *study, *small, folder=folder)
+    assert swept.code == 0, swept
+    (run,) = folder.glob("outputs/*/*")
+    return Workplace(folder, run, folder / "multirun" / "pair", swept)

@@ -127,7 +127,7 @@ def test_each_limit_belongs_to_a_key(key, defaults):
 
 
 BEYOND = {
-    "seed": [-1, "x"],
+    "seed": [-1, 2**32, "x"],
     "threads": [0, 1.5],
     "resume": ["nowhere.ckpt", 3],
     "data.batch_size": [0, -4, 2.5],

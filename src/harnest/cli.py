@@ -1,7 +1,6 @@
 """The command line: Hydra applications whose errors are one line and exit code 2."""
 
 import argparse
-import difflib
 import os
 import re
 import shutil
@@ -15,17 +14,17 @@ from types import FrameType
 from typing import Any
 
 import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import OverrideType
 from hydra.errors import CompactHydraException, HydraException, MissingConfigException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from harnest import config
 from harnest.errors import ConfigError, HarnestError
+from harnest.names import all_keys, choices, nearest
 from harnest.secrets import move_to_environment, redact
 from harnest.values import check_kind
 
@@ -185,54 +184,13 @@ def _unknown_choice(error: MissingConfigException) -> str:
     group, _, choice = missing.rpartition("/")
     if not group:
         return _flat(str(error).split("Config search path")[0])
-    options = [str(option) for option in error.options or _choices(group)]
-    near = _nearest(choice, options)
+    options = [str(option) for option in error.options or choices(group)]
+    near = nearest(choice, options)
     return (
         f"{group}={choice}: there is no such choice{near}; there is {', '.join(options) or 'none'}"
     )
 
 
 def _unknown_key(key: str) -> str:
-    near = _nearest(key, _all_keys())
+    near = nearest(key, all_keys())
     return f"{key}: there is no such key{near}; --cfg job shows all, +{key}=... adds one"
-
-
-def _nearest(name: str, valid: list[str]) -> str:
-    """Ask whether a name of the same parent was meant, or else the same word elsewhere."""
-    parent, _, word = name.rpartition(".")
-    words = {key: key.rpartition(".")[2] for key in valid}
-    beside = {key: last for key, last in words.items() if key.rpartition(".")[0] == parent}
-    for among in (beside, words):
-        close = difflib.get_close_matches(word, among.values(), n=1)
-        near = [key for key, last in among.items() if last in close][:2]
-        if near:
-            return f"; did you mean {' or '.join(near)}?"
-    return ""
-
-
-def _choices(group: str) -> list[str]:
-    """The choices of a group; Hydra does not name them where a list asks for several."""
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(config.FOLDER)):
-        return GlobalHydra.instance().config_loader().get_group_options(group)
-
-
-def _all_keys() -> list[str]:
-    """Every key and group of the root config as it stands without overrides."""
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(config.FOLDER)):
-        cfg = hydra.compose("train", return_hydra_config=True)
-    keys: list[str] = []
-
-    def walk(node: DictConfig, prefix: str) -> None:
-        for name in map(str, node):
-            keys.append(f"{prefix}{name}")
-            if not OmegaConf.is_interpolation(node, name) and isinstance(node[name], DictConfig):
-                walk(node[name], f"{prefix}{name}.")
-
-    for name in map(str, cfg):
-        if name != "hydra":  # hundreds of keys that are rarely meant
-            keys.append(name)
-            if isinstance(cfg[name], DictConfig):
-                walk(cfg[name], f"{name}.")
-    return keys

@@ -30,7 +30,7 @@ def main() -> None:
 
         rows = leaderboard(arguments.tracking_uri, arguments.experiment, arguments.names)
         keys = list(dict.fromkeys(key for row in rows for key in row.params))
-        heads = ["run", "state", "score", "steps", "seconds", *keys, "run id"]
+        heads = ["run", "state", "score", "epochs", "seconds", *keys, "run id"]
         lines = [
             [
                 row.name,

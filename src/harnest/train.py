@@ -34,7 +34,7 @@ def train(cfg: DictConfig) -> float:
     with recorded(parts.trainer.loggers, cfg, directory, name=run_name(cfg), facts=facts) as record:
         fit(parts, cfg.resume)
         score = score_of(parts, cfg.objective.metric)
-        record(score)
+        record(score, parts.trainer.current_epoch)
     if parts.trainer.is_global_zero:
         log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
     return score

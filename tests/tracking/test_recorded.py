@@ -47,7 +47,7 @@ def record(logger, directory, error=None, cfg=CFG):
         logger.log_metrics({"train/loss": 0.25, "epoch": 1}, 200)
         if error is not None:
             raise error
-        score(0.75)
+        score(0.75, 3)
 
 
 def read(client, logger):
@@ -62,7 +62,7 @@ def test_a_finished_run_holds_what_made_it(logger, directory, client):
     record(logger, directory)
     run = read(client, logger)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "watch-lstm")
-    assert run.data.metrics == {"train/loss": 0.25, "objective": 0.75}
+    assert run.data.metrics == {"train/loss": 0.25, "objective": 0.75, "steps": 3}
     assert [m.step for m in client.get_metric_history(logger.version, "train/loss")] == [0, 1]
     assert run.data.params["data.name"] == run.data.params["twice"] == "watch"
     assert run.data.params["data.train"] == "[1, 2]"
@@ -164,7 +164,7 @@ def test_a_password_is_nowhere(logger, directory, client, tmp_path):
 
 def test_other_loggers_are_let_be(directory, tmp_path):
     with recorded([CSVLogger(tmp_path)], CFG, directory, name="x", facts={}) as score:
-        score(0.5)
+        score(0.5, 3)
 
 
 def test_a_run_may_have_a_name_of_its_own(store, directory, client):

@@ -94,10 +94,10 @@ def test_files_that_exist_are_copied(run, tmp_path):
 
 def test_a_good_end(run):
     run.stream({"loss": 1.0}, 0)
-    run.score(0.5)
+    run.score(0.5, 3)
     run.end()
     assert status(run) == "FINISHED"
-    assert data(run).metrics == {"loss": 1.0, OBJECTIVE: 0.5}
+    assert data(run).metrics == {"loss": 1.0, OBJECTIVE: 0.5, "steps": 3}
     assert run.client.get_run(run.run_id).info.end_time is not None
 
 
@@ -126,7 +126,7 @@ def test_a_trials_run_is_used_and_left_to_its_study(run, store, monkeypatch):
     monkeypatch.setenv(RUN_ID, run.run_id)
     trial = Run.start(store, "another", "two", {"seed": "3"})
     trial.stream({"loss": 2.0}, 0)
-    trial.score(0.9)
+    trial.score(0.9, 3)
     trial.end(Failure("error", "no"))
     assert trial.run_id == run.run_id
     assert status(run) == "RUNNING"

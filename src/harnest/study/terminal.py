@@ -55,7 +55,7 @@ class Terminal:
         parts = [
             Text(f"trial {trial.number} {describe(trial)}", _COLOURS[trial.state]),
             Text(_scores(trial)),
-            Text(f"{len(trial.steps)} steps"),
+            Text(f"{len(trial.steps)} epochs"),
             Text(_seconds(trial)),
             Text(trial.message or "", "red"),
             Text(self._best(), "bold"),
@@ -110,12 +110,12 @@ def ranked(trials: Sequence[TrialFacts], directions: Sequence[str]) -> list[Tria
 
 
 def table(trials: Sequence[TrialFacts]) -> Table:
-    """One row per trial: number, state, score, steps, time, and the searched parameters."""
+    """One row per trial: number, state, score, epochs, time, and the searched parameters."""
     keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("trial", "state"):
         shown.add_column(heading, no_wrap=True)
-    for heading in ("score", "steps", "time", *(short(key, keys) for key in keys)):
+    for heading in ("score", "epochs", "time", *(short(key, keys) for key in keys)):
         shown.add_column(heading, justify="right", no_wrap=True)
     for trial in trials:
         shown.add_row(

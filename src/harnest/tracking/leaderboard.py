@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harnest.errors import TrackingError
-from harnest.tracking.run import OBJECTIVE
+from harnest.tracking.run import OBJECTIVE, STEPS
 from harnest.tracking.store import open_store
 from harnest.tracking.study import IDENTITY, STUDY, TRIAL
 
@@ -121,7 +121,7 @@ def _is_study(run: "MlflowRun") -> bool:
 
 def _row(run: "MlflowRun", name: str, keys: Iterable[str]) -> Row:
     info, metrics = run.info, run.data.metrics
-    steps = metrics.get("steps")
+    steps = metrics.get(STEPS)
     return Row(
         name=name,
         run_id=info.run_id,

@@ -23,17 +23,18 @@ def recorded(
     *,
     name: str,
     facts: Mapping[str, str],
-) -> Iterator[Callable[[float], None]]:
+) -> Iterator[Callable[[float, int], None]]:
     """Record what happens inside in the MLflow runs of ``loggers``, and how it ends.
 
-    Yields a function that takes the score. ``facts`` become tags, beside the run's provenance.
-    The config, Hydra's overrides, the checkpoints and the log in ``directory`` become artifacts.
+    Yields a function that takes the score and the number of epochs. ``facts`` become tags, beside
+    the run's provenance. The config, Hydra's overrides, the checkpoints and the log in
+    ``directory`` become artifacts.
     """
     runs: list[Run] = []
 
-    def score(value: float) -> None:
+    def score(value: float, epochs: int) -> None:
         for run in runs:
-            run.score(value)
+            run.score(value, epochs)
 
     failure = None
     try:

@@ -19,6 +19,8 @@ RUN_ID = "MLFLOW_RUN_ID"
 
 #: The metric that runs and trials are ranked by: their score.
 OBJECTIVE = "objective"
+#: How many times a run or trial was judged: its epochs.
+STEPS = "steps"
 
 _LONGEST_PARAM = 6000  # characters that MLflow takes
 _MOST_PARAMS = 100  # in one request
@@ -96,10 +98,10 @@ class Run:
         """Keep ``text`` as the artifact ``name``."""
         self.client.log_text(self.run_id, text, name)
 
-    def score(self, value: float) -> None:
-        """Record what the run is ranked by; a study does that for its trials."""
+    def score(self, value: float, steps: int) -> None:
+        """Record what the run is ranked by, and its length; a study does that for its trials."""
         if self.owned:
-            self.metrics({OBJECTIVE: value}, step=0)
+            self.metrics({OBJECTIVE: value, STEPS: steps}, step=0)
 
     def end(self, failure: Failure | None = None) -> None:
         """Write what is left, say why it failed, and set the state, if the run is our own."""

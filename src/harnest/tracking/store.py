@@ -42,7 +42,6 @@ def open_store(address: str) -> "MlflowClient":
         )
     import mlflow
 
-    mlflow.set_tracking_uri(address)
     try:
         client = mlflow.MlflowClient(address)
         client.search_experiments(max_results=1)

@@ -12,7 +12,7 @@ from harnest.failure import Failure
 from harnest.programs import program
 from harnest.secrets import redact
 from harnest.tracking.provenance import provenance
-from harnest.tracking.run import OBJECTIVE, RUN_ID, Run
+from harnest.tracking.run import OBJECTIVE, RUN_ID, STEPS, Run
 from harnest.tracking.store import experiment_id, open_store
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class StudyRecord(Callback):
     def _end(self, run: Run, trial: "TrialFacts") -> None:
         several = {f"{OBJECTIVE}_{i}": value for i, value in enumerate(trial.values)}
         scores = {OBJECTIVE: trial.values[0]} if len(trial.values) == 1 else several
-        run.metrics(scores | {"steps": len(trial.steps)}, step=0)
+        run.metrics(scores | {STEPS: len(trial.steps)}, step=0)
         # Choices of groups, which are no keys of the job's config; all where it logged none.
         run.missing_params(trial.params)
         if trial.reason is not None:

@@ -1,0 +1,160 @@
+"""From a config to the parts of a run, each as the config says, on the real recordings."""
+
+import math
+
+import hydra
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from pytorch_lightning.loggers.logger import DummyLogger
+
+from harnest.assemble import assemble, build, make_data
+from harnest.config import FOLDER
+from harnest.errors import ConfigError
+from harnest.models.classifier import inverse_frequencies
+
+SMALL = ("model.hidden_size=4", "data.batch_size=256", "trainer=cpu")
+EPOCHS = 4
+
+
+def compose(*overrides):
+    common = ["logger=none", "callbacks=none", "trainer.enable_progress_bar=false"]
+    with hydra.initialize_config_dir(str(FOLDER)):
+        return hydra.compose("train", [*common, *SMALL, *overrides])
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    """Undo what assembling sets for a whole process, which usually has one run."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+
+
+class Kept(DummyLogger):
+    """Keeps what is logged, an epoch's training metrics a row."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = []
+
+    def log_metrics(self, metrics, step):
+        if "lr" in metrics:
+            self.rows.append(metrics)
+
+
+@pytest.fixture
+def trained(tmp_path):
+    def train(*overrides):
+        parts = assemble(compose(f"trainer.max_epochs={EPOCHS}", *overrides), tmp_path)
+        kept = Kept()
+        parts.trainer.logger = kept
+        parts.trainer.fit(parts.classifier, datamodule=parts.data)
+        return kept.rows
+
+    return train
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "rates"),
+    [
+        (["none"], [1, 1, 1, 1]),
+        (["cosine"], [(1 + math.cos(math.pi * e / EPOCHS)) / 2 for e in range(EPOCHS)]),
+        (["step", "scheduler.step_size=2", "scheduler.gamma=0.1"], [1, 1, 0.1, 0.1]),
+        # No loss is better by the whole of it: no epoch counts as an improvement.
+        (
+            ["plateau", "scheduler.patience=1", "+scheduler.threshold=1", "objective.mode=min"],
+            [1, 1, 0.3, 0.3],
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value[0], str) else None,
+)
+def test_each_scheduler_gives_its_learning_rates(trained, scheduler, rates):
+    rows = trained(f"scheduler={scheduler[0]}", *scheduler[1:], "objective.metric=val/loss")
+    assert [row["lr"] for row in rows] == pytest.approx([1e-3 * rate for rate in rates])
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("adam", 1e-2), ("adamw", 1e-2), ("sgd", 0.1)])
+def test_each_optimizer_learns(trained, optimizer, rate):
+    rows = trained(f"optimizer={optimizer}", f"optimizer.lr={rate}")
+    losses = [row["train/loss"] for row in rows]
+    assert losses[-1] < 0.98 * losses[0]
+
+
+def test_weights_and_smoothing_change_the_loss(tmp_path):
+    plain = assemble(compose(), tmp_path)
+    parts = assemble(compose("loss.class_weights=true", "loss.label_smoothing=0.1"), tmp_path)
+    _, labels = parts.data.tensors("train")
+    assert plain.classifier.loss.weight is None
+    assert plain.classifier.loss.label_smoothing == 0
+    assert torch.equal(parts.classifier.loss.weight, inverse_frequencies(labels, 7))
+    assert parts.classifier.loss.label_smoothing == 0.1
+
+
+def test_the_statistics_are_those_of_the_training_subjects(tmp_path):
+    parts = assemble(compose(), tmp_path)
+    windows, split = parts.data.windows, parts.data.split
+    everyone = set(split.train_subjects), set(split.validation_subjects), set(split.test_subjects)
+    assert sum(map(len, everyone)) == 10
+    assert len(set.union(*everyone)) == 10
+    of_training = np.isin(windows.subjects, split.train_subjects)
+    training = windows.signals[of_training].astype(np.float64)
+    np.testing.assert_allclose(parts.classifier.mean, training.mean(axis=(0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(parts.classifier.std, training.std(axis=(0, 1)), rtol=1e-5)
+    everything = windows.signals.astype(np.float64).mean(axis=(0, 1))
+    assert not np.allclose(parts.classifier.mean, everything, rtol=1e-3)
+
+
+def test_the_seed_decides_the_weights_and_the_split_seed_the_subjects(tmp_path):
+    def weights(*overrides):
+        return assemble(compose(*overrides), tmp_path).classifier.network.head.weight
+
+    assert torch.equal(weights(), weights())
+    assert not torch.equal(weights(), weights("seed=1"))
+    assert (
+        make_data(compose()).split.test_subjects == make_data(compose("seed=1")).split.test_subjects
+    )
+    others = [
+        make_data(compose(f"data.split_seed={seed}")).split.test_subjects for seed in range(4)
+    ]
+    assert len(set(others)) > 1
+
+
+def test_a_network_for_the_data_at_hand(tmp_path):
+    classifier = assemble(compose("model.bidirectional=true"), tmp_path).classifier
+    assert classifier.network.lstm.input_size == 6
+    assert classifier.network.head.out_features == 7
+    assert classifier.network.lstm.bidirectional
+
+
+def test_threads_are_what_the_config_says(tmp_path):
+    assemble(compose("threads=2"), tmp_path)
+    assert torch.get_num_threads() == 2
+    assemble(compose("threads=null"), tmp_path)
+    assert torch.get_num_threads() == 2
+    assemble(compose(), tmp_path)
+    assert torch.get_num_threads() == 1
+
+
+def test_null_switches_a_member_off():
+    assert build(None) is None
+    assert build(OmegaConf.create({"_target_": None})) is None
+
+
+@pytest.mark.parametrize(
+    ("node", "told"),
+    [
+        ({"_target_": "subprocess.run", "args": ["ls"]}, "subprocess.run"),
+        ({"_target_": "mylab.nets.Conv"}, "HARNEST_TRUST=mylab"),
+        ({"_target_": "torch.nn.Nothing"}, "torch.nn.Nothing cannot be made"),
+        ({"_target_": "torch.nn.Linear", "size": 3}, "size"),
+        ({"_target_": "torch.nn.Sequential", "_args_": [{"_target_": "os.getcwd"}]}, "os.getcwd"),
+    ],
+)
+def test_what_cannot_be_made_is_told_in_one_line(node, told):
+    with pytest.raises(ConfigError) as refused:
+        build(OmegaConf.create(node))
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)

@@ -1,0 +1,90 @@
+"""From recorded studies and runs to a leaderboard, in three formats."""
+
+import csv
+import io
+
+import mlflow
+import pytest
+
+from commands import warm
+
+pytestmark = [
+    pytest.mark.xdist_group("workplace"),
+    pytest.mark.filterwarnings("ignore:.*noload.*"),
+]
+
+
+def rows_of(workplace, *names):
+    """The leaderboard as a spreadsheet would read it."""
+    answer = warm("compare", *names, "--format", "csv", folder=workplace.folder)
+    assert (answer.code, answer.err) == (0, ""), answer
+    return list(csv.DictReader(io.StringIO(answer.out)))
+
+
+@pytest.fixture(scope="module")
+def trials(workplace):
+    """The objective of each trial as MLflow has it."""
+    client = mlflow.MlflowClient(f"sqlite:///{workplace.folder}/mlflow.db")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, "tags.trial != ''")
+    return {run.info.run_name: run.data.metrics["objective"] for run in runs}
+
+
+@pytest.mark.parametrize("name", ["pair", "multirun/pair"])
+def test_a_studys_trials_are_ranked(workplace, trials, name):
+    rows = rows_of(workplace, name)
+    assert [row["run"] for row in rows] == sorted(trials, key=trials.get, reverse=True)
+    for row in rows:
+        assert float(row["score"]) == pytest.approx(trials[row["run"]], abs=1e-4)
+        assert row["state"] == "FINISHED"
+        assert row["epochs"] == "2"
+        assert float(row["seconds"]) > 0
+        assert len(row["run id"]) == 32
+    rates = {row["run"]: float(row["optimizer.lr"]) for row in rows}
+    assert rates == {"trial-0": 1e-4, "trial-1": 1e-2}
+
+
+def test_without_names_all_studies_and_runs_are_compared(workplace, trials):
+    rows = rows_of(workplace)
+    best = max(trials, key=trials.get)
+    assert {row["run"] for row in rows} >= {f"pair/{best}"}
+    assert len(rows) == 2
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert {float(row["optimizer.lr"]) for row in rows} >= {3e-3}
+
+
+def test_a_run_and_a_trial_side_by_side(workplace):
+    rows = rows_of(workplace, str(workplace.run), "multirun/pair/0")
+    assert {float(row["optimizer.lr"]) for row in rows} == {3e-3, 1e-4}
+
+
+def test_a_table_for_a_page(workplace):
+    answer = warm("compare", "pair", "--format", "markdown", folder=workplace.folder)
+    assert (answer.code, answer.err) == (0, "")
+    head, rule, *lines = answer.out.splitlines()
+    cells = [cell.strip() for cell in head.strip("|").split("|")]
+    assert cells[:5] == ["run", "state", "score", "epochs", "seconds"]
+    assert "optimizer.lr" in cells
+    assert rule == "|" + " --- |" * len(cells)
+    assert len(lines) == 2
+    assert all(line.count("|") == len(cells) + 1 for line in lines)
+
+
+def test_a_table_is_never_cut(workplace, trials):
+    answer = warm("compare", "pair", folder=workplace.folder, COLUMNS="30")
+    assert (answer.code, answer.err) == (0, "")
+    head, *lines = answer.out.splitlines()
+    assert head.split()[:2] == ["run", "state"]
+    assert len(lines) == 2
+    for line in lines:
+        assert any(f"{score:.4f}" in line for score in trials.values())
+        assert len(line.split()[-1]) == 32  # the whole id
+
+
+def test_a_name_that_is_not_there(workplace):
+    line = warm("compare", "nowhere", folder=workplace.folder).line
+    assert "nowhere" in line
+    assert "pair" in line  # what there is
+    other = warm("compare", "--experiment", "nowhere", folder=workplace.folder).line
+    assert "nowhere" in other
