@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from commands import command
-from harnest.cli import _nearest
 from harnest.config import FOLDER
 
 HEAVY = ("torch", "pytorch_lightning", "mlflow", "optuna", "sklearn", "matplotlib", "pandas")
@@ -140,29 +139,3 @@ def test_the_traceback_is_there_for_who_asks(tmp_path, how):
     assert answer.code != 0
     assert "Traceback (most recent call last)" in answer.err
     assert "seed=-1 cannot be used" in answer.err.splitlines()[-1]
-
-
-VALID = [
-    "seed",
-    "model",
-    "model.hidden_size",
-    "model.layers",
-    "trainer.max_epochs",
-    "objective.mode",
-]
-
-
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [
-        ("modle", "; did you mean model?"),
-        ("model.hiden_size", "; did you mean model.hidden_size?"),
-        ("hidden_size", "; did you mean model.hidden_size?"),
-        ("modle.layers", "; did you mean model.layers?"),
-        ("trainer.epochs", "; did you mean trainer.max_epochs?"),
-        ("trainer.nosuch", ""),
-        ("xyz", ""),
-    ],
-)
-def test_the_nearest_name_is_offered(name, meant):
-    assert _nearest(name, VALID) == meant

@@ -1,0 +1,1 @@
+"""Somebody else's project: recordings and a network of their own."""

@@ -1,0 +1,90 @@
+"""The wheel: it holds the configs, and works without a checkout."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harnest.config import FOLDER
+
+ROOT = Path(__file__).parents[1]
+
+pytestmark = [
+    pytest.mark.xdist_group("packaging"),
+    pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="no checkout"),
+]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built from the checkout with what is installed here, without a download."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
+    done = subprocess.run(build, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def unpacked(wheel, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unpacked")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def test_the_wheel_holds_code_configs_and_licence(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    configs = {f"harnest/conf/{path.relative_to(FOLDER)}" for path in FOLDER.rglob("*.yaml")}
+    modules = {f"harnest/{p.relative_to(ROOT / 'src/harnest')}" for p in ROOT.glob("src/**/*.py")}
+    assert configs | modules <= names
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    rest = names - configs - modules
+    assert all(".dist-info/" in name for name in rest), rest
+
+
+def test_the_wheel_names_its_commands_and_plugins(unpacked):
+    (points,) = unpacked.glob("*.dist-info/entry_points.txt")
+    text = points.read_text()
+    for name in ("train", "evaluate", "compare"):
+        assert f"harnest-{name} = harnest.{name}:main" in text
+    assert "[hydra.plugins]" in text
+
+
+def answer_of(unpacked, folder, *arguments):
+    """Run the unpacked wheel in ``folder``: no checkout is on the path."""
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(unpacked)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_it_works_from_any_directory(unpacked, tmp_path):
+    shown = answer_of(unpacked, tmp_path, "harnest.train", "--cfg", "job")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert yaml.safe_load(shown.stdout)["model"]["_target_"] == "harnest.models.lstm.LSTM"
+    origin = "import harnest.config; print(harnest.config.FOLDER)"
+    where = subprocess.run(
+        [sys.executable, "-c", origin],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(unpacked)},
+        capture_output=True,
+        text=True,
+    )
+    assert where.stdout.strip() == str(unpacked / "harnest/conf")
+
+
+def test_it_trains_from_any_directory(unpacked, tmp_path):
+    arguments = ("debug=fast", "trainer=cpu", "model.hidden_size=4")
+    trained = answer_of(unpacked, tmp_path, "harnest.train", *arguments)
+    assert trained.returncode == 0, trained
+    assert str(tmp_path / "outputs") in trained.stderr
