@@ -1,12 +1,17 @@
 """What all tests share."""
 
 import os
+import signal
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from commands import Answer, command, warm
+
+# A shell's background job is started to ignore Ctrl-C, and all that it starts would too: the
+# tests that send one have to mean something there as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _OTHERS = ("HARNEST_TRUST", "HYDRA_FULL_ERROR", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID")
 

@@ -20,6 +20,12 @@ from harnest.models.lstm import LSTM
 
 CLASSES = 4
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*"),  # between Lightning and torch
+    pytest.mark.filterwarnings("ignore:.*val_dataloader.*"),
+    pytest.mark.filterwarnings("ignore:.*logging interval.*"),
+]
+
 
 class AsGiven(nn.Module):
     """Takes the first step of a window for its logits."""
