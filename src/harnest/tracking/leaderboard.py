@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harnest.errors import TrackingError
 from harnest.tracking.run import OBJECTIVE, STEPS
-from harnest.tracking.store import open_store
+from harnest.tracking.store import open_existing
 from harnest.tracking.study import IDENTITY, STUDY, TRIAL
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def leaderboard(address: str, experiment: str, names: Sequence[str]) -> list[Row
     trial. No names: all studies and all runs of their own. Raises `TrackingError` for a name
     that the store does not know.
     """
-    client = open_store(address)
+    client = open_existing(address)
     found = client.get_experiment_by_name(experiment)
     if found is None:
         raise TrackingError(

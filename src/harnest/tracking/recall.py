@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from harnest.errors import CheckpointError, TrackingError
 from harnest.tracking.run import Run
-from harnest.tracking.store import open_store
+from harnest.tracking.store import open_existing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,7 +48,7 @@ def recall(name: str, address: str) -> RecordedRun:
         return _from_directory(directory.absolute(), address)
     from mlflow.exceptions import MlflowException
 
-    client = open_store(address)
+    client = open_existing(address)
     try:
         client.get_run(name)
         config = OmegaConf.load(client.download_artifacts(name, _CONFIG))
@@ -77,7 +77,7 @@ def _from_directory(directory: Path, address: str) -> RecordedRun:
         raise CheckpointError(f"{directory} has no {_BEST}: it ended before its first epoch")
     if "mlflow" not in (config.get("logger") or {}):
         return RecordedRun(config, checkpoint, None)
-    client = open_store(address)
+    client = open_existing(address)
     return RecordedRun(config, checkpoint, _run_of(client, directory))
 
 

@@ -53,6 +53,19 @@ def open_store(address: str) -> "MlflowClient":
     return client
 
 
+def open_existing(address: str) -> "MlflowClient":
+    """Open a store to read from: where there is none, none is made.
+
+    Raises `TrackingError` then, and where `open_store` does.
+    """
+    if address.startswith("sqlite:///") and not _is_made(Path(address.removeprefix("sqlite:///"))):
+        raise TrackingError(
+            f"there is no MLflow store {address}; go to the folder where it is, or give it with "
+            "--tracking-uri"
+        )
+    return open_store(address)
+
+
 def experiment_id(client: "MlflowClient", name: str) -> str:
     """Identity of the experiment called ``name``; it is made where there is none.
 
