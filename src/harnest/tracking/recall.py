@@ -48,7 +48,12 @@ def recall(name: str, address: str) -> RecordedRun:
         return _from_directory(directory.absolute(), address)
     from mlflow.exceptions import MlflowException
 
-    client = open_existing(address)
+    try:
+        client = open_existing(address)
+    except TrackingError as error:
+        raise TrackingError(
+            f"{name} is neither the directory of a run nor recorded: {error}"
+        ) from error
     try:
         client.get_run(name)
         config = OmegaConf.load(client.download_artifacts(name, _CONFIG))

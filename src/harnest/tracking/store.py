@@ -60,8 +60,8 @@ def open_existing(address: str) -> "MlflowClient":
     """
     if address.startswith("sqlite:///") and not _is_made(Path(address.removeprefix("sqlite:///"))):
         raise TrackingError(
-            f"there is no MLflow store {address}; go to the folder where it is, or give it with "
-            "--tracking-uri"
+            f"there is no MLflow store {address}: train something first, go to the folder where "
+            "it is, or give it with --tracking-uri"
         )
     return open_store(address)
 
