@@ -23,8 +23,8 @@ SAMPLERS = {
     "qmc": optuna.samplers.QMCSampler,
 }
 
-#: Choices that draw no samples: `grid` is the absence of a sampler; the others are told of.
-OTHERS = {"grid", "cmaes", "motpe"}
+#: Choices that draw no samples: two that try every combination, and some that are told of.
+OTHERS = {"grid", "brute_force", "cmaes", "motpe"}
 
 
 def choices(group):
@@ -66,8 +66,9 @@ def test_a_sampler_drives_a_study_over_sessions(bench, name):
     assert len({tuple(trial.params.items()) for trial in trials}) > 1
 
 
-def test_the_grid_sampler_is_a_grid(bench):
-    bench.sweep("x=1,2", "n=3,4", "hydra/sweeper/sampler=grid")
+@pytest.mark.parametrize("name", ["grid", "brute_force"])
+def test_a_sampler_that_tries_everything_is_a_grid(bench, name):
+    bench.sweep("x=1,2", "n=3,4", f"hydra/sweeper/sampler={name}")
     assert [tuple(trial.params.values()) for trial in bench.trials()] == [
         (1, 3),
         (1, 4),
@@ -87,9 +88,12 @@ def test_every_pruner_composes_and_prunes(bench, name):
     limits = {"threshold": ("hydra.sweeper.pruner.upper=50",)}.get(name, ())
     made = make_pruner(composed(f"hydra/sweeper/pruner={name}", *limits).pruner)
     assert type(made).__name__ == PRUNERS[name]["_target_"].rpartition(".")[2]
-    eager = {"median": "n_startup_trials=1", "percentile": "n_startup_trials=1"}.get(name)
-    more = (f"hydra.sweeper.pruner.{eager}",) if eager else ()
-    bench.sweep("x=1,2,30", "steps=6", f"hydra/sweeper/pruner={name}", *limits, *more)
+    eager = {
+        "median": ("hydra.sweeper.pruner.n_startup_trials=1",),
+        "percentile": ("hydra.sweeper.pruner.n_startup_trials=1",),
+        "patient": ("hydra.sweeper.pruner.wrapped_pruner.n_startup_trials=1", "do=worsen"),
+    }.get(name, ())
+    bench.sweep("x=1,2,30", "steps=6", f"hydra/sweeper/pruner={name}", *limits, *eager)
     assert bench.states()[0] == "COMPLETE"
     if name not in ("none", "hyperband", "successive_halving"):  # those need more trials
         assert bench.states()[2] == "PRUNED"

@@ -1,6 +1,8 @@
 import itertools
 import math
+import re
 
+import optuna
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from harnest.errors import StudyError
+from harnest.study.listener import TrialFacts
 from harnest.study.space import SearchSpace
 
 
@@ -85,7 +88,7 @@ def test_intervals_become_ranges_of_their_kind():
     space = SearchSpace.parse(
         ["n=int(interval(1,3))", "x=interval(0.5,2)", "lr=tag(log,interval(1e-4,1e-1))"]
     )
-    assert space.searched == {
+    assert {search.key: search.distribution for search in space.searches} == {
         "n": IntDistribution(1, 3),
         "x": FloatDistribution(0.5, 2.0),
         "lr": FloatDistribution(1e-4, 1e-1, log=True),
@@ -95,9 +98,9 @@ def test_intervals_become_ranges_of_their_kind():
 def test_a_later_override_replaces_an_earlier_one():
     assert SearchSpace.parse(["n=1,2", "n=5,6"]).lines == ("n in (5, 6)",)
     assert SearchSpace.parse(["n=interval(1,9)", "n=5"]).fixed == ("n=5",)
-    assert not SearchSpace.parse(["n=interval(1,9)", "n=5"]).searched
+    assert not SearchSpace.parse(["n=interval(1,9)", "n=5"]).searches
     again = SearchSpace.parse(["n=5", "n=interval(1,9)"])
-    assert (list(again.searched), again.fixed) == (["n"], ())
+    assert (list(again.keys), again.fixed) == (["n"], ())
     assert SearchSpace.parse(["n=interval(1,9)", "n=1,2"]).is_grid
     assert not SearchSpace.parse(["n=1,2", "n=interval(1,9)"]).is_grid
 
@@ -109,7 +112,7 @@ def test_an_addition_replaces_and_is_replaced():
 
 def test_added_keys_are_added_but_called_by_their_names():
     space = SearchSpace.parse(["+new=1,2", "++forced=interval(1,2)"])
-    assert list(space.searched) == ["new", "forced"]
+    assert space.keys == ("new", "forced")
     assert space.overrides({"new": 2, "forced": 1}) == ["+new=2", "++forced=1"]
     assert space.name.startswith("new+forced-")
 
@@ -258,3 +261,104 @@ def test_infinite_and_large_numbers_survive():
         1e300,
         123456789012345678901,
     ]
+
+
+CONDITIONS = {
+    "net=lstm": {"size": "choice(32,64)", "layers": "range(1,3)"},
+    "net=cnn,fcn": {"size": "interval(8,16)"},
+    "layers=2": {"residual": "true,false"},
+}
+
+
+def conditional(*arguments, conditions=CONDITIONS, net="choice(lstm,cnn,fcn)"):
+    return SearchSpace.parse(arguments, params=[f"net={net}", "x=1,2"], conditions=conditions)
+
+
+def test_a_grid_has_only_what_its_conditions_allow():
+    conditions = {
+        "net=cnn": {"size": "1,2"},
+        "size=2": {"extra": "true,false"},
+        "net=fcn": {"fixed": "7"},
+    }
+    space = conditional("x=5", conditions=conditions)
+    assert list(space.grid()) == [
+        {"net": "lstm"},
+        {"net": "cnn", "size": 1},
+        {"net": "cnn", "size": 2, "extra": True},
+        {"net": "cnn", "size": 2, "extra": False},
+        {"net": "fcn", "fixed": 7},
+    ]
+    assert space.overrides({"net": "cnn", "size": 2, "extra": True}) == [
+        "x=5",
+        "net=cnn",
+        "size=2",
+        "extra=true",
+    ]
+
+
+def test_what_is_drawn_depends_on_what_was_drawn():
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    space = conditional()
+    for _ in range(40):
+        trial = study.ask()
+        space.draw(trial)
+        study.tell(trial, 0.0)
+    keys = {frozenset(TrialFacts.of(trial).params) for trial in study.trials}
+    shared = {"net", "x", "size"}
+    assert keys == {
+        frozenset(shared),
+        frozenset(shared | {"layers"}),
+        frozenset(shared | {"layers", "residual"}),
+    }
+    sizes = {"lstm": set(), "cnn": set(), "fcn": set()}
+    for trial in map(TrialFacts.of, study.trials):
+        sizes[trial.params["net"]].add(trial.params["size"])
+    assert sizes["lstm"] == {32, 64}
+    assert all(8 <= size <= 16 for size in sizes["cnn"] | sizes["fcn"])
+
+
+def test_a_key_with_two_ranges_has_two_names_in_optuna_and_one_elsewhere():
+    space = conditional()
+    named = space.named({"net": "lstm", "size": 32, "residual": True})
+    assert named == {"net": "lstm", "size[net=lstm]": 32}
+    assert space.keys == ("net", "x", "size", "layers", "residual")
+    assert set(space.described()["size"]) == {"net=lstm", "net=cnn,fcn"}
+    alike = conditional(conditions={"net=lstm": {"size": "1,2"}, "net=cnn": {"size": "1,2"}})
+    assert alike.named({"net": "cnn", "size": 2}) == {"net": "cnn", "size": 2}
+
+
+def test_samples_name_every_choice_and_end_of_each_branch():
+    samples = list(conditional().samples())
+    seen = {(s["net"], key, s[key]) for s in samples for key in s}
+    wanted = {("lstm", "size", 32), ("lstm", "size", 64), ("lstm", "layers", 1)}
+    wanted |= {("lstm", "layers", 2), ("lstm", "residual", True), ("lstm", "residual", False)}
+    wanted |= {(net, "size", end) for net in ("cnn", "fcn") for end in (8.0, 16.0)}
+    assert wanted <= seen
+    assert len(samples) == len({tuple(sample.items()) for sample in samples})
+
+
+def test_the_command_line_settles_conditions():
+    fixed = conditional("net=lstm", "layers=2")
+    assert fixed.keys == ("x", "size", "residual")
+    assert fixed.named({"size": 32}) == {"size": 32}
+    assert conditional("net=cnn").keys == ("x", "size")
+    assert conditional("size=5").keys == ("net", "x", "layers", "residual")
+    assert conditional("size=5,6").overrides({"net": "cnn", "size": 6}) == ["net=cnn", "size=6"]
+    assert conditional().lines != conditional(conditions={"net=lstm": {"size": "3,4"}}).lines
+
+
+@pytest.mark.parametrize(
+    ("conditions", "told"),
+    [
+        ({"net=rnn": {"size": "1,2"}}, "net never is rnn: it is lstm, cnn, fcn"),
+        ({"other=1": {"size": "1,2"}}, "other is neither searched nor given"),
+        ({"net=lstm": {"x": "1,2"}}, "x is searched under another condition as well"),
+        ({"net=lstm": {"a": "1,2"}, "x=1": {"a": "1,2"}}, "a is searched under another condition"),
+        ({"net=lstm,cnn": {"a": "1,2"}, "net=cnn": {"a": "3"}}, "a is searched under another"),
+        ({"a=1": {"b": "1,2"}, "b=1": {"a": "1,2"}}, "these conditions ask for each other"),
+        ({"net=lstm": {"size": "range(2,2)"}}, "cannot be searched"),
+    ],
+)
+def test_a_condition_that_cannot_be_used_is_told_of(conditions, told):
+    with pytest.raises(StudyError, match=re.escape(told)):
+        conditional(conditions=conditions)

@@ -1,6 +1,5 @@
 """An open study: what is left of its budget is handed out, and every trial gets its end."""
 
-import json
 import shutil
 import time
 import uuid
@@ -96,14 +95,15 @@ class OpenStudy:
             if self._is_over() or _spent(trials) >= self.plan.budget:
                 return None
             self._study.sampler = make_sampler(self.plan.sampler, len(trials))
-            trial = self._study.ask(dict(self.plan.space.searched))
+            trial = self._study.ask()
+            self.plan.space.draw(trial)
             trial.set_user_attr(OWNER, self.owner)
         return self.trial(trial.number)
 
     def end(self, number: int, outcome: Outcome) -> None:
         """Tell Optuna, then everyone else, how a trial ended; the first word on it counts."""
         if not self._frozen(number).state.is_finished():
-            self._tell(number, outcome)
+            self._tell(number, self._checked(number, outcome))
         for listener in self.listeners:
             listener.on_trial_end(self.trial(number), self.directory(number))
 
@@ -117,7 +117,9 @@ class OpenStudy:
 
     def trials(self) -> list[TrialFacts]:
         """What is known of all trials now."""
-        return [TrialFacts.of(trial) for trial in self._study.get_trials(deepcopy=False)]
+        best = {trial.number for trial in self._study.best_trials}
+        trials = self._study.get_trials(deepcopy=False)
+        return [TrialFacts.of(trial, trial.number in best) for trial in trials]
 
     def is_pruned(self, number: int) -> bool:
         """Whether the trial was told to stop."""
@@ -151,6 +153,15 @@ class OpenStudy:
     def _frozen(self, number: int) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[number]
 
+    def _checked(self, number: int, outcome: Outcome) -> Outcome:
+        """A finished trial has measured all that the study limits, or it failed."""
+        measured = self._frozen(number).constraints
+        missing = [one.name for one in self.plan.constraints if one.name not in measured]
+        if outcome.state is not TrialState.COMPLETE or not missing:
+            return outcome
+        message = f"the job did not measure {missing[0]}, which hydra.sweeper.constraints limits"
+        return Outcome(TrialState.FAIL, failure=Failure("error", message))
+
     def _tell(self, number: int, outcome: Outcome) -> None:
         if outcome.failure is not None:
             identity = self._frozen(number)._trial_id
@@ -168,16 +179,20 @@ class OpenStudy:
         first = []
         for source in self.plan.enqueue:
             for params in _configurations(source):
-                unknown = sorted(set(params) - set(space.searched))
-                if unknown and not isinstance(source, str):
-                    raise StudyError(f"hydra.sweeper.enqueue: {unknown[0]} is not searched")
-                first.append({k: v for k, v in params.items() if k in space.searched})
+                known = {key: value for key, value in params.items() if key in space.keys}
+                idle = [key for key in params if key not in space.answered(known)]
+                if idle and not isinstance(source, str):
+                    where = ", ".join(f"{key}={value}" for key, value in params.items())
+                    raise StudyError(
+                        f"hydra.sweeper.enqueue: {idle[0]} is not searched where {where}"
+                    )
+                first.append(known)
         if self.plan.is_grid:
             points = list(space.grid())
             agreeing = [p for wanted in first for p in points if wanted.items() <= p.items()]
             first = [*agreeing, *points]
-        for params in first:
-            self._study.enqueue_trial(params, skip_if_exists=True)
+        for values in first:
+            self._study.enqueue_trial(space.named(values), skip_if_exists=True)
 
     def _reap(self) -> None:
         """End the trials of dead sweepers."""
@@ -212,7 +227,7 @@ class OpenStudy:
             sampler="every combination" if plan.is_grid else sampler,
             pruner=type(self._study.pruner).__name__,
             budget=plan.budget,
-            space=json.loads(plan.space.as_json()),
+            space=plan.space.described(),
             fixed=plan.space.fixed,
             command=this_command(),
         )
@@ -227,7 +242,7 @@ def _configurations(source: Mapping[str, Any] | str) -> list[Mapping[str, Any]]:
         raise StudyError(f"hydra.sweeper.enqueue: {source} is no folder of a study")
     (name,) = optuna.get_all_study_names(open_storage(journal_in(folder)))
     study = optuna.load_study(study_name=name, storage=open_storage(journal_in(folder)))
-    return [trial.params for trial in study.best_trials]
+    return [TrialFacts.of(trial).params for trial in study.best_trials]
 
 
 def _retried(trials: Sequence[FrozenTrial]) -> set[int]:
@@ -258,7 +273,8 @@ def _times(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
 
 def _identifying(plan: Plan) -> list[str]:
     """What makes two commands the same study: search, fixed overrides, directions."""
-    return [*plan.space.lines, f"to {', '.join(plan.directions)}"]
+    limits = [f"{one.name} {'<=' if one.at_most else '>='} {one.limit}" for one in plan.constraints]
+    return [*plan.space.lines, *limits, f"to {', '.join(plan.directions)}"]
 
 
 def _refuse_leftovers(directory: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from optuna.trial import FrozenTrial, TrialState
 
+from harnest.study.searched import key_of
 from harnest.study.trial import PRUNED_AT
 
 #: Trial attributes: why it failed, in a word, in a line; the number that it repeats.
@@ -26,14 +27,18 @@ class StudyFacts:
     sampler: str
     pruner: str
     budget: int
-    space: Mapping[str, str]
+    space: Mapping[str, Any]
     fixed: tuple[str, ...]
     command: str
 
 
 @dataclass(frozen=True)
 class TrialFacts:
-    """One trial, running or ended."""
+    """One trial, running or ended; ``params`` are the searched keys and their values.
+
+    ``broken`` names the constraints that it does not keep to. ``is_best`` where no finished trial
+    that keeps to all of them is better: better in one objective, and no worse in any other.
+    """
 
     number: int
     params: Mapping[str, Any]
@@ -46,14 +51,16 @@ class TrialFacts:
     details: str | None = None
     pruned_at: int | None = None
     retry_of: int | None = None
+    broken: tuple[str, ...] = ()
+    is_best: bool = False
 
     @staticmethod
-    def of(trial: FrozenTrial) -> "TrialFacts":
+    def of(trial: FrozenTrial, is_best: bool = False) -> "TrialFacts":
         """Read the facts from Optuna's record."""
         attributes = trial.user_attrs
         return TrialFacts(
             number=trial.number,
-            params=trial.params,
+            params={key_of(name): value for name, value in trial.params.items()},
             state=trial.state,
             values=tuple(trial.values or ()),
             steps=dict(sorted(trial.intermediate_values.items())),
@@ -63,6 +70,8 @@ class TrialFacts:
             details=attributes.get(DETAILS),
             pruned_at=attributes.get(PRUNED_AT),
             retry_of=attributes.get(RETRY_OF),
+            broken=tuple(name for name, value in trial.constraints.items() if value > 0),
+            is_best=is_best,
         )
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import nullcontext
 from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -42,7 +43,10 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
     complete = False
     with opened(plan, listeners) as study:
         try:
-            with interrupts.held():
+            # Jobs of a launcher that takes batches may print to the same terminal.
+            is_ours = not isinstance(runner, BatchRunner)
+            shown = terminal.live(study.trials, runner.capacity) if is_ours else nullcontext()
+            with interrupts.held(), shown:
                 work_off(study, runner, interrupts)
             complete = study.is_complete()
         finally:

@@ -10,6 +10,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
+from harnest.study.constraints import Constraint
 from harnest.study.space import SearchSpace
 from harnest.study.storage import journal_in
 from harnest.values import check_kind
@@ -29,6 +30,7 @@ class Plan:
     seconds, for this session. ``retry`` says by reason how often a failed trial is run again.
     ``resume_from`` names, by key of the job's config, files in the first try's directory that a
     second one goes on from, where they are there.
+    ``constraints`` are limits on what the jobs measure.
     ``enqueue`` are configurations to try first: parameters, or the folder of a study whose best
     ones are taken.
     """
@@ -46,6 +48,7 @@ class Plan:
     max_failure_rate: float
     retry: Mapping[str, int]
     resume_from: Mapping[str, str]
+    constraints: Sequence[Constraint]
     enqueue: Sequence[Mapping[str, Any] | str]
 
     @property
@@ -75,14 +78,16 @@ class Plan:
         """
         parser = OverridesParser.create()
         groups = master.hydra.runtime.choices
-        fixed = parser.parse_overrides(list(self.space.fixed))
-        chosen = [str(one.input_line) for one in fixed if one.key_or_group in groups]
-        defaults = loader.load_sweep_config(master, chosen)
-        for params in self.space.samples():
-            overrides = self.space.overrides(params)
-            config = loader.load_sweep_config(master, overrides)
-            for override in parser.parse_overrides(overrides):
+        defaults: dict[tuple[str, ...], DictConfig] = {}
+        for values in self.space.samples():
+            lines = self.space.overrides(values)
+            config = loader.load_sweep_config(master, lines)
+            overrides = parser.parse_overrides(lines)
+            chosen = tuple(str(o.input_line) for o in overrides if o.key_or_group in groups)
+            if chosen not in defaults:
+                defaults[chosen] = loader.load_sweep_config(master, list(chosen))
+            for override in overrides:
                 if override.key_or_group not in groups and not override.is_delete():
-                    check_kind(override.key_or_group, override.value(), defaults)
+                    check_kind(override.key_or_group, override.value(), defaults[chosen])
             if limits is not None:
                 limits(config)

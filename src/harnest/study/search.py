@@ -1,5 +1,6 @@
 """Samplers and pruners, made from their configs."""
 
+import warnings
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,11 @@ from harnest.errors import StudyError
 if TYPE_CHECKING:
     import optuna
 
-#: The choice of ``hydra/sweeper/sampler`` that draws nothing.
-GRID = "optuna.samplers.GridSampler"
+#: Choices of ``hydra/sweeper/sampler`` that draw nothing: they try every combination.
+COMPLETE = ("optuna.samplers.GridSampler", "optuna.samplers.BruteForceSampler")
+
+#: Choices of ``hydra/sweeper/sampler`` beside those of hydra-optuna-sweeper.
+SAMPLERS: dict[str, dict[str, Any]] = {"brute_force": {"_target_": COMPLETE[1], "seed": None}}
 
 _TRUSTED = ("optuna.samplers.*", "optuna.pruners.*", "hydra_plugins.hydra_optuna_sweeper.*")
 
@@ -43,6 +47,24 @@ PRUNERS: dict[str, dict[str, Any]] = {
         "min_early_stopping_rate": 0,
     },
     "threshold": {"_target_": "optuna.pruners.ThresholdPruner", "lower": None, "upper": None},
+    # A score has to have got no better for some steps before the median counts.
+    "patient": {
+        "_target_": "optuna.pruners.PatientPruner",
+        "wrapped_pruner": {
+            "_target_": "optuna.pruners.MedianPruner",
+            "n_startup_trials": 5,
+            "n_warmup_steps": 0,
+            "interval_steps": 1,
+        },
+        "patience": 3,
+        "min_delta": 0.0,
+    },
+    # For jobs whose steps are instances, such as folds, and whose score is their mean.
+    "wilcoxon": {
+        "_target_": "optuna.pruners.WilcoxonPruner",
+        "p_threshold": 0.1,
+        "n_startup_steps": 2,
+    },
     "none": {"_target_": "optuna.pruners.NopPruner"},
 }
 """The choices of ``hydra/sweeper/pruner``, with Optuna's defaults."""
@@ -82,8 +104,13 @@ def make_sampler(config: DictConfig | None, number: int = 0) -> "optuna.samplers
 
 
 def _make(part: str, config: Any) -> Any:
+    import optuna
+
     try:
-        return instantiate(config, _execution_whitelist_=_TRUSTED)
+        with warnings.catch_warnings():
+            # Chosen by name, so whoever chose it knows.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return instantiate(config, _execution_whitelist_=_TRUSTED)
     except (TypeError, ValueError, ImportError) as error:
         first = str(error).strip().splitlines()[0]
         raise StudyError(f"hydra/sweeper/{part} cannot be used: {first}") from error

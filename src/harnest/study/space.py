@@ -1,144 +1,238 @@
 """What a study searches: some keys over ranges or choices, all others fixed."""
 
 import hashlib
-import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Transformer
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-    distribution_to_json,
-)
+from hydra.core.override_parser.types import Override
+from optuna.distributions import distribution_to_json
 
 from harnest.errors import StudyError
+from harnest.study.searched import Condition, Search, as_override, encoded
+
+if TYPE_CHECKING:
+    import optuna
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Distributions of the searched keys, and the overrides that all trials share.
+    """What is searched, each key after the one that its condition asks for; what is fixed.
 
-    ``listed`` are the values, in order, of those searched keys that list them; the others are
-    drawn from an interval. ``prefixes`` are the ``+`` or ``++`` of keys that are added.
+    Values of a trial go by key here; only `draw` and `named` know what Optuna calls them.
     """
 
-    searched: Mapping[str, BaseDistribution]
+    searches: tuple[Search, ...]
     fixed: tuple[str, ...]
-    listed: Mapping[str, tuple[Any, ...]]
-    prefixes: Mapping[str, str]
 
     @staticmethod
-    def parse(arguments: Sequence[str], loader: ConfigLoader | None = None) -> "SearchSpace":
+    def parse(
+        arguments: Sequence[str],
+        loader: ConfigLoader | None = None,
+        *,
+        params: Sequence[str] = (),
+        conditions: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> "SearchSpace":
         """Read overrides in hydra-optuna-sweeper's words; a later one replaces an earlier one.
 
-        ``loader`` knows the choices that a ``glob`` stands for. Raises `StudyError` for a search
-        that holds nothing.
+        ``arguments``, the command line's, also replace ``params`` and what ``conditions`` holds:
+        searches by key for each ``KEY=VALUE`` under which they are on. ``loader`` knows the
+        choices that a ``glob`` stands for. Raises `StudyError` for a search that holds nothing
+        and a condition that cannot be used.
         """
-        searched: dict[str, BaseDistribution] = {}
-        fixed: dict[str, str] = {}
-        listed: dict[str, tuple[Any, ...]] = {}
-        prefixes: dict[str, str] = {}
-        for override in OverridesParser.create(loader).parse_overrides(list(arguments)):
-            element, line = override.get_key_element(), str(override.input_line)
-            key = element.lstrip("+")
-            for known in (searched, fixed, listed, prefixes):
-                known.pop(key, None)
-            if not override.is_sweep_override():
-                fixed[key] = line
-                continue
-            try:
-                searched[key] = _distribution(override)
-                if override.is_discrete_sweep():
-                    listed[key] = tuple(override.sweep_iterator(_encode))
-            except (ValueError, AssertionError) as error:
-                raise StudyError(f"{line} cannot be searched: {error}") from error
-            prefixes[key] = element.removesuffix(key)
-        return SearchSpace(searched, tuple(fixed.values()), listed, prefixes)
+        parser = OverridesParser.create(loader)
+        searches: list[Search] = []
+        fixed: dict[str, Override] = {}
+
+        def replace_by(override: Override) -> None:
+            key = override.get_key_element().lstrip("+")
+            searches[:] = [search for search in searches if search.key != key]
+            fixed.pop(key, None)
+            if override.is_sweep_override():
+                searches.append(Search.read(override))
+            else:
+                fixed[key] = override
+
+        for override in parser.parse_overrides(list(params)):
+            replace_by(override)
+        for condition, inside in (conditions or {}).items():
+            when = Condition.read(parser.parse_override(str(condition)))
+            lines = [f"{key!s}={value}" for key, value in inside.items()]
+            searches += [Search.read(one, when) for one in parser.parse_overrides(lines)]
+        for override in parser.parse_overrides(list(arguments)):
+            replace_by(override)
+        given = {key: encoded(one.value()) for key, one in fixed.items() if not one.is_delete()}
+        lines = [str(override.input_line) for override in fixed.values()]
+        return SearchSpace(_in_order(searches, given), tuple(lines))
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The searched keys."""
+        return tuple(dict.fromkeys(search.key for search in self.searches))
 
     @cached_property
     def lines(self) -> tuple[str, ...]:
         """One line per searched key, then one per fixed override: what names this space."""
-        searched = sorted(f"{key} in {_describe(d)}" for key, d in self.searched.items())
-        return (*searched, *sorted(self.fixed))
+        return (*sorted(map(str, self.searches)), *sorted(self.fixed))
 
     @property
     def name(self) -> str:
         """A name for a study that was given none: the searched keys and a digest of all."""
-        keys = "+".join(key.rpartition(".")[2].rpartition("/")[2] for key in self.searched)
+        keys = "+".join(key.rpartition(".")[2].rpartition("/")[2] for key in self.keys)
         digest = hashlib.sha256("\n".join(self.lines).encode()).hexdigest()
         return f"{keys[:40]}-{digest[:6]}"
 
     @property
     def is_grid(self) -> bool:
         """Whether every searched key only lists values."""
-        return set(self.listed) == set(self.searched)
+        return all(search.listed is not None for search in self.searches)
 
     def grid(self) -> Iterator[dict[str, Any]]:
         """Every combination, the last key changing fastest."""
-        values = [self.listed[key] for key in self.searched]
-        for combination in itertools.product(*values):
-            yield dict(zip(self.searched, combination, strict=True))
+        return _combinations(self.searches, {})
 
-    def overrides(self, params: Mapping[str, Any]) -> list[str]:
-        """The command line of the trial that tries ``params``."""
-        searched = (f"{self.prefixes[k]}{k}={_as_override(v)}" for k, v in params.items())
-        return [*self.fixed, *searched]
+    def draw(self, trial: "optuna.Trial") -> None:
+        """Let ``trial`` suggest a value for each key that is searched where it stands."""
+        self._choose(lambda search: search.suggest(trial))
 
     def samples(self) -> Iterator[dict[str, Any]]:
-        """Combinations that together name every choice, and both ends of every range, once."""
-        ends = {key: _ends(d) for key, d in self.searched.items()}
-        for index in range(max((len(values) for values in ends.values()), default=1)):
-            yield {key: values[min(index, len(values) - 1)] for key, values in ends.items()}
+        """Combinations that together name every choice, and both ends of every range.
 
-    def as_json(self) -> str:
-        """The searched distributions, as Optuna writes them."""
-        parts = {key: json.loads(distribution_to_json(d)) for key, d in self.searched.items()}
-        return json.dumps(parts)
+        For what is always searched, and again for each value that a condition asks for.
+        """
+        asked = dict.fromkeys(
+            (s.when.key, v) for s in self.searches if s.when for v in s.when.values
+        )
+        longest = max((len(search.ends) for search in self.searches), default=1)
+        seen: list[dict[str, Any]] = []
+        for forced in ({}, *(self._forced(key, value) for key, value in asked)):
+            for index in range(longest):
+                values = self._choose(_nth(index, forced))
+                if values not in seen:
+                    seen.append(values)
+                    yield values
+
+    def _forced(self, key: str, value: Any) -> dict[str, Any]:
+        """Values by key under which ``key`` is searched and has ``value``."""
+        before = next(search.when for search in self.searches if search.key == key)
+        return {key: value} | (self._forced(before.key, before.values[0]) if before else {})
+
+    def _choose(self, value_of: Callable[[Search], Any]) -> dict[str, Any]:
+        """Values of one trial: one for each search that is on, given those before it."""
+        chosen: dict[str, Any] = {}
+        for search in self.searches:
+            if search.is_on(chosen):
+                chosen[search.key] = value_of(search)
+        return chosen
+
+    def answered(self, values: Mapping[str, Any]) -> dict[str, Search]:
+        """By key, the searches that are on among ``values`` and have one there."""
+        return {s.key: s for s in self.searches if s.key in values and s.is_on(values)}
+
+    def named(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """``values`` by Optuna's names; keys that are not searched then are left out."""
+        return {search.name: values[key] for key, search in self.answered(values).items()}
+
+    def overrides(self, values: Mapping[str, Any]) -> list[str]:
+        """The command line of the trial that tries ``values``."""
+        searched = (
+            f"{search.prefix}{key}={as_override(values[key])}"
+            for key, search in self.answered(values).items()
+        )
+        return [*self.fixed, *searched]
+
+    def described(self) -> dict[str, Any]:
+        """Distributions by key, as Optuna writes them; by condition where a key has several."""
+        by_key: dict[str, dict[str, Any]] = {}
+        for search in self.searches:
+            written = json.loads(distribution_to_json(search.distribution))
+            by_key.setdefault(search.key, {})[str(search.when or "")] = written
+        return {key: parts.get("", parts) for key, parts in by_key.items()}
 
 
-def _distribution(override: Override) -> BaseDistribution:
-    from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
-
-    if override.is_choice_sweep():
-        choices: list[Any] = list(override.sweep_iterator(_encode))
-        if len(set(choices)) < len(choices):
-            raise ValueError("it lists the same value twice")
-        return CategoricalDistribution(choices)
-    distribution: BaseDistribution = create_optuna_distribution_from_override(override)
-    return distribution
-
-
-def _encode(value: Any) -> Any:
-    """A value that Optuna can keep; words, lists and the like as they stand in an override."""
-    return value if isinstance(value, bool | int | float) else Transformer.str(value)
+def _combinations(
+    searches: Sequence[Search], chosen: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    if not searches:
+        yield {}
+        return
+    first, rest = searches[0], searches[1:]
+    if not first.is_on(chosen):
+        yield from _combinations(rest, chosen)
+        return
+    for value in first.listed or ():
+        for others in _combinations(rest, {**chosen, first.key: value}):
+            yield {first.key: value, **others}
 
 
-def _ends(distribution: BaseDistribution) -> list[Any]:
-    if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    return [distribution.low, distribution.high]
+def _nth(index: int, forced: Mapping[str, Any]) -> Callable[[Search], Any]:
+    """The forced value of a search, else its end of this index, or its last one."""
+    return lambda search: forced.get(search.key, search.ends[min(index, len(search.ends) - 1)])
 
 
-def _describe(distribution: BaseDistribution) -> str:
-    if isinstance(distribution, CategoricalDistribution):
-        return f"({', '.join(_as_override(choice) for choice in distribution.choices)})"
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    step = "" if distribution.step in (None, 1) else f" step {distribution.step}"
-    return f"[{distribution.low} to {distribution.high}]{step}{' log' if distribution.log else ''}"
+def _in_order(searches: Sequence[Search], given: Mapping[str, Any]) -> tuple[Search, ...]:
+    """Each search after those of the key that its condition asks for; without those never on."""
+    waiting = _settled(searches, given)
+    placed: list[Search] = []
+    while waiting:
+        later = {one.key for one in waiting}
+        ready = [one for one in waiting if one.when is None or one.when.key not in later]
+        if not ready:
+            raise _unusable(waiting[0].when, "these conditions ask for each other")
+        placed += ready
+        waiting = [one for one in waiting if one not in ready]
+    for one in placed:
+        _refuse_never(one.when, placed)
+        _refuse_twice(one, placed)
+    return tuple(_named(one, placed) for one in placed)
 
 
-def _as_override(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
+def _settled(searches: Sequence[Search], given: Mapping[str, Any]) -> list[Search]:
+    """The searches that may be on where ``given``, values by key, is fixed."""
+    kept = [
+        replace(one, when=None) if one.when and one.when.key in given else one
+        for one in searches
+        if one.when is None or one.when.key not in given or one.when.holds(given)
+    ]
+    while True:  # one that is gone takes along those that ask for it
+        gone = {one.key for one in searches} - {one.key for one in kept}
+        still = [one for one in kept if one.when is None or one.when.key not in gone]
+        if len(still) == len(kept):
+            return kept
+        kept = still
+
+
+def _refuse_never(when: Condition | None, placed: Sequence[Search]) -> None:
+    if when is None:
+        return
+    asked = [search for search in placed if search.key == when.key]
+    if not asked:
+        raise _unusable(when, f"{when.key} is neither searched nor given")
+    choices = [as_override(value) for search in asked for value in search.listed or ()]
+    for value in map(as_override, when.values):
+        if value not in choices and all(search.listed is not None for search in asked):
+            raise _unusable(when, f"{when.key} never is {value}: it is {', '.join(choices)}")
+
+
+def _refuse_twice(search: Search, placed: Sequence[Search]) -> None:
+    for other in placed:
+        one, two = search.when, other.when
+        if other is search or other.key != search.key:
+            continue
+        if one and two and one.key == two.key and not set(one.values) & set(two.values):
+            continue
+        raise _unusable(one or two, f"{search.key} is searched under another condition as well")
+
+
+def _unusable(when: Condition | None, why: str) -> StudyError:
+    return StudyError(f"hydra.sweeper.conditions: {when}: {why}")
+
+
+def _named(search: Search, placed: Sequence[Search]) -> Search:
+    """Optuna knows one distribution for each name: a key with several gets several names."""
+    same = all(o.distribution == search.distribution for o in placed if o.key == search.key)
+    return search if same else replace(search, name=f"{search.key}[{search.when}]")

@@ -13,7 +13,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
 
 from harnest.errors import StudyError
-from harnest.study.search import GRID, PRUNERS
+from harnest.study.search import COMPLETE, PRUNERS, SAMPLERS
 from harnest.study.trial import STORAGE
 
 
@@ -25,13 +25,15 @@ class StudySweeper(Sweeper):
     all times that the command is run; None: every combination where the search only lists
     values, else 20. ``storage`` is an address of Optuna's; None: a file in the study's
     directory. ``params`` are searches in the words of hydra-optuna-sweeper, which the command
-    line adds to and overrides. ``batch`` is how many trials a launcher gets at once that takes
-    them in batches; our own, ``slots``, takes them one by one. ``timeout`` ends a session after so
-    many seconds: no new trials then. ``max_failure_rate`` stops a session in which more than this
-    share of at least five trials failed. ``retry`` says how often a trial that failed for a reason
-    is run again; ``resume_from``, as {KEY: FILE}, which file of the first try's directory the key
-    KEY then names. ``enqueue`` lists what to try first in a new study:
-    parameters, or the folder of another study, whose best ones are taken.
+    line adds to and overrides; ``conditions`` holds more of them for each ``KEY=VALUE`` under
+    which they are searched. ``constraints``, as {NAME: "<= LIMIT"} or {NAME: ">= LIMIT"}, bound
+    what trials measure: one that breaks them is never the best. ``batch`` is how many trials a
+    launcher gets at once that takes them in batches; our own, ``slots``, takes them one by one.
+    ``timeout`` ends a session after so many seconds: no new trials then. ``max_failure_rate``
+    stops a session in which more than this share of at least five trials failed. ``retry`` says
+    how often a trial that failed for a reason is run again; ``resume_from``, as {KEY: FILE}, which
+    file of the first try's directory the key KEY then names. ``enqueue`` lists what to try first in
+    a new study: parameters, or the folder of another study, whose best ones are taken.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class StudySweeper(Sweeper):
         n_trials: int | None,
         storage: str | None,
         params: DictConfig | None,
+        conditions: DictConfig | None = None,
+        constraints: DictConfig | None = None,
         batch: int = 1,
         timeout: float | None = None,
         max_failure_rate: float = 0.9,
@@ -55,6 +59,8 @@ class StudySweeper(Sweeper):
         self.n_trials = n_trials
         self.storage = storage
         self.params = params
+        self.conditions: Any = OmegaConf.to_container(conditions) if conditions else {}
+        self.constraints: Any = OmegaConf.to_container(constraints) if constraints else {}
         self.batch = batch
         self.timeout = timeout
         self.max_failure_rate = max_failure_rate
@@ -75,6 +81,7 @@ class StudySweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Run the study up to its budget; called by Hydra with the command line's overrides."""
         # Optuna takes a tenth of a second to import: not for --help.
+        from harnest.study.constraints import constraints_of
         from harnest.study.loop import run_study
         from harnest.study.plan import Plan
         from harnest.study.runner import runner_for
@@ -82,16 +89,18 @@ class StudySweeper(Sweeper):
 
         searches = [f"{key!s}={value}" for key, value in (self.params or {}).items()]
         loader = self.hydra_context.config_loader
-        space = SearchSpace.parse([*searches, *arguments], loader)
-        if not space.searched:
+        space = SearchSpace.parse(arguments, loader, params=searches, conditions=self.conditions)
+        if not space.searches:
             raise StudyError("nothing to search: give a key several values (KEY=A,B) or sweep=NAME")
         if set(self.directions) - {"minimize", "maximize"}:
             raise StudyError(f"direction {self.directions}: choose minimize or maximize")
         if self.n_trials is not None and not (isinstance(self.n_trials, int) and self.n_trials > 0):
             raise StudyError(f"n_trials={self.n_trials}: a study needs at least one trial")
-        if self.sampler is not None and self.sampler["_target_"] == GRID:
+        if self.sampler is not None and self.sampler["_target_"] in COMPLETE:
             if not space.is_grid:
-                raise StudyError("hydra/sweeper/sampler=grid: an interval has no end of values")
+                raise StudyError(
+                    "hydra/sweeper/sampler tries every combination: an interval has no end of them"
+                )
             self.sampler = None  # a grid is run completely, without a sampler
         name = self.study or space.name
         if not re.fullmatch(r"[\w.+-]+", name):
@@ -115,6 +124,7 @@ class StudySweeper(Sweeper):
             max_failure_rate=self.max_failure_rate,
             retry=self.retry,
             resume_from=self.resume_from,
+            constraints=constraints_of(self.constraints),
             enqueue=self.enqueue,
         )
         # A task function may bring a check of its own: what it refuses, no trial gets to see.
@@ -163,6 +173,8 @@ def _register() -> None:
                 "n_trials": None,
                 "storage": None,
                 "params": {},
+                "conditions": {},
+                "constraints": {},
                 "batch": 1,
                 "timeout": None,
                 "max_failure_rate": 0.9,
@@ -173,10 +185,10 @@ def _register() -> None:
             "sweep": {"dir": "multirun/${hydra.sweeper.study}", "subdir": "${hydra.job.num}"},
         },
     )
-    for name, node in PRUNERS.items():
-        store.store(
-            group="hydra/sweeper/pruner", name=name, node=node, provider="harnest", replace=True
-        )
+    for part, choices in (("pruner", PRUNERS), ("sampler", SAMPLERS)):
+        for name, node in choices.items():
+            group = f"hydra/sweeper/{part}"
+            store.store(group=group, name=name, node=node, provider="harnest", replace=True)
 
 
 _register()

@@ -1,8 +1,8 @@
-"""What a study shows in the terminal: a line per event, and a ranked table at the end."""
+"""What a study shows in the terminal: what runs, a line per event, a ranked table at the end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from optuna.trial import TrialState
 from rich.console import Console
@@ -10,17 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from harnest.failure import INTERRUPTED
 from harnest.programs import program
 from harnest.study.listener import StudyFacts, TrialFacts
+from harnest.study.live import LiveTable
+from harnest.study.wording import COLOURS, ending, scores, setting, short, span, value_of
 from harnest.wide import print_wide
-
-_COLOURS = {
-    TrialState.COMPLETE: "green",
-    TrialState.PRUNED: "yellow",
-    TrialState.FAIL: "red",
-    TrialState.RUNNING: "blue",
-    TrialState.WAITING: "dim",
-}
 
 
 class Terminal:
@@ -28,6 +23,7 @@ class Terminal:
 
     def __init__(self) -> None:
         self.console = Console(highlight=False, soft_wrap=True)
+        self._live: LiveTable | None = None
 
     def on_study_start(self, study: StudyFacts, trials: Sequence[TrialFacts]) -> None:
         """Say what will be searched, and what is there already."""
@@ -41,22 +37,42 @@ class Terminal:
         if ended:
             self.console.print(f"  goes on after {len(ended)} trials")
 
+    @contextmanager
+    def live(self, trials: Callable[[], list[TrialFacts]], slots: int) -> Iterator[None]:
+        """Show what runs on ``slots`` inside, where somebody watches: not in a file or in CI."""
+        if not self.console.is_interactive:
+            yield
+            return
+        self._live = LiveTable(self.console, trials, slots, self.study.budget)
+        self._live.start()
+        try:
+            yield
+        finally:
+            self._live.stop()
+            self._live = None
+
     def on_trial_start(self, trial: TrialFacts, directory: Path) -> Mapping[str, str]:
         """Say what is tried."""
-        self.console.print(f"[dim]trial {trial.number} started[/]   {_shown(trial.params)}")
+        if self._live is not None:
+            self._live.begin(trial.number)
+        else:
+            shown = setting(trial.params)
+            self.console.print(f"[dim]trial {trial.number} started[/]   {shown}")
         return {}
 
     def on_trial_end(self, trial: TrialFacts, directory: Path) -> None:
         """Say what came of it, and which is the best so far."""
         self.trials[trial.number] = trial
+        if self._live is not None:
+            self._live.end(trial.number)
         counted = sum(
-            t.state.is_finished() and t.reason != "interrupted" for t in self.trials.values()
+            t.state.is_finished() and t.reason != INTERRUPTED for t in self.trials.values()
         )
         parts = [
-            Text(f"trial {trial.number} {describe(trial)}", _COLOURS[trial.state]),
-            Text(_scores(trial)),
+            Text(f"trial {trial.number} {ending(trial)}", COLOURS[trial.state]),
+            Text(scores(trial)),
             Text(f"{len(trial.steps)} epochs"),
-            Text(_seconds(trial)),
+            Text(_took(trial)),
             Text(trial.message or "", "red"),
             Text(self._best(), "bold"),
             Text(f"{counted}/{self.study.budget}", "dim"),
@@ -64,15 +80,20 @@ class Terminal:
         self.console.print(Text("   ").join(part for part in parts if part))
 
     def on_study_end(self, trials: Sequence[TrialFacts], complete: bool) -> list[str]:
-        """Print the ranked table and the winner."""
+        """Print the ranked table and the winner, or those that none beats in every objective."""
         in_order = ranked(trials, self.study.directions)
         self.console.print()
         print_wide(table(in_order))
         first = next((trial.details for trial in trials if trial.details), None)
         if first is not None and not any(t.state is TrialState.COMPLETE for t in trials):
             self.console.print(first, markup=False)
-        for best in [trial for trial in in_order if trial.state is TrialState.COMPLETE][:1]:
-            self.console.print(f"best: trial {best.number}, {_scores(best)}, {_shown(best.params)}")
+        several = len(self.study.directions) > 1
+        best = [trial for trial in in_order if trial.is_best]
+        for trial in best if several else best[:1]:
+            word = "best (none beats it in everything)" if several else "best"
+            self.console.print(
+                f"{word}: trial {trial.number}, {scores(trial)}, {setting(trial.params)}"
+            )
         end = "complete" if complete else "not complete; the same command goes on"
         self.console.print(f"\n[bold]study {self.study.name} is {end}[/]")
         hints = [f"compare: {program('harnest-compare')} {self.study.directory}"]
@@ -90,21 +111,27 @@ class Terminal:
 
     def _best(self) -> str:
         finished = [t for t in self.trials.values() if t.state is TrialState.COMPLETE]
-        if not finished:
+        kept = [trial for trial in finished if not trial.broken]
+        if not kept or len(self.study.directions) > 1:
             return ""
-        best = ranked(finished, self.study.directions)[0]
-        return f"best {_scores(best)} (trial {best.number})"
+        best = ranked(kept, self.study.directions)[0]
+        return f"best {scores(best)} (trial {best.number})"
 
 
 def ranked(trials: Sequence[TrialFacts], directions: Sequence[str]) -> list[TrialFacts]:
-    """Finished trials, best first by the first objective, then pruned ones, then the rest."""
+    """Finished trials, best first, then pruned ones, then the rest.
+
+    Those that no other beats come first, and those that break a constraint last; otherwise the
+    first objective decides.
+    """
     sign = -1 if directions[0] == "maximize" else 1
     order = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.FAIL]
 
-    def key(trial: TrialFacts) -> tuple[int, float, int]:
+    def key(trial: TrialFacts) -> tuple[int, bool, bool, float, int]:
         place = order.index(trial.state) if trial.state in order else len(order)
         values = trial.values or tuple(trial.steps.values())[-1:]
-        return place, sign * values[0] if values else 0.0, trial.number
+        score = sign * values[0] if values else 0.0
+        return place, not trial.is_best, bool(trial.broken), score, trial.number
 
     return sorted(trials, key=key)
 
@@ -120,46 +147,14 @@ def table(trials: Sequence[TrialFacts]) -> Table:
     for trial in trials:
         shown.add_row(
             str(trial.number),
-            Text(describe(trial), _COLOURS[trial.state]),
-            _scores(trial),
+            Text(ending(trial), COLOURS[trial.state]),
+            scores(trial),
             str(len(trial.steps)),
-            _seconds(trial),
-            *(_value(trial.params.get(key, "")) for key in keys),
+            _took(trial),
+            *(value_of(trial.params.get(key, "")) for key in keys),
         )
     return shown
 
 
-def describe(trial: TrialFacts) -> str:
-    """How a trial ended, in a word or three."""
-    if trial.state is TrialState.COMPLETE:
-        return "finished"
-    if trial.state is TrialState.PRUNED:
-        return f"pruned at {trial.pruned_at}" if trial.pruned_at is not None else "pruned"
-    if trial.state is TrialState.FAIL:
-        return "interrupted" if trial.reason == "interrupted" else f"failed ({trial.reason})"
-    return trial.state.name.lower()
-
-
-def short(key: str, keys: Sequence[str]) -> str:
-    """The last part of a dotted key, where no other key ends in the same."""
-    last = key.rpartition(".")[2]
-    return last if sum(k.rpartition(".")[2] == last for k in keys) == 1 else key
-
-
-def _shown(params: Mapping[str, Any]) -> str:
-    keys = list(params)
-    return " ".join(f"{short(key, keys)}={_value(value)}" for key, value in params.items())
-
-
-def _value(value: Any) -> str:
-    # Brackets mean lists here, and styles to rich.
-    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
-
-
-def _scores(trial: TrialFacts) -> str:
-    values = trial.values or tuple(trial.steps.values())[-1:]
-    return ", ".join(f"{value:.4f}" for value in values)
-
-
-def _seconds(trial: TrialFacts) -> str:
-    return "" if trial.duration is None else f"{trial.duration.total_seconds():.1f} s"
+def _took(trial: TrialFacts) -> str:
+    return "" if trial.duration is None else span(trial.duration.total_seconds())

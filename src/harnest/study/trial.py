@@ -1,7 +1,10 @@
 """The trial as the training process sees it: report(), should_prune()."""
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from harnest.study.constraints import Constraint, constraints_of
 
 #: Environment of a trial's process: the study's name, the trial's number, where they are kept.
 STUDY, NUMBER, STORAGE = "HARNEST_STUDY", "HARNEST_TRIAL", "HARNEST_STORAGE"
@@ -13,7 +16,14 @@ PRUNED_AT = "pruned_at"
 class Trial:
     """One trial of a study, in the process that runs it."""
 
-    def __init__(self, study: str, number: int, storage: str, pruner: Any = None) -> None:
+    def __init__(
+        self,
+        study: str,
+        number: int,
+        storage: str,
+        pruner: Any = None,
+        constraints: Sequence[Constraint] = (),
+    ) -> None:
         import optuna
 
         from harnest.study.storage import open_storage
@@ -23,6 +33,7 @@ class Trial:
         identity = opened._storage.get_trial_id_from_study_id_trial_number(opened._study_id, number)
         self.study = study
         self.number = number
+        self.constraints = constraints
         self._trial = optuna.Trial(opened, identity)
         self._is_single = len(opened.directions) == 1  # Optuna prunes by one objective only
 
@@ -42,6 +53,13 @@ class Trial:
         self._trial.set_user_attr(PRUNED_AT, step)
         return True
 
+    def measured(self, quantities: Mapping[str, float]) -> None:
+        """Tell the study what the trial's constraints ask about; other quantities are ignored."""
+        for constraint in self.constraints:
+            if constraint.name in quantities:
+                violation = constraint.violation(float(quantities[constraint.name]))
+                self._trial.set_constraint(constraint.name, violation)
+
 
 def current_trial() -> Trial | None:
     """The trial that this Hydra job is, or None where it is no part of a study."""
@@ -52,5 +70,11 @@ def current_trial() -> Trial | None:
 
     from harnest.study.search import make_pruner
 
-    pruner = HydraConfig.get().sweeper.get("pruner")
-    return Trial(os.environ[STUDY], int(number), os.environ[STORAGE], make_pruner(pruner))
+    sweeper = HydraConfig.get().sweeper
+    return Trial(
+        os.environ[STUDY],
+        int(number),
+        os.environ[STORAGE],
+        make_pruner(sweeper.get("pruner")),
+        constraints_of(sweeper.get("constraints")),
+    )

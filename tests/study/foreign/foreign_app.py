@@ -29,7 +29,8 @@ def square(cfg: DictConfig):
     for step in range(cfg.steps):
         if trial is None:
             continue
-        trial.report(cfg.x**2 / (step + 1), step)
+        factor = step + 1 if cfg.do == "worsen" else 1 / (step + 1)
+        trial.report(cfg.x**2 * factor, step)
         if trial.should_prune():
             return None
     return _end(cfg, str(cfg.do).partition("@")[0] if _is_meant(cfg, running) else "square")

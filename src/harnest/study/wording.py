@@ -1,0 +1,60 @@
+"""Trials in words: how they ended, what they try, how they score."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.trial import TrialState
+from rich.markup import escape
+
+from harnest.failure import INTERRUPTED
+from harnest.study.listener import TrialFacts
+
+COLOURS = {
+    TrialState.COMPLETE: "green",
+    TrialState.PRUNED: "yellow",
+    TrialState.FAIL: "red",
+    TrialState.RUNNING: "blue",
+    TrialState.WAITING: "dim",
+}
+
+
+def ending(trial: TrialFacts) -> str:
+    """How a trial ended, in a word or three."""
+    if trial.state is TrialState.COMPLETE:
+        return f"finished, breaks {', '.join(trial.broken)}" if trial.broken else "finished"
+    if trial.state is TrialState.PRUNED:
+        return f"pruned at {trial.pruned_at}" if trial.pruned_at is not None else "pruned"
+    if trial.state is TrialState.FAIL:
+        return "interrupted" if trial.reason == INTERRUPTED else f"failed ({trial.reason})"
+    return trial.state.name.lower()
+
+
+def scores(trial: TrialFacts) -> str:
+    """The values that it has, or the last one that it reported."""
+    values = trial.values or tuple(trial.steps.values())[-1:]
+    return ", ".join(f"{value:.4f}" for value in values)
+
+
+def setting(params: Mapping[str, Any]) -> str:
+    """The searched values, each with the last part of its key."""
+    keys = list(params)
+    return " ".join(f"{short(key, keys)}={value_of(value)}" for key, value in params.items())
+
+
+def value_of(value: Any) -> str:
+    """A searched value, as rich takes it: brackets mean lists here, and styles to it."""
+    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+
+
+def short(key: str, keys: Sequence[str]) -> str:
+    """The last part of a dotted key, where no other key ends in the same."""
+    last = key.rpartition(".")[2]
+    return last if sum(k.rpartition(".")[2] == last for k in keys) == 1 else key
+
+
+def span(seconds: float) -> str:
+    """A time as a person would say it: ``41.5 s``, ``12 min``, ``3 h 05 min``."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
