@@ -358,3 +358,111 @@ def test_optuna_itself_reads_the_study(bench):
     study = bench.open()
     assert study.best_params == {"x": 1}
     assert study.direction.name == "MINIMIZE"
+
+
+def test_keys_that_are_searched_only_where_another_has_a_value(bench):
+    answer = bench.sweep("+sweep=branches")
+    assert [trial.params for trial in map(TrialFacts.of, bench.trials())] == [
+        {"network": "small", "x": 1},
+        {"network": "small", "x": 2},
+        {"network": "large", "x": 7, "flag": True},
+        {"network": "large", "x": 7, "flag": False},
+        {"network": "large", "x": 8, "flag": True},
+        {"network": "large", "x": 8, "flag": False},
+    ]
+    cfg = seen(bench.directory(5))["cfg"]
+    assert (cfg["network"]["size"], cfg["x"], cfg["flag"]) == (2, 8, False)
+    assert "best: trial 0, 1.0000" in answer.out
+    assert "working on" not in bench.sweep("+sweep=branches").out
+
+
+def test_a_sampled_study_of_branches_goes_on_and_takes_known_ones_first(bench):
+    sampled = ("+sweep=branches", "hydra/sweeper/sampler=tpe", "hydra.sweeper.sampler.seed=1")
+    known = "hydra.sweeper.enqueue=[{network: large, x: 8, flag: true}]"
+    bench.sweep(*sampled, known, "hydra.sweeper.n_trials=3")
+    bench.sweep(*sampled, known, "hydra.sweeper.n_trials=14")
+    trials = [TrialFacts.of(trial).params for trial in bench.trials()]
+    assert len(trials) == 14
+    assert trials[0] == {"network": "large", "x": 8, "flag": True}
+    for params in trials:
+        assert ("flag" in params) == (params["network"] == "large")
+        assert params["x"] in ((1, 2) if params["network"] == "small" else (7, 8))
+    bench.sweep("+sweep=branches", "hydra.sweeper.enqueue=[multirun/s]", study="t")
+    assert TrialFacts.of(bench.trials("t")[0]).params["x"] == 1  # the best of s
+
+
+def test_what_is_enqueued_has_to_be_searched(bench):
+    idle = "hydra.sweeper.enqueue=[{network: small, flag: true}]"
+    told = bench.sweep("+sweep=branches", idle, code=2).err
+    assert "flag is not searched where network=small, flag=True" in told
+    assert not (bench.folder / "multirun/s").exists()
+
+
+def test_the_best_trial_keeps_to_the_constraints(bench):
+    limits = ('+hydra.sweeper.constraints.n="<= 2"', '+hydra.sweeper.constraints.twice=">= 4"')
+    answer = bench.sweep("x=1,2,3", "n=2,3", *limits)
+    assert "best: trial 2, 4.0000, x=2 n=2" in answer.out
+    assert "finished, breaks n, twice" in answer.out
+    assert bench.open().best_trial.number == 2
+    assert [t.constraints for t in bench.trials()[:2]] == [
+        {"n": 0.0, "twice": 2.0},
+        {"n": 1.0, "twice": 2.0},
+    ]
+    bench.sweep("x=1,2,3", "n=2,3", limits[0], code=2)  # another study
+
+
+def test_a_trial_that_measures_nothing_fails(bench):
+    bench.sweep("x=1,2", "do=hide", '+hydra.sweeper.constraints.n="<= 2"', code=2)
+    assert bench.states() == ["FAIL", "FAIL"]
+    assert "did not measure n" in bench.trials()[0].user_attrs["message"]
+
+
+def test_a_constraint_that_says_nothing_is_told_of(bench):
+    told = bench.sweep("x=1,2", "+hydra.sweeper.constraints.n=2", code=2).err
+    assert told == "hydra.sweeper.constraints: n: 2: give a limit such as '<= 50000'\n"
+
+
+def test_several_objectives_have_a_front(bench):
+    both = "hydra.sweeper.direction=[minimize,minimize]"
+    answer = bench.sweep("x=choice(-1,1,2)", "n=1,2", "do=pair", both)
+    # x² and -x: 1 beats -1 in the second, and is beaten by 2 there only.
+    assert [trial.number for trial in bench.open().best_trials] == [2, 3, 4, 5]
+    front = [line for line in answer.out.splitlines() if line.startswith("best (")]
+    assert len(front) == 4
+    assert "trial 2, 1.0000, -1.0000, x=1 n=1" in front[0]
+
+
+def results(bench, study):
+    return [(trial.number, trial.params, trial.values) for trial in bench.trials(study)]
+
+
+def test_a_seeded_study_on_one_slot_repeats_itself(bench):
+    command = (
+        "+sweep=branches",
+        "x=tag(log,interval(0.1,10))",
+        "steps=3",
+        "hydra/sweeper/sampler=tpe",
+        "hydra.sweeper.sampler.seed=5",
+        "hydra.sweeper.sampler.n_startup_trials=3",
+        "hydra/sweeper/pruner=median",
+        "hydra.sweeper.pruner.n_startup_trials=2",
+        "hydra.sweeper.n_trials=9",
+    )
+    bench.sweep(*command)
+    bench.sweep(*command, study="again")
+    assert results(bench, "s") == results(bench, "again")
+    assert bench.states() == bench.states("again")
+    assert "PRUNED" in bench.states()
+
+
+def test_several_slots_give_what_one_gives_where_the_sampler_does_not_learn(bench):
+    command = (
+        "x=interval(1,2)",
+        "hydra/launcher=slots",
+        "hydra/sweeper/sampler=random",
+        "hydra.sweeper.sampler.seed=5",
+        "hydra.sweeper.n_trials=6",
+    )
+    bench.sweep(*command, "hydra.launcher.cpu_slots=1")
+    bench.sweep(*command, "hydra.launcher.cpu_slots=3", study="three")
+    assert results(bench, "s") == results(bench, "three")

@@ -26,6 +26,8 @@ def square(cfg: DictConfig):
     Path(running.runtime.output_dir, "seen.json").write_text(json.dumps(seen))
     print(f"working on {running.job.get('num')}", flush=True)
     trial = current_trial()
+    if trial is not None and cfg.do != "hide":
+        trial.measured({"n": cfg.n, "twice": 2 * cfg.x})
     for step in range(cfg.steps):
         if trial is None:
             continue

@@ -1,0 +1,109 @@
+"""The table that a person sees while a study runs."""
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+from foreign_bench import APP
+from optuna.trial import TrialState
+from rich.console import Console
+
+from harnest.study.listener import TrialFacts
+from harnest.study.live import LiveTable
+
+TRIALS = [
+    TrialFacts(0, {"x": 1}, TrialState.COMPLETE, (0.5,), {0: 0.5}, timedelta(seconds=60)),
+    TrialFacts(1, {"x": 2}, TrialState.PRUNED, (), {0: 0.9}, timedelta(seconds=60)),
+    TrialFacts(2, {"m.x": 3}, TrialState.RUNNING, (), {0: 0.3, 1: 0.25}),
+    TrialFacts(3, {"m.x": 4}, TrialState.RUNNING),
+]
+
+
+def shown(renderable) -> list[list[str]]:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(renderable)
+    return [line.split() for line in console.file.getvalue().splitlines()]
+
+
+def live(trials, slots=2, budget=10) -> LiveTable:
+    return LiveTable(Console(file=io.StringIO()), lambda: trials, slots, budget)
+
+
+def test_each_slot_has_a_row_and_so_have_trials_of_other_sweepers():
+    table = live(TRIALS)
+    table.begin(2)
+    heads, first, second, other = shown(table.table(TRIALS))
+    assert heads == ["slot", "trial", "steps", "score", "time", "tries"]
+    assert first[:4] == ["0", "2", "2", "0.2500"]
+    assert first[-1] == "x=3"
+    assert second == ["1", "-"]
+    assert other[:3] == ["other", "3", "0"]
+
+
+def test_a_trial_takes_the_slot_that_falls_free():
+    table = live(TRIALS)
+    table.begin(0)
+    table.begin(2)
+    table.end(0)
+    table.begin(3)
+    rows = shown(table.table(TRIALS))[1:]
+    assert [row[:2] for row in rows] == [["0", "3"], ["1", "2"]]
+
+
+def test_the_summary_counts_and_estimates_the_rest():
+    table = live(TRIALS)
+    assert "left" not in table.summary(TRIALS[2:])
+    table.begin(2)
+    table.begin(3)
+    text = table.summary(TRIALS)
+    assert text.startswith("2/10   2 running, 1 finished, 1 pruned")
+    # Six more of a minute each and two that have just begun, on two slots.
+    assert re.search(r"about 4 min left, until \d\d:\d\d$", text)
+
+
+def test_a_storage_that_is_away_leaves_the_last_table():
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    answers = [TRIALS]
+    table = LiveTable(console, lambda: answers.pop(), 1, 10)  # the second time, an error
+    table.start()
+    time.sleep(0.05)
+    table.stop()
+    assert "2/10" in console.file.getvalue()
+
+
+def test_a_terminal_shows_it_and_a_file_does_not(tmp_path):
+    command = [sys.executable, str(APP), "-m", "x=1,2", "steps=2"]
+    slots = ["hydra/launcher=slots", "hydra.launcher.cpu_slots=1", "hydra.sweeper.study=s"]
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*command, *slots], cwd=tmp_path, stdout=theirs, stderr=theirs, env=environment
+    ) as sweep:
+        os.close(theirs)
+        seen = b""
+        try:
+            while part := os.read(ours, 4096):
+                seen += part
+        except OSError:  # what Linux says when the other side is gone
+            pass
+    os.close(ours)
+    assert sweep.returncode == 0, seen
+    text = seen.decode()
+    assert "tries" in text
+    assert "started" not in text
+    assert "trial 1 finished" in text
+    done = subprocess.run(
+        [*command, *slots[:-1], "hydra.sweeper.study=t"],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "tries" not in done.stdout
+    assert "trial 1 started" in done.stdout
