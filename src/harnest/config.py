@@ -23,6 +23,8 @@ _NOT_NEGATIVE: _Test = (lambda x: x >= 0, "at least 0")
 
 LIMITS: Mapping[str, _Test] = {
     "seed": (lambda x: 0 <= x < 2**32, "a whole number from 0 to 4294967295"),
+    "folds": (lambda x: x == "loso" or (isinstance(x, int) and x >= 2), "loso or at least 2"),
+    "seeds": _COUNT,
     "threads": _COUNT,
     "resume": (lambda x: Path(x).is_file(), "a checkpoint that exists"),
     "data.batch_size": _COUNT,
@@ -69,6 +71,11 @@ def check_limits(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, key)
         if value is not None and not _holds(allowed, value):
             raise ConfigError(f"{key}={value} cannot be used: it must be {wanted}")
+
+
+def is_divided(cfg: DictConfig) -> bool:
+    """Whether ``cfg`` asks for several runs whose mean is one score."""
+    return cfg.folds is not None or cfg.seeds > 1
 
 
 def _holds(allowed: Callable[[Any], bool], value: Any) -> bool:

@@ -6,28 +6,38 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from harnest.cli import run_hydra
-from harnest.config import check_limits
+from harnest.config import check_limits, is_divided
+from harnest.errors import ConfigError
+from harnest.study import Members, current_trial
 
 log = logging.getLogger(__name__)
 
 
-def train(cfg: DictConfig) -> float:
+def train(cfg: DictConfig) -> float | Members:
     """Train once and return the score: the best ``cfg.objective`` that an epoch reached.
 
-    Inside a study each epoch's objective is reported, and the pruner may stop the run. Raises
+    Inside a study each epoch's objective is reported, and the pruner may stop the run; a config
+    with folds or several seeds returns the runs that its study is to make of it. Raises
     `HarnestError` for what the user can mend, KeyboardInterrupt when interrupted.
     """
     check_limits(cfg)
+    trial = current_trial()
+    if is_divided(cfg) and trial is None:
+        raise ConfigError(
+            f"folds={cfg.folds} seeds={cfg.seeds}: these are several runs: add -m (--multirun)"
+        )
     # torch, Lightning and MLflow are imported only now, when the config can be used.
     from hydra.core.hydra_config import HydraConfig
 
     from harnest.assemble import assemble
+    from harnest.division import members_of
     from harnest.fit import check_checkpoint, facts_of, fit, run_name, score_of
-    from harnest.study import current_trial
     from harnest.tracking.recorded import recorded
 
+    if is_divided(cfg):
+        return members_of(cfg)
     directory = Path(HydraConfig.get().runtime.output_dir)
-    parts = assemble(cfg, directory, current_trial())
+    parts = assemble(cfg, directory, trial)
     if cfg.resume is not None:
         check_checkpoint(parts.classifier, Path(cfg.resume))
     facts = facts_of(cfg, parts)

@@ -81,6 +81,14 @@ def test_a_complete_study_is_left_alone_and_extended_by_its_budget(bench):
     assert searched(bench) == searched(bench, "at_once")
 
 
+def test_a_study_that_searches_nothing_has_one_trial(bench):
+    bench.sweep("x=3", study="")
+    (folder,) = (bench.folder / "multirun").iterdir()
+    assert folder.name.startswith("one-")
+    assert seen(folder / "0")["cfg"]["x"] == 3
+    assert "working on" not in bench.sweep("x=3", study="").out
+
+
 def test_a_seeded_sampler_draws_another_point_each_time(bench):
     bench.sweep(
         "x=interval(1,2)",
@@ -299,7 +307,6 @@ def test_a_study_without_a_name_is_named_by_its_search(bench):
         (["x=1,2", "nothing=3"], "nothing"),
         (["network=small,medium"], "network=medium"),
         (["x=interval(2,1)"], "x=interval(2,1) cannot be searched"),
-        (["x=3"], "nothing to search"),
         (["x=1,2", "hydra.sweeper.direction=up"], "choose minimize or maximize"),
         (["x=1,2", "hydra.sweeper.n_trials=0"], "n_trials=0"),
         (["x=1,2", "hydra.sweeper.n_trials=many"], "n_trials=many"),

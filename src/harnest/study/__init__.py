@@ -1,8 +1,10 @@
 """The sweep engine: Optuna studies of Hydra jobs. It knows nothing of what the jobs do.
 
-A job of any Hydra application takes part in its study through `current_trial`.
+A job of any Hydra application takes part in its study through `current_trial`, and may have its
+score made of several jobs' by returning `Members`.
 """
 
+from harnest.study.members import Member, Members
 from harnest.study.trial import Trial, current_trial
 
-__all__ = ["Trial", "current_trial"]
+__all__ = ["Member", "Members", "Trial", "current_trial"]

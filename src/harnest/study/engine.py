@@ -18,6 +18,7 @@ from harnest.failure import INTERRUPTED, Failure
 from harnest.programs import this_command
 from harnest.study.listener import (
     DETAILS,
+    DEVIATION,
     MESSAGE,
     REASON,
     RETRY_OF,
@@ -107,9 +108,24 @@ class OpenStudy:
         for listener in self.listeners:
             listener.on_trial_end(self.trial(number), self.directory(number))
 
-    def directory(self, number: int) -> Path:
-        """Where a trial writes."""
-        return self.plan.directory / str(number)
+    def report(self, number: int, member: int, values: Sequence[float]) -> None:
+        """Take note of a member's score; with several objectives Optuna takes none."""
+        if len(self.plan.directions) == 1:
+            self._trial(number).report(values[0], member)
+
+    def gives_up(self, number: int, member: int) -> bool:
+        """Whether the pruner gives a trial up for its members' scores so far."""
+        if len(self.plan.directions) > 1 or not self._trial(number).should_prune():
+            return False
+        self._trial(number).set_user_attr(PRUNED_AT, member)
+        return True
+
+    def _trial(self, number: int) -> optuna.Trial:
+        return optuna.Trial(self._study, self._frozen(number)._trial_id)
+
+    def directory(self, number: int, member: str = "") -> Path:
+        """Where a trial writes, or one of its members."""
+        return self.plan.directory / str(number) / member
 
     def trial(self, number: int) -> TrialFacts:
         """What is known of a trial now."""
@@ -171,6 +187,9 @@ class OpenStudy:
                 (DETAILS, outcome.failure.details),
             ):
                 self._study._storage.set_trial_user_attr(identity, key, value)
+        if outcome.deviation is not None:
+            identity = self._frozen(number)._trial_id
+            self._study._storage.set_trial_user_attr(identity, DEVIATION, outcome.deviation)
         self._study.tell(number, list(outcome.values) or None, state=outcome.state)
 
     def _enqueue(self) -> None:

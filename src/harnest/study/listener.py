@@ -8,11 +8,15 @@ from typing import Any, Protocol
 
 from optuna.trial import FrozenTrial, TrialState
 
+from harnest.study.outcome import Outcome
 from harnest.study.searched import key_of
 from harnest.study.trial import PRUNED_AT
 
 #: Trial attributes: why it failed, in a word, in a line; the number that it repeats.
 REASON, MESSAGE, DETAILS, RETRY_OF = "reason", "message", "details", "retry_of"
+
+#: Trial attribute: the deviation of its first value, where that is a mean.
+DEVIATION = "deviation"
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class StudyFacts:
 class TrialFacts:
     """One trial, running or ended; ``params`` are the searched keys and their values.
 
+    ``values`` are its scores, ``steps`` what it reported on the way: after each epoch, or the
+    score of each of its members, whose ``deviation`` is that of the first value then.
     ``broken`` names the constraints that it does not keep to. ``is_best`` where no finished trial
     that keeps to all of them is better: better in one objective, and no worse in any other.
     """
@@ -51,6 +57,7 @@ class TrialFacts:
     details: str | None = None
     pruned_at: int | None = None
     retry_of: int | None = None
+    deviation: float | None = None
     broken: tuple[str, ...] = ()
     is_best: bool = False
 
@@ -70,6 +77,7 @@ class TrialFacts:
             details=attributes.get(DETAILS),
             pruned_at=attributes.get(PRUNED_AT),
             retry_of=attributes.get(RETRY_OF),
+            deviation=attributes.get(DEVIATION),
             broken=tuple(name for name, value in trial.constraints.items() if value > 0),
             is_best=is_best,
         )
@@ -86,6 +94,12 @@ class StudyListener(Protocol):
 
     def on_trial_start(self, trial: TrialFacts, directory: Path) -> Mapping[str, str]:
         """A trial is about to run; returns environment variables for its process."""
+
+    def on_member_start(self, trial: TrialFacts, name: str, directory: Path) -> Mapping[str, str]:
+        """A member of a running trial is about to run; returns what `on_trial_start` does."""
+
+    def on_member_end(self, trial: TrialFacts, name: str, directory: Path, end: Outcome) -> None:
+        """A member ended, in whatever way."""
 
     def on_trial_end(self, trial: TrialFacts, directory: Path) -> None:
         """A trial ended, in whatever way."""

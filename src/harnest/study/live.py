@@ -18,6 +18,9 @@ from harnest.study.wording import COLOURS, scores, setting, span
 
 _PER_SECOND = 2  # how often it is drawn anew
 
+Turn = tuple[int, str]
+"""What is on a slot: a trial's number, and the name of its member or nothing."""
+
 
 class LiveTable:
     """Slots with trial, steps, last score and time; below it the counts, the best, the end.
@@ -30,8 +33,8 @@ class LiveTable:
     ) -> None:
         self._trials = trials
         self._budget = budget
-        self._slots: list[int | None] = [None] * slots
-        self._began: dict[int, float] = {}
+        self._slots: list[Turn | None] = [None] * slots
+        self._began: dict[Turn, float] = {}
         self._shown: RenderableType = ""
         self._live = Live(
             console=console,
@@ -48,16 +51,17 @@ class LiveTable:
         """Take it from the screen."""
         self._live.stop()
 
-    def begin(self, number: int) -> None:
-        """A trial of this sweeper begins, on the first slot that is free."""
-        self._began[number] = time.monotonic()
+    def begin(self, number: int, member: str = "") -> None:
+        """A trial of this sweeper or a member of one begins, on the first slot that is free."""
+        turn = (number, member)
+        self._began[turn] = time.monotonic()
         free = self._slots.index(None) if None in self._slots else len(self._slots)
-        self._slots[free : free + 1] = [number]
+        self._slots[free : free + 1] = [turn]
 
-    def end(self, number: int) -> None:
-        """A trial of this sweeper ended."""
-        if number in self._slots:
-            self._slots[self._slots.index(number)] = None
+    def end(self, number: int, member: str = "") -> None:
+        """It ended, or went on as its members."""
+        if (number, member) in self._slots:
+            self._slots[self._slots.index((number, member))] = None
 
     def _draw(self) -> RenderableType:
         # It draws in a thread of its own: a storage that is away must not end it.
@@ -73,15 +77,16 @@ class LiveTable:
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("tries", no_wrap=True, overflow="ellipsis")
         known = {trial.number: trial for trial in trials}
-        for slot, number in enumerate(self._slots):
-            if number is None or number not in known:
+        for slot, turn in enumerate(self._slots):
+            if turn is None or turn[0] not in known:
                 table.add_row(str(slot), "-", style="dim")
             else:
-                time_taken = span(time.monotonic() - self._began[number])
-                table.add_row(str(slot), *_row(known[number], time_taken))
+                took = span(time.monotonic() - self._began[turn])
+                table.add_row(str(slot), *_row(known[turn[0]], turn[1], took))
+        ours = {turn[0] for turn in self._began}
         for trial in trials:
-            if trial.state is TrialState.RUNNING and trial.number not in self._slots:
-                table.add_row("other", *_row(trial, ""), style="dim")
+            if trial.state is TrialState.RUNNING and trial.number not in ours:
+                table.add_row("other", *_row(trial, "", ""), style="dim")
         return table
 
     def summary(self, trials: Sequence[TrialFacts]) -> str:
@@ -105,9 +110,10 @@ class LiveTable:
             return None
         mean = fmean(took)
         now = time.monotonic()
-        running = [number for number in self._slots if number is not None]
+        begun = {turn[0]: self._began[turn] for turn in reversed(self._began)}
+        running = [t.number for t in trials if t.state is TrialState.RUNNING and t.number in begun]
         waiting = max(0, self._budget - _ended(trials) - len(running))
-        work = mean * waiting + sum(max(0.0, mean - now + self._began[n]) for n in running)
+        work = mean * waiting + sum(max(0.0, mean - now + begun[n]) for n in running)
         return work / len(self._slots)
 
 
@@ -123,6 +129,6 @@ def _ended(trials: Sequence[TrialFacts]) -> int:
     return sum(t.state.is_finished() and t.reason != INTERRUPTED for t in trials)
 
 
-def _row(trial: TrialFacts, took: str) -> tuple[str | Text, ...]:
-    number = Text(str(trial.number), COLOURS[trial.state])
+def _row(trial: TrialFacts, member: str, took: str) -> tuple[str | Text, ...]:
+    number = Text(f"{trial.number} {member}".rstrip(), COLOURS[trial.state])
     return number, str(len(trial.steps)), scores(trial), took, setting(trial.params)

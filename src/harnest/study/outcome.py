@@ -16,11 +16,15 @@ from harnest.failure import Failure, failure_of
 
 @dataclass(frozen=True)
 class Outcome:
-    """A state of Optuna's, the values of a finished trial, the failure of a failed one."""
+    """A state of Optuna's, the values of a finished trial, the failure of a failed one.
+
+    ``deviation`` is that of the first value, where it is the mean of several jobs'.
+    """
 
     state: TrialState
     values: tuple[float, ...] = ()
     failure: Failure | None = None
+    deviation: float | None = None
 
 
 def outcome_of(job: JobReturn, objectives: int, pruned: bool) -> Outcome:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from harnest.errors import StudyError
@@ -72,3 +73,11 @@ def _visible_gpus() -> list[str]:
         timeout=30,
     )
     return asked.stdout.split() if asked.returncode == 0 else []
+
+
+def signal_job(directory: Path, number_of_signal: int) -> None:
+    """Signal the process that runs the job of ``directory``, if there is one on this host."""
+    try:
+        os.kill(int((directory / PID_FILE).read_text()), number_of_signal)
+    except (OSError, ValueError):
+        return  # not started yet, or gone already

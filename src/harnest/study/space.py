@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class SearchSpace:
     """What is searched, each key after the one that its condition asks for; what is fixed.
 
+    One that searches nothing has one trial.
     Values of a trial go by key here; only `draw` and `named` know what Optuna calls them.
     """
 
@@ -82,7 +83,8 @@ class SearchSpace:
     @property
     def name(self) -> str:
         """A name for a study that was given none: the searched keys and a digest of all."""
-        keys = "+".join(key.rpartition(".")[2].rpartition("/")[2] for key in self.keys)
+        lasts = (key.rpartition(".")[2].rpartition("/")[2] for key in self.keys)
+        keys = "+".join(lasts) or "one"
         digest = hashlib.sha256("\n".join(self.lines).encode()).hexdigest()
         return f"{keys[:40]}-{digest[:6]}"
 

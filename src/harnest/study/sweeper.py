@@ -90,8 +90,6 @@ class StudySweeper(Sweeper):
         searches = [f"{key!s}={value}" for key, value in (self.params or {}).items()]
         loader = self.hydra_context.config_loader
         space = SearchSpace.parse(arguments, loader, params=searches, conditions=self.conditions)
-        if not space.searches:
-            raise StudyError("nothing to search: give a key several values (KEY=A,B) or sweep=NAME")
         if set(self.directions) - {"minimize", "maximize"}:
             raise StudyError(f"direction {self.directions}: choose minimize or maximize")
         if self.n_trials is not None and not (isinstance(self.n_trials, int) and self.n_trials > 0):

@@ -14,6 +14,7 @@ from harnest.failure import INTERRUPTED
 from harnest.programs import program
 from harnest.study.listener import StudyFacts, TrialFacts
 from harnest.study.live import LiveTable
+from harnest.study.outcome import Outcome
 from harnest.study.wording import COLOURS, ending, scores, setting, short, span, value_of
 from harnest.wide import print_wide
 
@@ -59,6 +60,23 @@ class Terminal:
             shown = setting(trial.params)
             self.console.print(f"[dim]trial {trial.number} started[/]   {shown}")
         return {}
+
+    def on_member_start(self, trial: TrialFacts, name: str, directory: Path) -> Mapping[str, str]:
+        """Say which member of a trial begins."""
+        if self._live is not None:
+            self._live.end(trial.number)  # the job that named the members
+            self._live.begin(trial.number, name)
+        else:
+            self.console.print(f"[dim]trial {trial.number} {name} started[/]")
+        return {}
+
+    def on_member_end(self, trial: TrialFacts, name: str, directory: Path, end: Outcome) -> None:
+        """Say what came of it."""
+        if self._live is not None:
+            self._live.end(trial.number, name)
+        score = ", ".join(f"{value:.4f}" for value in end.values)
+        message = end.failure.message if end.failure else ""
+        self.console.print(f"trial {trial.number} {name} {score or message}", markup=False)
 
     def on_trial_end(self, trial: TrialFacts, directory: Path) -> None:
         """Say what came of it, and which is the best so far."""

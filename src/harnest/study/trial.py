@@ -9,6 +9,9 @@ from harnest.study.constraints import Constraint, constraints_of
 #: Environment of a trial's process: the study's name, the trial's number, where they are kept.
 STUDY, NUMBER, STORAGE = "HARNEST_STUDY", "HARNEST_TRIAL", "HARNEST_STORAGE"
 
+#: Environment of a job that is only a member of a trial: its name.
+MEMBER = "HARNEST_MEMBER"
+
 #: Trial attribute: the step at which the pruner said to stop.
 PRUNED_AT = "pruned_at"
 
@@ -35,11 +38,15 @@ class Trial:
         self.number = number
         self.constraints = constraints
         self._trial = optuna.Trial(opened, identity)
-        self._is_single = len(opened.directions) == 1  # Optuna prunes by one objective only
+        # Optuna prunes by one objective only, and a trial of members by their scores.
+        self._is_judged = len(opened.directions) == 1 and not os.environ.get(MEMBER)
 
     def report(self, value: float, step: int) -> None:
-        """Tell the study the objective's value after ``step``; with several, it takes none."""
-        if self._is_single:
+        """Tell the study the objective's value after ``step``.
+
+        A study of several objectives takes none, and a trial of several members only their scores.
+        """
+        if self._is_judged:
             self._trial.report(value, step)
 
     def should_prune(self) -> bool:
@@ -47,7 +54,7 @@ class Trial:
 
         Once it says so the trial ends as pruned, whether the job then returns or raises.
         """
-        if not (self._is_single and self._trial.should_prune()):
+        if not (self._is_judged and self._trial.should_prune()):
             return False
         step = self._trial.study._storage.get_trial(self._trial._trial_id).last_step
         self._trial.set_user_attr(PRUNED_AT, step)

@@ -32,7 +32,8 @@ def ending(trial: TrialFacts) -> str:
 def scores(trial: TrialFacts) -> str:
     """The values that it has, or the last one that it reported."""
     values = trial.values or tuple(trial.steps.values())[-1:]
-    return ", ".join(f"{value:.4f}" for value in values)
+    deviation = "" if trial.deviation is None else f" ± {trial.deviation:.4f}"
+    return ", ".join(f"{value:.4f}" for value in values) + deviation
 
 
 def setting(params: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from harnest.cli import errors_as_lines
-from harnest.study import current_trial
+from harnest.study import Member, Members, current_trial
 
 CONF = Path(__file__).with_name("conf")
 
@@ -28,7 +28,8 @@ def square(cfg: DictConfig):
     trial = current_trial()
     if trial is not None and cfg.do != "hide":
         trial.measured({"n": cfg.n, "twice": 2 * cfg.x})
-    for step in range(cfg.steps):
+    is_whole = cfg.do != "divide" or "HARNEST_MEMBER" in os.environ
+    for step in range(cfg.steps if is_whole else 0):
         if trial is None:
             continue
         factor = step + 1 if cfg.do == "worsen" else 1 / (step + 1)
@@ -45,6 +46,8 @@ def _is_meant(cfg: DictConfig, running) -> bool:
 
 
 def _end(cfg: DictConfig, do: str):
+    if do == "divide":
+        return _divide(cfg)
     if do == "fail":
         raise ValueError(f"no luck with x={cfg.x}\nand more of it")
     if do == "memory":
@@ -63,6 +66,18 @@ def _end(cfg: DictConfig, do: str):
     if do in answers:
         return answers[do]
     return [cfg.x**2, -cfg.x] if do == "pair" else cfg.x**2
+
+
+def _divide(cfg: DictConfig):
+    """A score that is the mean of four members'; ``text`` names one that ends in another way."""
+    member = os.environ.get("HARNEST_MEMBER")
+    if member is None:
+        members = [Member(f"part-{n}", (f"n={n}",)) for n in range(4)]
+        return Members(tuple(members))
+    what, _, number = str(cfg.text).partition("@")
+    if number == str(cfg.n):
+        return _end(cfg, what)
+    return cfg.x**2 + cfg.n
 
 
 def _wait_for(file: Path) -> None:

@@ -1,0 +1,125 @@
+"""One training epoch beside a plain PyTorch loop, on the same tensors in the same order.
+
+    python benchmarks/epoch.py [EPOCHS] [OVERRIDE ...]
+
+Each epoch of the assembled run is followed by one of the plain loop, in the same process, so that
+what else the machine does meets both. The plain loop does what any tutorial's does: forward, cross
+entropy, backward, clip, step, and the epoch's mean loss and accuracy. The first epoch of each is
+left out. Times are medians in seconds, the ratio is the median of the ratios pair by pair.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytorch_lightning as L
+import torch
+from hydra import compose, initialize_config_dir
+from torch import Tensor, nn
+
+from harnest import config
+from harnest.assemble import Parts, assemble
+
+CASES = {
+    "LSTM 64x1, watch": ["data=watch", "model=lstm", "model.layers=1"],
+    "LSTM 64x2, watch": ["data=watch", "model=lstm", "model.layers=2"],
+}
+
+
+class Beside(L.Callback):
+    """Times each training epoch, and then one of the plain loop."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.network = parts.classifier.network
+        self.times: list[tuple[float, float]] = []
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Give the plain loop a copy of the untrained network."""
+        import copy
+
+        classifier = self.parts.classifier
+        self.plain = copy.deepcopy(classifier.network)
+        self.optimizer = classifier.make_optimizer(self.plain.parameters())
+        signals, labels = self.parts.data.tensors("train")
+        self.signals = (signals - classifier.mean) / classifier.std
+        self.labels = labels
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin to count."""
+        self.began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop, and let the plain loop run."""
+        ours = time.perf_counter() - self.began
+        batch_size = self.parts.data.batch_size
+        state = torch.get_rng_state()
+        began = time.perf_counter()
+        order = torch.randperm(len(self.labels))
+        plain_epoch(self.plain, self.optimizer, self.signals, self.labels, order, batch_size)
+        self.times.append((ours, time.perf_counter() - began))
+        torch.set_rng_state(state)
+
+
+def plain_epoch(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    signals: Tensor,
+    labels: Tensor,
+    order: Tensor,
+    batch_size: int,
+) -> tuple[float, float]:
+    """Train one epoch as a tutorial does; returns mean loss and accuracy."""
+    network.train()
+    total, right = 0.0, 0
+    for chosen in order.split(batch_size):
+        x, y = signals[chosen], labels[chosen]
+        logits = network(x)
+        loss = nn.functional.cross_entropy(logits, y)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        total += float(loss) * len(y)
+        right += int((logits.argmax(dim=1) == y).sum())
+    return total / len(labels), right / len(labels)
+
+
+def measure(overrides: list[str], epochs: int) -> list[tuple[float, float]]:
+    """Pairs of seconds, ours and the plain loop's, without the first epoch."""
+    with initialize_config_dir(str(config.FOLDER), version_base=None):
+        cfg = compose(
+            "train",
+            [
+                *overrides,
+                "trainer=cpu",
+                "logger=none",
+                "callbacks=none",
+                f"trainer.max_epochs={epochs + 1}",
+                "trainer.enable_progress_bar=false",
+            ],
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        parts = assemble(cfg, Path(folder))
+        beside = Beside(parts)
+        parts.trainer.callbacks.append(beside)
+        parts.trainer.fit(parts.classifier, datamodule=parts.data)
+    return beside.times[1:]
+
+
+def main() -> None:
+    """Print one row for each case."""
+    epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    more = sys.argv[2:]
+    print(f"{'':20}{'ours':>8}{'plain':>8}{'ratio':>8}")
+    for name, overrides in CASES.items():
+        times = measure([*overrides, *more], epochs)
+        ours, plain = (statistics.median(column) for column in zip(*times, strict=True))
+        ratio = statistics.median(a / b for a, b in times)
+        print(f"{name:20}{ours:>8.3f}{plain:>8.3f}{ratio:>8.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

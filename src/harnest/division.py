@@ -1,0 +1,34 @@
+"""Folds and seeds: the runs whose mean is one score."""
+
+from omegaconf import DictConfig
+
+from harnest.assemble import make_data
+from harnest.data.folds import folds
+from harnest.study import Member, Members
+
+
+def members_of(cfg: DictConfig) -> Members:
+    """The runs that ``cfg`` asks for: each fold of the subjects with each seed.
+
+    Test subjects are in no fold. Raises `HarnestError` where the subjects cannot be dealt out.
+    """
+    parts: list[tuple[str, tuple[str, ...]]] = [("", ())]
+    if cfg.folds is not None:
+        split = make_data(cfg).split
+        everyone = [*split.train_subjects, *split.validation_subjects]
+        dealt = folds(everyone, cfg.folds, seed=cfg.data.split_seed)
+        parts = [
+            (f"fold-{number}", (f"data.validation=[{','.join(map(str, held_out))}]",))
+            for number, held_out in enumerate(dealt)
+        ]
+    seeds = range(cfg.seed, cfg.seed + cfg.seeds)
+    return Members(
+        tuple(
+            Member(
+                "-".join(filter(None, (name, f"seed-{seed}" if len(seeds) > 1 else ""))),
+                (*overrides, f"seed={seed}", "folds=null", "seeds=1"),
+            )
+            for seed in seeds
+            for name, overrides in parts
+        )
+    )

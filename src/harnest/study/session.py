@@ -1,0 +1,189 @@
+"""One sweeper process at work on an open study: what it starts, and what comes of it."""
+
+import signal
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
+from dataclasses import dataclass
+
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.utils import JobReturn
+from optuna.trial import TrialState
+
+from harnest.errors import StudyError
+from harnest.study.engine import OpenStudy
+from harnest.study.group import Group, members_of
+from harnest.study.interrupts import Interrupts
+from harnest.study.listener import TrialFacts
+from harnest.study.members import Member
+from harnest.study.outcome import Outcome, failed, outcome_of
+from harnest.study.runner import BatchRunner, Runner
+from harnest.study.slot import signal_job
+from harnest.study.trial import MEMBER, NUMBER, STUDY
+
+_GRACE = 15.0  # seconds that interrupted trials have to stop by themselves
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a job is: a trial, or one member of it."""
+
+    number: int
+    index: int = 0
+    member: Member | None = None
+
+
+class Session:
+    """Starts trials while the study has some and the runner has room; ends each as it comes back.
+
+    The members of trials that have begun come before new trials.
+    """
+
+    def __init__(
+        self, study: OpenStudy, runner: Runner | BatchRunner, interrupts: Interrupts
+    ) -> None:
+        self._study = study
+        self._runner = runner
+        self._interrupts = interrupts
+        self._running: dict[Future[JobReturn], Turn] = {}
+        self._groups: dict[int, Group] = {}
+        self._is_stopping = False
+
+    def work(self) -> None:
+        """Work until the budget is spent.
+
+        An interrupt asks the running trials to stop, waits for them, records them as interrupted
+        and goes on as KeyboardInterrupt; a second one does not wait. Raises `StudyError` where
+        too many trials fail.
+        """
+        try:
+            while True:
+                while len(self._running) < self._runner.capacity and self._start():
+                    pass
+                if not self._running:
+                    return
+                with self._interrupts.allowed():
+                    if isinstance(self._runner, BatchRunner):
+                        self._runner.launch()
+                    ended = wait(self._running, return_when=FIRST_COMPLETED).done
+                for done in ended:
+                    self._take_back(done)
+                    del self._running[done]
+                broken = self._study.broken()
+                if broken is not None:
+                    raise StudyError(
+                        f"study {self._study.plan.name} is broken, too many trials fail; trial "
+                        f"{broken.number}: {broken.message}"
+                    )
+        except BaseException:
+            self._stop()
+            raise
+
+    def _start(self) -> bool:
+        """Start the next job; False where there is none."""
+        for number, group in self._groups.items():
+            if group.waiting:
+                index = group.waiting.pop(0)
+                self._submit(self._study.trial(number), index, group.members[index])
+                return True
+        trial = self._study.next()
+        if trial is None:
+            return False
+        self._submit(trial)
+        return True
+
+    def _submit(self, trial: TrialFacts, index: int = 0, member: Member | None = None) -> None:
+        study, number = self._study, trial.number
+        name = "" if member is None else member.name
+        environment = {STUDY: study.plan.name, NUMBER: str(number)}
+        overrides = study.plan.space.overrides(trial.params)
+        if member is not None:
+            environment[MEMBER] = name
+            overrides += [*member.overrides, f"hydra.sweep.subdir={number}/{name}"]
+        try:
+            for listener in study.listeners:
+                place = study.directory(number, name)
+                environment |= (
+                    listener.on_trial_start(trial, place)
+                    if member is None
+                    else listener.on_member_start(trial, name, place)
+                )
+            overrides += [*self._go_on(trial, name), *_set(environment)]
+            self._running[self._runner.submit(overrides, number)] = Turn(number, index, member)
+        except BaseException as error:
+            study.end(number, failed(error))
+            raise
+
+    def _go_on(self, trial: TrialFacts, member: str) -> list[str]:
+        """Overrides that let a second try begin where the first one was."""
+        if trial.retry_of is None:
+            return []
+        first = self._study.directory(trial.retry_of, member).absolute()
+        files = {key: first / name for key, name in self._study.plan.resume_from.items()}
+        return [f"{key}={_quoted(str(file))}" for key, file in files.items() if file.is_file()]
+
+    def _take_back(self, done: "Future[JobReturn]") -> None:
+        turn = self._running[done]
+        if turn.member is not None:
+            self._take_back_member(turn, turn.member, self._outcome(done))
+        elif members := members_of(done):
+            self._groups[turn.number] = Group(members)
+        else:
+            pruned = self._study.is_pruned(turn.number)
+            self._study.end(turn.number, self._outcome(done, pruned))
+
+    def _take_back_member(self, turn: Turn, member: Member, outcome: Outcome) -> None:
+        study, number = self._study, turn.number
+        trial, place = study.trial(number), study.directory(number, member.name)
+        for listener in study.listeners:
+            listener.on_member_end(trial, member.name, place, outcome)
+        group = self._groups.get(number)
+        if group is None:  # the trial has ended without it
+            return
+        if outcome.state is TrialState.COMPLETE:
+            group.scores[turn.index] = outcome.values
+            study.report(number, turn.index, outcome.values)
+            if group.is_complete:
+                outcome = group.outcome()
+            elif study.gives_up(number, turn.index):
+                outcome = Outcome(TrialState.PRUNED)
+            else:
+                return
+        del self._groups[number]
+        study.end(number, outcome)
+        for other in self._running.values():
+            if other.number == number and other.member is not None and other is not turn:
+                signal_job(study.directory(number, other.member.name), signal.SIGTERM)
+
+    def _outcome(self, done: "Future[JobReturn]", pruned: bool = False) -> Outcome:
+        if not done.done():
+            return failed(KeyboardInterrupt())
+        error = done.exception()
+        if error is not None:
+            outcome = failed(error)
+        else:
+            objectives = len(self._study.plan.directions)
+            outcome = outcome_of(done.result(), objectives, pruned)
+        was_stopped = self._is_stopping and outcome.state is TrialState.FAIL
+        return failed(KeyboardInterrupt()) if was_stopped else outcome
+
+    def _stop(self) -> None:
+        """Let no trial outlive the session; what did not come to its end was interrupted."""
+        self._is_stopping = True
+        self._runner.interrupt(signal.SIGTERM)
+        with suppress(KeyboardInterrupt), self._interrupts.allowed():
+            wait(self._running, timeout=_GRACE)
+        self._runner.interrupt(signal.SIGKILL)
+        for future in list(self._running):
+            self._take_back(future)
+        for number in list(self._groups):
+            self._study.end(number, failed(KeyboardInterrupt()))
+
+
+def _set(variables: Mapping[str, str]) -> list[str]:
+    """Overrides that set environment variables of one job, wherever it runs."""
+    return [f"++hydra.job.env_set.{key}={_quoted(text)}" for key, text in variables.items()]
+
+
+def _quoted(text: str) -> str:
+    return QuotedString(text, Quote.single).with_quotes()

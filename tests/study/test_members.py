@@ -1,0 +1,88 @@
+"""Trials whose score is the mean of several jobs'."""
+
+import json
+import signal
+import statistics
+
+import pytest
+from foreign_bench import wait_until
+
+from harnest.study.listener import TrialFacts
+
+DIVIDED = ("do=divide", "steps=2")
+
+
+def seen(bench, number, member, study="s"):
+    return json.loads((bench.directory(number, study) / member / "seen.json").read_text())
+
+
+@pytest.mark.parametrize("launcher", ["basic", "slots"])
+def test_the_score_is_the_mean_of_the_members(bench, launcher):
+    answer = bench.sweep("x=1,2", *DIVIDED, f"hydra/launcher={launcher}")
+    trials = bench.trials()
+    assert [trial.value for trial in trials] == [1 + 1.5, 4 + 1.5]
+    assert [dict(trial.intermediate_values) for trial in trials] == [
+        {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0},
+        {0: 4.0, 1: 5.0, 2: 6.0, 3: 7.0},
+    ]
+    deviation = statistics.stdev(range(4))
+    assert [TrialFacts.of(trial).deviation for trial in trials] == [pytest.approx(deviation)] * 2
+    assert "best: trial 0, 2.5000 ± 1.2910, x=1" in answer.out
+    for number in range(2):
+        for n in range(4):
+            job = seen(bench, number, f"part-{n}")
+            assert (job["job"], job["cfg"]["n"], job["cfg"]["x"]) == (number, n, number + 1)
+
+
+def test_members_take_the_slots_that_are_free(bench):
+    command = ("x=1", "do=divide", "text=hang@0", "hydra/launcher=slots")
+    sweeper = bench.start(*command, "hydra.launcher.cpu_slots=2")
+    try:
+        others = [bench.directory(0) / f"part-{n}" / "seen.json" for n in range(1, 4)]
+        wait_until(lambda: all(file.exists() for file in others), "the others beside the first")
+        (bench.folder / "release").touch()
+        assert sweeper.wait(30) == 0
+    finally:
+        sweeper.kill()
+        sweeper.communicate()
+    assert bench.trials()[0].value == (1 + 2 + 3 + 4 + 1 - 1) / 4  # the first squares x alone
+
+
+def test_a_trial_that_is_behind_is_given_up_after_some_members(bench):
+    bench.sweep(
+        "x=1,10",
+        *DIVIDED,
+        "hydra/sweeper/pruner=median",
+        "hydra.sweeper.pruner.n_startup_trials=1",
+        "hydra.sweeper.pruner.n_warmup_steps=1",
+    )
+    assert bench.states() == ["COMPLETE", "PRUNED"]
+    assert bench.trials()[1].intermediate_values == {0: 100.0, 1: 101.0}
+    assert not (bench.directory(1) / "part-2").exists()
+
+
+@pytest.mark.parametrize("launcher", ["basic", "slots"])
+def test_a_member_that_fails_fails_its_trial_alone(bench, launcher):
+    bench.sweep("x=1,2", "do=divide", "text=fail@1,word", f"hydra/launcher={launcher}")
+    assert bench.states() == ["FAIL", "COMPLETE", "FAIL", "COMPLETE"]
+    assert "no luck with x=1" in bench.trials()[0].user_attrs["message"]
+
+
+def test_an_interrupted_trial_is_divided_again(bench):
+    command = ("x=1", "do=divide", "text=hang@2", "hydra/launcher=slots")
+    sweeper = bench.start(*command, "hydra.launcher.cpu_slots=1")
+    wait_until(lambda: (bench.directory(0) / "part-2/seen.json").exists(), "the third member")
+    sweeper.send_signal(signal.SIGINT)
+    out, _ = sweeper.communicate(timeout=30)
+    assert "trial 0 interrupted" in out.decode()
+    assert bench.states() == ["FAIL"]
+    assert bench.trials()[0].user_attrs["reason"] == "interrupted"
+    (bench.folder / "release").touch()
+    bench.sweep(*command, "hydra.launcher.cpu_slots=1")
+    assert bench.states() == ["FAIL", "COMPLETE"]
+    assert bench.trials()[1].user_attrs["retry_of"] == 0
+
+
+def test_what_a_member_reports_is_not_the_trials(bench):
+    bench.sweep("x=3", *DIVIDED)
+    assert list(bench.trials()[0].intermediate_values) == [0, 1, 2, 3]
