@@ -10,11 +10,13 @@ import time
 from pathlib import Path
 
 import mlflow
+import optuna
 import pytest
 import torch
 import yaml
 
 from commands import command, warm
+from harnest.study.storage import journal_in, open_storage
 
 SMALL = ("trainer=cpu", "model.hidden_size=8", "data.batch_size=128", "optimizer.lr=1e-2")
 SHORT = (*SMALL, "trainer.max_epochs=3")
@@ -390,3 +392,28 @@ def test_two_processes_share_one_run(tmp_path):
     assert run.data.metrics["objective"] == max(epoch["val/macro_f1"] for epoch in epochs)
     assert len(re.findall(r"val/macro_f1 = ", answer.err)) == 1
     assert "sync_dist" not in answer.err
+
+
+def test_objectives_and_limits_beside_the_score(tmp_path):
+    answer = command(
+        "train",
+        "-m",
+        "hydra.sweeper.study=f",
+        "trainer=cpu",
+        "data.batch_size=256",
+        "trainer.max_epochs=1",
+        "logger=none",
+        "model.hidden_size=2,4,8",
+        "objective.also={parameters: min}",
+        "hydra.sweeper.constraints={parameters: '<= 200'}",
+        folder=tmp_path,
+    )
+    assert answer.code == 0, answer
+    study = optuna.load_study(
+        study_name="f", storage=open_storage(journal_in(tmp_path / "multirun/f"))
+    )
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    weights = [4 * h * (6 + h + 2) + 7 * (h + 1) for h in (2, 4, 8)]
+    assert [trial.values[1] for trial in study.trials] == weights
+    assert [trial.constraints["parameters"] <= 0 for trial in study.trials] == [True, False, False]
+    assert [trial.number for trial in study.best_trials] == [0]

@@ -15,11 +15,16 @@ _INSTALLED = Path(__file__).parent / "conf"
 #: The folder of configs: part of an installed package, or the checkout's own.
 FOLDER = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "conf"
 
+#: The number of a network's weights, as an objective or a constraint.
+PARAMETERS = "parameters"
+
 _Test = tuple[Callable[[Any], bool], str]
 _COUNT: _Test = (lambda x: isinstance(x, int) and x >= 1, "a whole number of at least 1")
 _SHARE: _Test = (lambda x: 0 <= x < 1, "at least 0 and below 1")
 _POSITIVE: _Test = (lambda x: x > 0, "above 0")
 _NOT_NEGATIVE: _Test = (lambda x: x >= 0, "at least 0")
+
+_WAYS = ("max", "min")
 
 LIMITS: Mapping[str, _Test] = {
     "seed": (lambda x: 0 <= x < 2**32, "a whole number from 0 to 4294967295"),
@@ -38,7 +43,11 @@ LIMITS: Mapping[str, _Test] = {
     "optimizer.weight_decay": _NOT_NEGATIVE,
     "trainer.max_epochs": _COUNT,
     "objective.metric": (lambda x: x in METRICS, f"one of {', '.join(METRICS)}"),
-    "objective.mode": (lambda x: x in ("max", "min"), "max or min"),
+    "objective.mode": (lambda x: x in _WAYS, "max or min"),
+    "objective.also": (
+        lambda x: set(x) <= {*METRICS, PARAMETERS} and set(x.values()) <= set(_WAYS),
+        f"max or min for each of {', '.join((*METRICS, PARAMETERS))}",
+    ),
 }
 
 
@@ -71,6 +80,14 @@ def check_limits(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, key)
         if value is not None and not _holds(allowed, value):
             raise ConfigError(f"{key}={value} cannot be used: it must be {wanted}")
+
+
+def directions(objective: DictConfig) -> list[str]:
+    """Which way each objective is better, in Optuna's words."""
+    return [f"{mode}imize" for mode in (objective.mode, *(objective.also or {}).values())]
+
+
+OmegaConf.register_resolver("harnest.directions", directions, replace=True)
 
 
 def is_divided(cfg: DictConfig) -> bool:

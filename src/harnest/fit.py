@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.trainer.states import TrainerStatus
 
 from harnest.assemble import Parts
+from harnest.config import PARAMETERS
 from harnest.errors import CheckpointError, DivergedError
 
 
@@ -62,6 +63,13 @@ def score_of(parts: Parts, metric: str) -> float:
             "try a lower optimizer.lr or a smaller trainer.gradient_clip_val"
         )
     return float(value)
+
+
+def quantities(parts: Parts) -> dict[str, float]:
+    """What a study may limit or have as an objective: the last metrics, and how many weights."""
+    weights = (weight.numel() for weight in parts.classifier.parameters() if weight.requires_grad)
+    metrics = {name: float(value) for name, value in parts.trainer.callback_metrics.items()}
+    return {**metrics, PARAMETERS: float(sum(weights))}
 
 
 def run_name(cfg: DictConfig) -> str:

@@ -13,12 +13,13 @@ from harnest.study import Members, current_trial
 log = logging.getLogger(__name__)
 
 
-def train(cfg: DictConfig) -> float | Members:
+def train(cfg: DictConfig) -> float | tuple[float, ...] | Members:
     """Train once and return the score: the best ``cfg.objective`` that an epoch reached.
 
-    Inside a study each epoch's objective is reported, and the pruner may stop the run; a config
-    with folds or several seeds returns the runs that its study is to make of it. Raises
-    `HarnestError` for what the user can mend, KeyboardInterrupt when interrupted.
+    Further objectives follow it, as training left them. Inside a study each epoch's objective is
+    reported, and the pruner may stop the run; a config with folds or several seeds returns the
+    runs that its study is to make of it. Raises `HarnestError` for what the user can mend,
+    KeyboardInterrupt when interrupted.
     """
     check_limits(cfg)
     trial = current_trial()
@@ -31,7 +32,7 @@ def train(cfg: DictConfig) -> float | Members:
 
     from harnest.assemble import assemble
     from harnest.division import members_of
-    from harnest.fit import check_checkpoint, facts_of, fit, run_name, score_of
+    from harnest.fit import check_checkpoint, facts_of, fit, quantities, run_name, score_of
     from harnest.tracking.recorded import recorded
 
     if is_divided(cfg):
@@ -45,9 +46,13 @@ def train(cfg: DictConfig) -> float | Members:
         fit(parts, cfg.resume)
         score = score_of(parts, cfg.objective.metric)
         record(score, parts.trainer.current_epoch)
+    measured = quantities(parts)
+    if trial is not None:
+        trial.measured(measured)
     if parts.trainer.is_global_zero:
         log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
-    return score
+    others = tuple(measured[name] for name in cfg.objective.also or ())
+    return (score, *others) if others else score
 
 
 def main() -> None:

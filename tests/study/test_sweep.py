@@ -406,7 +406,7 @@ def test_what_is_enqueued_has_to_be_searched(bench):
 
 
 def test_the_best_trial_keeps_to_the_constraints(bench):
-    limits = ('+hydra.sweeper.constraints.n="<= 2"', '+hydra.sweeper.constraints.twice=">= 4"')
+    limits = ("hydra.sweeper.constraints={n: '<= 2', twice: '>= 4'}",)
     answer = bench.sweep("x=1,2,3", "n=2,3", *limits)
     assert "best: trial 2, 4.0000, x=2 n=2" in answer.out
     assert "finished, breaks n, twice" in answer.out
@@ -415,17 +415,17 @@ def test_the_best_trial_keeps_to_the_constraints(bench):
         {"n": 0.0, "twice": 2.0},
         {"n": 1.0, "twice": 2.0},
     ]
-    bench.sweep("x=1,2,3", "n=2,3", limits[0], code=2)  # another study
+    bench.sweep("x=1,2,3", "n=2,3", code=2)  # another study
 
 
 def test_a_trial_that_measures_nothing_fails(bench):
-    bench.sweep("x=1,2", "do=hide", '+hydra.sweeper.constraints.n="<= 2"', code=2)
+    bench.sweep("x=1,2", "do=hide", "hydra.sweeper.constraints={n: '<= 2'}", code=2)
     assert bench.states() == ["FAIL", "FAIL"]
     assert "did not measure n" in bench.trials()[0].user_attrs["message"]
 
 
 def test_a_constraint_that_says_nothing_is_told_of(bench):
-    told = bench.sweep("x=1,2", "+hydra.sweeper.constraints.n=2", code=2).err
+    told = bench.sweep("x=1,2", "hydra.sweeper.constraints={n: 2}", code=2).err
     assert told == "hydra.sweeper.constraints: n: 2: give a limit such as '<= 50000'\n"
 
 

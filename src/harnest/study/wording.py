@@ -33,7 +33,8 @@ def scores(trial: TrialFacts) -> str:
     """The values that it has, or the last one that it reported."""
     values = trial.values or tuple(trial.steps.values())[-1:]
     deviation = "" if trial.deviation is None else f" ± {trial.deviation:.4f}"
-    return ", ".join(f"{value:.4f}" for value in values) + deviation
+    digits = (f"{value:.4f}" if abs(value) < 100 else f"{value:.6g}" for value in values)
+    return ", ".join(digits) + deviation
 
 
 def setting(params: Mapping[str, Any]) -> str:
