@@ -100,7 +100,7 @@ def _start(study: OpenStudy, runner: Runner | BatchRunner, running: Running) -> 
             *_go_on(study, trial),
             *_set(environment),
         ]
-        running[runner.submit(overrides, trial.number)] = trial.number
+        running[runner.submit(overrides, trial.number, trial.retry_of)] = trial.number
     except BaseException as error:
         study.end(trial.number, failed(error))
         raise

@@ -1,6 +1,5 @@
 """A Hydra launcher: jobs in processes of their own, on shares of this machine."""
 
-import os
 import queue
 import signal
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from harnest.failure import TrialKilledError, TrialTimeoutError
-from harnest.study.slot import PID_FILE, Slot, find_slots
+from harnest.study.slot import Slot, find_slots, mark_ended, signal_job
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
@@ -42,7 +41,7 @@ class SlotsLauncher(Launcher):
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         for slot in self.slots:
             self._free.put(slot)
-        self._pids: dict[int, Path] = {}
+        self._running: dict[int, Path] = {}
         self._pool: ProcessPool | None = None
 
     def setup(
@@ -71,7 +70,9 @@ class SlotsLauncher(Launcher):
         finally:
             self.close()
 
-    def submit(self, overrides: Sequence[str], number: int) -> "Future[JobReturn]":
+    def submit(
+        self, overrides: Sequence[str], number: int, retry_of: int | None = None
+    ) -> "Future[JobReturn]":
         """Start job ``number`` once a slot is free.
 
         The future raises `TrialTimeoutError` or `TrialKilledError` where the process did not
@@ -88,11 +89,12 @@ class SlotsLauncher(Launcher):
         job = Job.pack(self.hydra_context, self.task_function, config, slot, directory)
         result: Future[JobReturn] = Future()
         result.set_running_or_notify_cancel()
-        self._pids[number] = directory / PID_FILE
+        self._running[number] = directory
         pool_future = self._opened().schedule(run, args=[job], timeout=self.timeout)
 
         def finish(done: "Future[bytes]") -> None:
-            self._pids.pop(number, None)
+            self._running.pop(number, None)
+            mark_ended(directory)  # it may not have come to that itself
             self._free.put(slot)
             try:
                 result.set_result(Job.unpack(done.result()))
@@ -104,11 +106,8 @@ class SlotsLauncher(Launcher):
 
     def interrupt(self, number_of_signal: int = signal.SIGTERM) -> None:
         """Ask all running jobs to stop at once, as Ctrl-C would; SIGKILL does not ask."""
-        for file in list(self._pids.values()):
-            try:
-                os.kill(int(file.read_text()), number_of_signal)
-            except (OSError, ValueError):
-                continue  # not started yet, or gone already
+        for directory in list(self._running.values()):
+            signal_job(directory, number_of_signal)
 
     def close(self) -> None:
         """End the pool and its warm processes."""
