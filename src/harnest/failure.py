@@ -37,12 +37,16 @@ class TrialKilledError(StudyError):
     """A trial whose process did not live to its end."""
 
 
+class TrialInterruptedError(StudyError):
+    """A trial that was asked to stop, or had to, through no fault of its own."""
+
+
 def _reason(error: BaseException) -> str:
     if isinstance(error, TrialTimeoutError):
         return "timeout"
     if isinstance(error, TrialKilledError):
         return "killed"
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt | TrialInterruptedError):
         return INTERRUPTED
     if isinstance(error, FloatingPointError):
         return "nan"

@@ -26,7 +26,7 @@ class Plan:
 
     ``n_trials`` None: the whole grid, or 20 trials. ``address`` None: a journal in the study's
     directory. ``sampler`` None: the grid where all searched keys list values, else TPE.
-    ``batch`` is how many jobs a launcher gets at once that runs them in batches. ``timeout`` is in
+    ``batch`` is how many jobs other launchers than ours get at once. ``timeout`` is in
     seconds, for this session. ``retry`` says by reason how often a failed trial is run again.
     ``resume_from`` names, by key of the job's config, files in the first try's directory that a
     second one goes on from, where they are there.
@@ -43,7 +43,7 @@ class Plan:
     address: str | None
     sampler: DictConfig | None
     pruner: DictConfig | None
-    batch: int
+    batch: int | None
     timeout: float | None
     max_failure_rate: float
     retry: Mapping[str, int]

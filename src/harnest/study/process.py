@@ -17,7 +17,8 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from harnest.study.slot import PID_FILE, Slot
+from harnest.study.guest import own_output
+from harnest.study.slot import Slot, mark_ended, mark_running
 
 _GRACE = 5.0  # seconds that an orphaned job has to stop by itself
 
@@ -55,8 +56,8 @@ def run(job: Job) -> bytes:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, _interrupt)
     job.directory.mkdir(parents=True, exist_ok=True)
-    (job.directory / PID_FILE).write_text(str(os.getpid()))
-    _own_output(job.directory / "output.log")
+    mark_running(job.directory)
+    own_output(job.directory / "output.log")
     try:
         returned = _run(job)
     except KeyboardInterrupt:
@@ -67,7 +68,7 @@ def run(job: Job) -> bytes:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        (job.directory / PID_FILE).unlink(missing_ok=True)
+        mark_ended(job.directory)
     return bytes(cloudpickle.dumps(returned))
 
 
@@ -94,13 +95,6 @@ def _take_slot(slot: Slot) -> None:
     torch: Any = sys.modules.get("torch")
     if torch is not None:  # it was warm already, and read the variables then
         torch.set_num_threads(slot.threads)
-
-
-def _own_output(file: Path) -> None:
-    """Send what this process prints to ``file``, also what C libraries print."""
-    with file.open("ab") as opened:
-        os.dup2(opened.fileno(), 1)
-        os.dup2(opened.fileno(), 2)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

@@ -109,7 +109,8 @@ class Session:
                     else listener.on_member_start(trial, name, place)
                 )
             overrides += [*self._go_on(trial, name), *_set(environment)]
-            self._running[self._runner.submit(overrides, number)] = Turn(number, index, member)
+            future = self._runner.submit(overrides, number, name, trial.retry_of)
+            self._running[future] = Turn(number, index, member)
         except BaseException as error:
             study.end(number, failed(error))
             raise

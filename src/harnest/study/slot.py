@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ from typing import Literal
 
 from harnest.errors import StudyError
 
-#: In a job's directory while it runs: the number of its process.
-PID_FILE = ".pid"
+#: In a job's directory while it runs: the number of its process, and its host.
+_RUNNING = ".pid"
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,21 @@ def _visible_gpus() -> list[str]:
     return asked.stdout.split() if asked.returncode == 0 else []
 
 
+def mark_running(directory: Path) -> None:
+    """Say in a job's directory that this process runs it."""
+    (directory / _RUNNING).write_text(f"{os.getpid()} {socket.gethostname()}")
+
+
+def mark_ended(directory: Path) -> None:
+    """Say that no process runs it any more."""
+    (directory / _RUNNING).unlink(missing_ok=True)
+
+
 def signal_job(directory: Path, number_of_signal: int) -> None:
     """Signal the process that runs the job of ``directory``, if there is one on this host."""
     try:
-        os.kill(int((directory / PID_FILE).read_text()), number_of_signal)
+        pid, host = (directory / _RUNNING).read_text().split(maxsplit=1)
+        if host == socket.gethostname():
+            os.kill(int(pid), number_of_signal)
     except (OSError, ValueError):
         return  # not started yet, or gone already

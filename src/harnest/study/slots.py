@@ -14,7 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from harnest.failure import TrialKilledError, TrialTimeoutError
-from harnest.study.slot import Slot, find_slots, signal_job
+from harnest.study.slot import Slot, find_slots, mark_ended, signal_job
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
@@ -70,7 +70,13 @@ class SlotsLauncher(Launcher):
         finally:
             self.close()
 
-    def submit(self, overrides: Sequence[str], number: int) -> "Future[JobReturn]":
+    def submit(
+        self,
+        overrides: Sequence[str],
+        number: int,
+        member: str = "",
+        retry_of: int | None = None,
+    ) -> "Future[JobReturn]":
         """Start job ``number`` once a slot is free.
 
         The future raises `TrialTimeoutError` or `TrialKilledError` where the process did not
@@ -80,7 +86,7 @@ class SlotsLauncher(Launcher):
 
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
-            config.hydra.job.id = str(number)
+            config.hydra.job.id = f"{number}/{member}".rstrip("/")
             config.hydra.job.num = number
         directory = Path(config.hydra.sweep.dir).absolute() / str(config.hydra.sweep.subdir)
         slot = self._free.get()
@@ -92,6 +98,7 @@ class SlotsLauncher(Launcher):
 
         def finish(done: "Future[bytes]") -> None:
             self._running.discard(directory)
+            mark_ended(directory)  # it may not have come to that itself
             self._free.put(slot)
             try:
                 result.set_result(Job.unpack(done.result()))

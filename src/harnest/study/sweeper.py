@@ -27,13 +27,13 @@ class StudySweeper(Sweeper):
     directory. ``params`` are searches in the words of hydra-optuna-sweeper, which the command
     line adds to and overrides; ``conditions`` holds more of them for each ``KEY=VALUE`` under
     which they are searched. ``constraints``, as {NAME: "<= LIMIT"} or {NAME: ">= LIMIT"}, bound
-    what trials measure: one that breaks them is never the best. ``batch`` is how many trials a
-    launcher gets at once that takes them in batches; our own, ``slots``, takes them one by one.
-    ``timeout`` ends a session after so many seconds: no new trials then. ``max_failure_rate``
-    stops a session in which more than this share of at least five trials failed. ``retry`` says
-    how often a trial that failed for a reason is run again; ``resume_from``, as {KEY: FILE}, which
-    file of the first try's directory the key KEY then names. ``enqueue`` lists what to try first in
-    a new study: parameters, or the folder of another study, whose best ones are taken.
+    what trials measure: one that breaks them is never the best. ``batch`` is how many trials run
+    at once on other launchers than ``slots``; None: what suits the launcher. ``timeout`` ends a
+    session after so many seconds: no new trials then. ``max_failure_rate`` stops a session in which
+    more than this share of at least five trials failed. ``retry`` says how often a trial that
+    failed for a reason is run again; ``resume_from``, as {KEY: FILE}, which file of the first try's
+    directory the key KEY then names. ``enqueue`` lists what to try first in a new study:
+    parameters, or the folder of another study, whose best ones are taken.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class StudySweeper(Sweeper):
         params: DictConfig | None,
         conditions: DictConfig | None = None,
         constraints: DictConfig | None = None,
-        batch: int = 1,
+        batch: int | None = None,
         timeout: float | None = None,
         max_failure_rate: float = 0.9,
         retry: DictConfig | None = None,
@@ -127,7 +127,8 @@ class StudySweeper(Sweeper):
         )
         # A task function may bring a check of its own: what it refuses, no trial gets to see.
         plan.check(self.config, loader, getattr(self.task_function, "check", None))
-        runner = runner_for(self._launcher(), self.batch)
+        launcher = self._launcher()
+        runner = runner_for(launcher, self.batch, self.config.hydra.launcher, plan.directory)
         run_study(plan, runner, self.hydra_context.callbacks.callbacks)
 
     def _settle(self, key: str, value: str) -> None:
@@ -173,7 +174,7 @@ def _register() -> None:
                 "params": {},
                 "conditions": None,
                 "constraints": None,
-                "batch": 1,
+                "batch": None,
                 "timeout": None,
                 "max_failure_rate": 0.9,
                 "retry": dict.fromkeys(("error", "oom", "nan", "timeout", "killed"), 0),

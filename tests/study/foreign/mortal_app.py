@@ -23,6 +23,10 @@ def live(cfg):
     trial = current_trial()
     if trial is not None:
         trial.report(cfg.seconds, 0)
+        if cfg.do == "prune":
+            trial.report(1e6, 1)
+            if trial.should_prune():
+                return None
     (directory / "facts.json").write_text(json.dumps(facts))
     try:
         time.sleep(cfg.seconds)
@@ -52,6 +56,8 @@ def end(do):
             full.write("x")
     elif do == "hang":
         time.sleep(300)
+    elif do == "linger":
+        time.sleep(4)
     elif do == "leave":
         os._exit(3)
 

@@ -1,0 +1,77 @@
+"""A job in a process that belongs to another launcher than ours."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import TaskFunction
+from omegaconf import DictConfig
+
+from harnest.failure import TrialInterruptedError
+from harnest.study.slot import mark_ended, mark_running
+
+
+class Guest:
+    """An application's task, given there what `harnest.study.process` gives it in a slot.
+
+    Its prints go to ``output.log`` in its directory, where its process leaves its number, and
+    SIGINT ends it as `TrialInterruptedError`: these launchers wait for, or are broken by, a
+    process that KeyboardInterrupt ends. The process may serve other jobs later, so all is undone.
+    """
+
+    def __init__(self, task: TaskFunction) -> None:
+        self.task = task
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        """Run the task."""
+        directory = Path(HydraConfig.get().runtime.output_dir)
+        mark_running(directory)
+        try:
+            with _interruptible(), _output_in(directory / "output.log"):
+                return self.task(cfg)
+        except KeyboardInterrupt as interrupt:
+            raise TrialInterruptedError("the trial was asked to stop") from interrupt
+        finally:
+            mark_ended(directory)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt, also where the process ignores or, as ray does, blocks it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python gives signals to the main thread only
+        return
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def _output_in(file: Path) -> Iterator[None]:
+    before = [os.dup(number) for number in (1, 2)]
+    own_output(file)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, output in enumerate(before, start=1):
+            os.dup2(output, number)
+            os.close(output)
+
+
+def own_output(file: Path) -> None:
+    """Send what this process prints to ``file``, also what C libraries print."""
+    with file.open("ab") as opened:
+        os.dup2(opened.fileno(), 1)
+        os.dup2(opened.fileno(), 2)
