@@ -20,6 +20,7 @@ from harnest.data.module import WindowModule
 from harnest.data.prepare import prepare
 from harnest.data.splits import split
 from harnest.errors import ConfigError, HarnestError
+from harnest.models.calibrated import Calibrated
 from harnest.models.classifier import Classifier, channel_statistics, inverse_frequencies
 from harnest.quiet import quieten
 from harnest.study.report import ReportToTrial
@@ -98,8 +99,11 @@ def make_classifier(cfg: DictConfig, data: WindowModule) -> Classifier:
     signals, labels = data.tensors("train")
     classes = len(data.windows.activities)
     mean, std = channel_statistics(signals)
+    network = build(cfg.model, channels=signals.shape[2], classes=classes)
+    if isinstance(network, Calibrated):
+        network.calibrate((signals - mean) / std)
     classifier = Classifier(
-        build(cfg.model, channels=signals.shape[2], classes=classes),
+        network,
         mean=mean,
         std=std,
         classes=classes,
