@@ -31,11 +31,11 @@ class SWA(WeightAveraging):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Add the weights to the mean; before ``start``, begin a new one with them."""
+        """Add the weights to the mean; until the first epoch after ``start``, begin it anew."""
         if not trainer.is_last_batch:
             return
         assert self._average_model is not None
         assert trainer.max_epochs is not None
-        if trainer.current_epoch < self.start * trainer.max_epochs:
+        if trainer.current_epoch < self.start * trainer.max_epochs + 1:
             self._average_model.n_averaged.zero_()
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)

@@ -1,5 +1,6 @@
 """Somebody else's data, network and configs, used from outside: see docs/plugging-in.md."""
 
+import re
 from pathlib import Path
 
 import mlflow
