@@ -1,6 +1,7 @@
 """From a config to the parts of a run, each as the config says, on the real recordings."""
 
 import math
+from dataclasses import replace
 
 import hydra
 import numpy as np
@@ -9,13 +10,23 @@ import torch
 from omegaconf import OmegaConf
 from pytorch_lightning.loggers.logger import DummyLogger
 
-from harnest.assemble import assemble, build, make_data
+from harnest.assemble import assemble, build, make_classifier, make_data
 from harnest.config import FOLDER
+from harnest.data.recording import Channel
 from harnest.errors import ConfigError
 from harnest.models.classifier import inverse_frequencies
 
-SMALL = ("model.hidden_size=4", "data.batch_size=256", "trainer=cpu")
+SMALL = ("data.batch_size=256", "trainer=cpu")
 EPOCHS = 4
+STEPS = 6  # in each
+
+
+def one_cycle(step):
+    """Torch's schedule with a factor of 10, as a share of the largest rate."""
+    top, end = EPOCHS * STEPS / 2 - 1, EPOCHS * STEPS - 1
+    if step <= top:
+        return 0.1 + 0.9 * (1 - math.cos(math.pi * step / top)) / 2
+    return 1e-5 + (1 - 1e-5) * (1 + math.cos(math.pi * (step - top) / (end - top))) / 2
 
 
 def compose(*overrides):
@@ -48,7 +59,9 @@ class Kept(DummyLogger):
 @pytest.fixture
 def trained(tmp_path):
     def train(*overrides):
-        parts = assemble(compose(f"trainer.max_epochs={EPOCHS}", *overrides), tmp_path)
+        parts = assemble(
+            compose("model.hidden_size=4", f"trainer.max_epochs={EPOCHS}", *overrides), tmp_path
+        )
         kept = Kept()
         parts.trainer.logger = kept
         parts.trainer.fit(parts.classifier, datamodule=parts.data)
@@ -68,6 +81,15 @@ def trained(tmp_path):
             ["plateau", "scheduler.patience=1", "+scheduler.threshold=1", "objective.mode=min"],
             [1, 1, 0.3, 0.3],
         ),
+        # By steps: these are the rates with which each epoch begins.
+        (
+            ["warmup_cosine", "scheduler.warmup=0.5"],
+            [1 / (EPOCHS * STEPS / 2 + 1), (STEPS + 1) / (EPOCHS * STEPS / 2 + 1), 1, 0.5],
+        ),
+        (
+            ["onecycle", "scheduler.pct_start=0.5", "scheduler.div_factor=10"],
+            [0.1, one_cycle(STEPS), one_cycle(2 * STEPS), one_cycle(3 * STEPS)],
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value[0], str) else None,
 )
@@ -81,6 +103,48 @@ def test_each_optimizer_learns(trained, optimizer, rate):
     rows = trained(f"optimizer={optimizer}", f"optimizer.lr={rate}")
     losses = [row["train/loss"] for row in rows]
     assert losses[-1] < 0.98 * losses[0]
+
+
+def test_a_calibrated_network_sees_normalised_training_windows(tmp_path):
+    parts = assemble(compose("model=minirocket", "model.features=168"), tmp_path)
+    network = parts.classifier.network
+    signals, _ = parts.data.tensors("train")
+    assert network.thresholds.any()
+    seen = []
+    network.head.register_forward_hook(lambda module, given, result: seen.append(given[0]))
+    parts.classifier(signals)
+    # Of 1024 windows of these, at random, all features have mean 0 and deviation 1.
+    assert seen[0].mean(dim=0).abs().max() < 0.1
+    assert (seen[0].std(dim=0) - 1).abs().max() < 0.2
+
+
+def test_augmentations_come_in_their_order_and_null_leaves_one_out(tmp_path):
+    def members(*overrides):
+        augment = assemble(compose(*overrides), tmp_path).classifier.augment
+        return [type(member).__name__ for member in (*augment.signal, *augment.mixups)]
+
+    assert members() == []
+    assert members("augmentation=[mixup,jitter]") == ["Jitter", "Mixup"]
+    light = members("augmentation=light")
+    assert light == ["Rotation", "Scaling", "Jitter"]
+    assert members("augmentation=light", "augmentation.scaling=null") == ["Rotation", "Jitter"]
+
+
+def test_an_augmentation_that_does_not_fit_the_data_is_refused_before_training(tmp_path):
+    cfg = compose("augmentation=rotation")
+    data = make_data(cfg)
+    windows = replace(data.windows, channels=tuple(Channel(f"c{n}", "g") for n in range(6)))
+    data.windows = windows
+    with pytest.raises(ConfigError, match=r"augmentation\.rotation=null"):
+        make_classifier(cfg, data)
+
+
+def test_augmentation_leaves_the_first_weights_as_they_were(tmp_path):
+    weights = [
+        assemble(compose(f"augmentation={choice}"), tmp_path).classifier.network.head.weight
+        for choice in ("none", "default")
+    ]
+    assert torch.equal(*weights)
 
 
 def test_weights_and_smoothing_change_the_loss(tmp_path):

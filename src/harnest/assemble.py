@@ -20,6 +20,8 @@ from harnest.data.module import WindowModule
 from harnest.data.prepare import prepare
 from harnest.data.splits import split
 from harnest.errors import ConfigError, HarnestError
+from harnest.models.augmentation.contract import triads
+from harnest.models.calibrated import Calibrated
 from harnest.models.classifier import Classifier, channel_statistics, inverse_frequencies
 from harnest.quiet import quieten
 from harnest.study.report import ReportToTrial
@@ -98,8 +100,11 @@ def make_classifier(cfg: DictConfig, data: WindowModule) -> Classifier:
     signals, labels = data.tensors("train")
     classes = len(data.windows.activities)
     mean, std = channel_statistics(signals)
+    network = build(cfg.model, channels=signals.shape[2], classes=classes)
+    if isinstance(network, Calibrated):
+        network.calibrate((signals - mean) / std)
     classifier = Classifier(
-        build(cfg.model, channels=signals.shape[2], classes=classes),
+        network,
         mean=mean,
         std=std,
         classes=classes,
@@ -108,10 +113,16 @@ def make_classifier(cfg: DictConfig, data: WindowModule) -> Classifier:
         optimizer=build(cfg.optimizer),
         scheduler=build(cfg.scheduler),
         monitor=cfg.objective.metric,
+        augmentations=_each(cfg.augmentation),
+        triads=triads((channel.name, channel.unit) for channel in data.windows.channels),
+        copies=cfg.test_time.copies,
         seed=cfg.seed,
     )
+    # Once in vain, here and below: training would come to it too late.
+    with torch.random.fork_rng(devices=[]):
+        classifier.augmented((signals[:2], labels[:2]))
     try:
-        classifier.configure_optimizers()  # once in vain: training would come to it too late
+        classifier.configure_optimizers()
     except (TypeError, ValueError) as error:
         raise ConfigError(f"the optimizer or the scheduler cannot be made: {error}") from error
     return classifier

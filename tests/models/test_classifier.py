@@ -15,6 +15,7 @@ from torch import nn
 
 from harnest.data.module import Batches
 from harnest.models import METRICS
+from harnest.models.augmentation.mixup import Mixup
 from harnest.models.classifier import Classifier, channel_statistics, inverse_frequencies
 from harnest.models.lstm import LSTM
 
@@ -190,3 +191,106 @@ def test_a_loss_that_is_not_a_number_is_not_hidden():
     logits, labels = random_answers(0, 20)
     logits[3] = np.nan
     assert math.isnan(measured(classifier(), answers(logits, labels, 8))["loss"])
+
+
+class Louder:
+    """Changes every window in a way that is easily seen."""
+
+    probability = 1.0
+
+    def __call__(self, x, layout):
+        return x * 10
+
+
+class Noisy:
+    """Changes every window by chance."""
+
+    probability = 1.0
+
+    def __call__(self, x, layout):
+        return x + torch.randn_like(x)
+
+
+def test_only_training_windows_are_changed():
+    seen = []
+    module = classifier(augmentations=[Louder()])
+    module.network.register_forward_hook(lambda m, given, result: seen.append(given[0]))
+    x, y = torch.ones(6, 1, CLASSES), torch.zeros(6, dtype=torch.int64)
+    module.training_step((x, y), 0)
+    module.validation_step((x, y), 0)
+    module.test_step((x, y), 0)
+    module(x)
+    assert [float(windows.mean()) for windows in seen] == [10, 1, 1, 1]
+
+
+def test_augmentations_are_told_statistics_and_triads():
+    told = []
+
+    class Watcher(Louder):
+        def __call__(self, x, layout):
+            told.append(layout)
+            return x
+
+    mean, std = torch.arange(4.0), torch.arange(4.0) + 1
+    module = classifier(mean=mean, std=std, augmentations=[Watcher()], triads=((0, 1, 2),))
+    module.augmented((torch.zeros(2, 3, CLASSES), torch.tensor([0, 1])))
+    assert torch.equal(told[0].mean, mean)
+    assert torch.equal(told[0].std, std)
+    assert told[0].triads == ((0, 1, 2),)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_mixup_trains_on_shares_and_is_scored_by_the_larger_one(smoothing):
+    """Each window is its label, so a network that only looks is never wrong."""
+    labels = torch.arange(CLASSES).repeat(10)
+    x = nn.functional.one_hot(labels, CLASSES).float()[:, None] * 10
+    module = classifier(augmentations=[Mixup(5.0, 1.0)], label_smoothing=smoothing)
+    torch.manual_seed(0)
+    loss = module.training_step((x, labels), 0)
+    torch.manual_seed(0)
+    mixed, targets = Mixup(5.0, 1.0)(x, nn.functional.one_hot(labels, CLASSES).float())
+    assert not torch.equal(mixed, x)
+    expected = nn.functional.cross_entropy(mixed[:, 0], targets, label_smoothing=smoothing)
+    torch.testing.assert_close(loss, expected)
+    assert module.scores["train_"].compute()["accuracy"] == 1
+
+
+def test_copies_average_probabilities_and_repeat_themselves():
+    logits, labels = random_answers(0, 30)
+    batches = answers(logits, labels, 7)
+    plain = measured(classifier(augmentations=[Noisy()]), batches)
+    module = classifier(augmentations=[Noisy()], copies=200)
+    values = measured(module, batches)
+    assert values == measured(module, batches) == measured(module, batches, part="test")
+    assert plain == measured(classifier(), batches)
+    # The mean over noise, computed by itself: it is close to that of other noise.
+    noise = torch.randn(2000, 1, CLASSES, generator=torch.Generator().manual_seed(5))
+    probabilities = (torch.tensor(logits).float() + noise).softmax(dim=2).mean(dim=0)
+    expected = nn.functional.nll_loss(probabilities.log(), torch.tensor(labels))
+    assert values["loss"] == pytest.approx(float(expected), abs=0.05)
+    assert values["loss"] != plain["loss"]
+
+
+def test_a_scheduler_that_asks_for_steps_acts_after_each():
+    asked = []
+
+    def halving(optimizer, total_steps):
+        asked.append(total_steps)
+        return torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
+
+    module = classifier(
+        nn.Sequential(AsGiven(), nn.Linear(CLASSES, CLASSES)),
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
+        scheduler=halving,
+    )
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_epochs=2,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, answers(*random_answers(0, 20), 8))
+    assert asked == [6]
+    assert trainer.optimizers[0].param_groups[0]["lr"] == 0.5**6

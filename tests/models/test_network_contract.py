@@ -8,14 +8,36 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harnest.models.convlstm import ConvLSTM
+from harnest.models.deepconvlstm import DeepConvLSTM
+from harnest.models.fcn import FCN
+from harnest.models.gru import GRU
+from harnest.models.inception import InceptionTime
 from harnest.models.lstm import LSTM
+from harnest.models.minirocket import MiniRocket
+from harnest.models.resnet import ResNet
+from harnest.models.tcn import TCN
+from harnest.models.transformer import Transformer
 
+# Small ones, since they are made and run hundreds of times.
 NETWORKS = {
     "lstm": LSTM,
     "lstm-mean": partial(LSTM, pooling="mean"),
     "lstm-attention": partial(LSTM, pooling="attention"),
     "lstm-bidirectional": partial(LSTM, bidirectional=True),
     "lstm-all": partial(LSTM, layers=2, bidirectional=True, pooling="attention"),
+    "gru": GRU,
+    "gru-all": partial(GRU, layers=2, bidirectional=True, pooling="attention"),
+    "fcn": partial(FCN, hidden_size=16),
+    "resnet": partial(ResNet, hidden_size=8),
+    "inception": partial(InceptionTime, hidden_size=4),
+    "deepconvlstm": partial(DeepConvLSTM, hidden_size=16, filters=8),
+    "convlstm": partial(ConvLSTM, hidden_size=16),
+    "convlstm-stacked": partial(ConvLSTM, hidden_size=8, layers=2, parts=4, kernel_size=4),
+    "transformer": partial(Transformer, hidden_size=32, layers=2),
+    "tcn": partial(TCN, hidden_size=16),
+    "tcn-attention": partial(TCN, hidden_size=16, layers=3, pooling="attention"),
+    "minirocket": partial(MiniRocket, features=1000),
 }
 
 pytestmark = pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
@@ -36,7 +58,10 @@ def windows(batch=4, time=20, channels=3):
 def test_windows_of_any_shape_give_one_logit_per_class(
     make, batch, time, channels, classes, dropout
 ):
-    logits = make(channels, classes, dropout=dropout)(windows(batch, time, channels))
+    network = make(channels, classes, dropout=dropout)
+    # Of a single step, nothing can be told about how a batch is spread.
+    network.train(batch * time > 1)
+    logits = network(windows(batch, time, channels))
     assert logits.shape == (batch, classes)
     assert logits.dtype == torch.float32
     assert logits.isfinite().all()

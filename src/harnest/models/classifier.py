@@ -1,6 +1,7 @@
 """The classifier: normalise, network, loss, metrics, optimizer."""
 
-from collections.abc import Callable, Iterable
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import pytorch_lightning as L
@@ -11,9 +12,13 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
+from harnest.models.augmentation.augment import Augment
+from harnest.models.augmentation.contract import Augmentation, Layout, Triad
+from harnest.models.augmentation.mixup import Mixup
+
 Batch = tuple[Tensor, Tensor]
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
-MakeScheduler = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
+MakeScheduler = Callable[..., LRScheduler | ReduceLROnPlateau]
 
 _PARTS = ("train_", "val_", "test_")  # nn.Module has a method called train
 
@@ -23,9 +28,14 @@ class Classifier(L.LightningModule):
 
     ``mean`` and ``std``, (channels,), are those of the training subjects; they are buffers, so
     a checkpoint carries all that its weights need. ``class_weights``, (classes,), scale the
-    loss of each class. ``monitor`` is the metric that a scheduler may wait for. What dropout
-    leaves out depends on ``seed`` and the epoch alone, so that a run that goes on from a
-    checkpoint learns as one never stopped.
+    loss of each class. ``monitor`` is the metric that a scheduler may wait for.
+
+    Training windows are changed by the ``augmentations``, which know of ``triads``, the channels
+    that are one sensor's three axes. Validation and test windows are classified as they are; with
+    ``copies``, by the mean probability over the window and so many augmented copies of it.
+
+    What dropout leaves out and how windows are changed depends on ``seed`` and the epoch alone, so
+    that a run that goes on from a checkpoint learns as one never stopped.
     """
 
     mean: Tensor
@@ -43,6 +53,9 @@ class Classifier(L.LightningModule):
         optimizer: MakeOptimizer | None = None,
         scheduler: MakeScheduler | None = None,
         monitor: str = "val/loss",
+        augmentations: Sequence[Augmentation | Mixup] = (),
+        triads: tuple[Triad, ...] = (),
+        copies: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -53,6 +66,10 @@ class Classifier(L.LightningModule):
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.monitor = monitor
+        self.classes = classes
+        self.augment = Augment(augmentations)
+        self.triads = triads
+        self.copies = copies
         self.seed = seed
         self.losses = nn.ModuleDict({part: MeanMetric(nan_strategy="disable") for part in _PARTS})
         self.scores = nn.ModuleDict({part: _scores(classes) for part in _PARTS})
@@ -62,13 +79,28 @@ class Classifier(L.LightningModule):
         logits: Tensor = self.network((x - self.mean) / self.std)
         return logits
 
-    def _step(self, batch: Batch, part: str) -> Tensor:
+    def augmented(self, batch: Batch) -> Batch:
+        """What training makes of a batch: windows and targets, see `Augment`."""
         x, y = batch
-        logits = self(x)
-        loss: Tensor = self.loss(logits, y)
+        return self.augment.mixed(self._changed(x), y, self.classes)
+
+    def _changed(self, x: Tensor) -> Tensor:
+        return self.augment.windows(x, Layout(self.mean, self.std, self.triads))
+
+    def _held_out(self, x: Tensor) -> Tensor:
+        """Logits of windows that are not trained on, (batch, classes)."""
+        if self.copies == 0:
+            return cast(Tensor, self(x))
+        each = [self(x), *(self(self._changed(x)) for _ in range(self.copies))]
+        return torch.stack([logits.softmax(dim=1) for logits in each]).mean(dim=0).log()
+
+    def _step(self, logits: Tensor, targets: Tensor, part: str) -> Tensor:
+        """Count a batch; ``targets`` are labels (batch,) or probabilities (batch, classes)."""
+        loss: Tensor = self.loss(logits, targets)
+        labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
         # One value for each window: torchmetrics 1.9 ignores weights where it keeps NaNs.
-        cast(MeanMetric, self.losses[f"{part}_"]).update(loss.detach().expand(len(y)))
-        cast(MetricCollection, self.scores[f"{part}_"]).update(logits.detach(), y)
+        cast(MeanMetric, self.losses[f"{part}_"]).update(loss.detach().expand(len(labels)))
+        cast(MetricCollection, self.scores[f"{part}_"]).update(logits.detach(), labels)
         return loss
 
     def _log_epoch(self, part: str) -> None:
@@ -85,16 +117,19 @@ class Classifier(L.LightningModule):
         scores.reset()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of one batch."""
-        return self._step(batch, "train")
+        """Return the loss of one batch, augmented."""
+        x, targets = self.augmented(batch)
+        return self._step(self(x), targets, "train")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch of validation windows."""
-        self._step(batch, "val")
+        x, y = batch
+        self._step(self._held_out(x), y, "val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch of test windows."""
-        self._step(batch, "test")
+        x, y = batch
+        self._step(self._held_out(x), y, "test")
 
     def on_train_epoch_start(self) -> None:
         """Seed the epoch, and log its learning rate: at its end the scheduler has changed it."""
@@ -102,6 +137,15 @@ class Classifier(L.LightningModule):
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
         self.log("lr", optimizer.param_groups[0]["lr"])
+
+    def on_validation_epoch_start(self) -> None:
+        """Seed the copies of windows: the same ones each time."""
+        if self.copies:
+            torch.manual_seed(self.seed)
+
+    def on_test_epoch_start(self) -> None:
+        """Seed the copies of windows: the same ones each time."""
+        self.on_validation_epoch_start()
 
     def on_train_epoch_end(self) -> None:
         """Log the training metrics."""
@@ -116,19 +160,31 @@ class Classifier(L.LightningModule):
         self._log_epoch("test")
 
     def configure_optimizers(self) -> Any:
-        """Make the optimizer, and the scheduler that acts after each epoch."""
+        """Make the optimizer, and the scheduler that acts after each epoch.
+
+        One that asks for ``total_steps`` is told how many training steps the run has, and acts
+        after each of them.
+        """
         assert self.make_optimizer is not None, "a classifier without optimizer cannot be trained"
         optimizer = self.make_optimizer(self.parameters())
         if self.make_scheduler is None:
             return optimizer
+        per_step = "total_steps" in inspect.signature(self.make_scheduler).parameters
+        steps = {"total_steps": self._total_steps()} if per_step else {}
         return {
             "optimizer": optimizer,
             "lr_scheduler": {
-                "scheduler": self.make_scheduler(optimizer),
-                "interval": "epoch",
+                "scheduler": self.make_scheduler(optimizer, **steps),
+                "interval": "step" if per_step else "epoch",
                 "monitor": self.monitor,
             },
         }
+
+    def _total_steps(self) -> int:
+        """Training steps of the whole run; any number before there is a trainer."""
+        if self._trainer is None:
+            return 1000
+        return int(self.trainer.estimated_stepping_batches)
 
 
 def _scores(classes: int) -> MetricCollection:

@@ -1,17 +1,12 @@
 """Long short-term memory over the steps of a window."""
 
-from typing import Literal
-
-import torch
 from torch import Tensor, nn
 
-from harnest.errors import ConfigError
-
-Pooling = Literal["last", "mean", "attention"]
+from harnest.models.pooling import Pooling, attention_score, check_pooling, last_states, pooled
 
 
 class LSTM(nn.Module):
-    """Stacked LSTM, pooled over time, with one linear layer on top.
+    """Stacked LSTM (Hochreiter & Schmidhuber 1997), pooled over time, one linear layer on top.
 
     Takes (batch, time, channels), gives logits (batch, classes). Dropout acts between the
     layers and on the pooled features, so it is applied with a single layer too.
@@ -32,8 +27,7 @@ class LSTM(nn.Module):
         pooling: Pooling = "last",
     ) -> None:
         super().__init__()
-        if pooling not in ("last", "mean", "attention"):
-            raise ConfigError(f"pooling={pooling} is unknown: choose last, mean or attention")
+        check_pooling(pooling)
         features = hidden_size * (2 if bidirectional else 1)
         self.lstm = nn.LSTM(
             channels,
@@ -44,13 +38,7 @@ class LSTM(nn.Module):
             dropout=dropout if layers > 1 else 0.0,
         )
         self.pooling = pooling
-        self.score = (
-            nn.Sequential(
-                nn.Linear(features, features), nn.Tanh(), nn.Linear(features, 1, bias=False)
-            )
-            if pooling == "attention"
-            else None
-        )
+        self.score = attention_score(features) if pooling == "attention" else None
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(features, classes)
 
@@ -58,11 +46,8 @@ class LSTM(nn.Module):
         """Map windows (batch, time, channels) to logits (batch, classes)."""
         outputs, (hidden, _) = self.lstm(x)
         if self.pooling == "last":
-            directions = 2 if self.lstm.bidirectional else 1
-            pooled = torch.cat(tuple(hidden[-directions:]), dim=1)
-        elif self.score is None:
-            pooled = outputs.mean(dim=1)
+            features = last_states(hidden, bidirectional=self.lstm.bidirectional)
         else:
-            pooled = (self.score(outputs).softmax(dim=1) * outputs).sum(dim=1)
-        logits: Tensor = self.head(self.dropout(pooled))
+            features = pooled(outputs, self.score)
+        logits: Tensor = self.head(self.dropout(features))
         return logits

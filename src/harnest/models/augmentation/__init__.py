@@ -1,0 +1,1 @@
+"""Augmentation: training windows as they might have been recorded, too."""

@@ -1,0 +1,18 @@
+"""Smooth random curves over a window."""
+
+import torch
+from torch import Tensor
+
+KNOTS = 6
+"""Values that a curve runs through, spread evenly from the window's first step to its last."""
+
+
+def smooth_curves(x: Tensor, curves: int) -> Tensor:
+    """Random curves for each window of ``x``: (batch, time, curves), around 0.
+
+    Independent normal values of deviation 1 at the knots, cubic in between.
+    """
+    knots = torch.randn(x.shape[0], curves, 1, KNOTS, device=x.device, dtype=x.dtype)
+    size = (1, x.shape[1])
+    curve = torch.nn.functional.interpolate(knots, size, mode="bicubic", align_corners=True)
+    return curve[:, :, 0].transpose(1, 2)

@@ -1,0 +1,16 @@
+"""Networks that have to see training windows before their training starts."""
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """A network with constants that come from data, as MiniRocket's thresholds do.
+
+    They belong into buffers: a checkpoint then carries them, and loading one replaces them.
+    """
+
+    def calibrate(self, windows: Tensor) -> None:
+        """Set them from all training windows, normalised, (n, time, channels); called once."""

@@ -1,0 +1,147 @@
+"""MiniRocket: fixed kernels, how often each responds, and a linear layer that is trained."""
+
+import math
+from collections import Counter
+from itertools import combinations, cycle, islice
+
+import torch
+from torch import Tensor, nn
+
+from harnest.errors import ConfigError
+
+_TRIPLES = tuple(combinations(range(9), 3))
+"""Each kernel has 9 weights: 2 at three places, -1 at the others, which makes 84 of them."""
+_KERNELS = len(_TRIPLES)
+_MAX_DILATIONS = 32
+_SAMPLE = 1024
+"""Windows that the features' mean and deviation are taken from."""
+
+
+class MiniRocket(nn.Module):
+    """Shares of the steps at which fixed kernels exceed fixed thresholds, one linear layer.
+
+    Dempster, Schmidt & Webb, "MiniRocket: A Very Fast (Almost) Deterministic Transform for Time
+    Series Classification", 2021, in its multivariate form: each of 84 kernels, at each dilation
+    that fits into the window, sums a random few of the channels. About ``features`` shares (PPV,
+    the proportion of positive values) come of it. The thresholds are quantiles of what training
+    windows give, so `calibrate` has to see those once; it also finds the mean and deviation that
+    each share is standardised by. Both are buffers, and travel in checkpoints.
+
+    Takes (batch, time, channels), gives logits (batch, classes). Dropout acts on the shares. Only
+    the linear layer is trained.
+    """
+
+    weights: Tensor
+    mix: Tensor
+    thresholds: Tensor
+    center: Tensor
+    spread: Tensor
+
+    def __init__(
+        self, channels: int, classes: int, *, features: int = 9996, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        if features < _KERNELS:
+            raise ConfigError(f"features={features} cannot be used: it must be at least {_KERNELS}")
+        self.each = features // _KERNELS
+        weights = torch.full((_KERNELS, 1, 9), -1.0)
+        for kernel, places in zip(weights, _TRIPLES, strict=True):
+            kernel[0, list(places)] = 2.0
+        self.register_buffer("weights", weights)
+        self.register_buffer("mix", _channel_choices(channels, min(self.each, _MAX_DILATIONS)))
+        self.register_buffer("thresholds", torch.zeros(_KERNELS, self.each))
+        self.register_buffer("center", torch.zeros(_KERNELS * self.each))
+        self.register_buffer("spread", torch.ones(_KERNELS * self.each))
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(_KERNELS * self.each, classes)
+
+    @torch.no_grad()
+    def calibrate(self, windows: Tensor) -> None:
+        """Set thresholds and standardisation from normalised training ``windows``."""
+        quantiles = golden_ratios(_KERNELS * self.each).reshape(_KERNELS, self.each)
+        done = 0
+        for index, (dilation, count) in enumerate(dilations(windows.shape[1], self.each)):
+            chosen = windows[torch.randint(len(windows), (_KERNELS,))]
+            responses = self._responses(chosen, index, dilation)
+            for kernel in range(_KERNELS):
+                values = _within(responses[kernel, kernel], dilation, (index + kernel) % 2)
+                wanted = quantiles[kernel, done : done + count].to(values)
+                self.thresholds[kernel, done : done + count] = values.quantile(wanted)
+            done += count
+        sample = windows[torch.randperm(len(windows))[:_SAMPLE]]
+        shares = torch.cat([self._shares(part) for part in torch.split(sample, 64)])
+        self.center.copy_(shares.mean(dim=0))
+        deviation = shares.std(dim=0, correction=0)
+        self.spread.copy_(torch.where(deviation > 0, deviation, 1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map windows (batch, time, channels) to logits (batch, classes)."""
+        # Thresholds are compared with: half precision would move responses across them.
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            shares = (self._shares(x.float()) - self.center) / self.spread
+        logits: Tensor = self.head(self.dropout(shares.to(self.head.weight.dtype)))
+        return logits
+
+    def _responses(self, x: Tensor, index: int, dilation: int) -> Tensor:
+        """What each kernel gives at each step: (batch, kernels, time)."""
+        weights = self.mix[index][:, :, None] * self.weights  # (kernels, channels, 9)
+        return nn.functional.conv1d(
+            x.transpose(1, 2), weights.to(x), padding=4 * dilation, dilation=dilation
+        )
+
+    def _shares(self, x: Tensor) -> Tensor:
+        """The features: (batch, kernels * each)."""
+        found = []
+        done = 0
+        for index, (dilation, count) in enumerate(dilations(x.shape[1], self.each)):
+            responses = self._responses(x, index, dilation)
+            thresholds = self.thresholds[:, done : done + count].to(x)
+            shares = x.new_empty(x.shape[0], _KERNELS, count)
+            for half in (0, 1):
+                values = _within(responses[:, half::2], dilation, (index + half) % 2)
+                for number in range(count):
+                    # In place, as numbers: several times faster than as truth values.
+                    above = values.clone().gt_(thresholds[half::2, number, None])
+                    shares[:, half::2, number] = above.mean(dim=2)
+            found.append(shares)
+            done += count
+        return torch.cat(found, dim=2).flatten(1)
+
+
+def dilations(length: int, each: int) -> list[tuple[int, int]]:
+    """Which dilations a window of ``length`` steps has, and how many features each.
+
+    Exponents are spread evenly from 1 to the largest dilation at which a kernel still fits into
+    the window. Per kernel they get ``each`` features in all, small dilations more.
+    """
+    spread = min(each, _MAX_DILATIONS)
+    largest = max(0.0, math.log2(max(1, length - 1) / 8))
+    exponents = (largest * index / max(1, spread - 1) for index in range(spread))
+    shares = Counter(int(2**exponent) for exponent in exponents)
+    counts = {dilation: share * each // spread for dilation, share in shares.items()}
+    left = each - sum(counts.values())
+    for dilation in islice(cycle(counts), left):
+        counts[dilation] += 1
+    return list(counts.items())
+
+
+def golden_ratios(count: int) -> Tensor:
+    """Multiples of the golden ratio modulo 1: any few in a row are spread over 0 to 1."""
+    return (torch.arange(1, count + 1, dtype=torch.float64) * ((math.sqrt(5) + 1) / 2)) % 1
+
+
+def _channel_choices(channels: int, count: int) -> Tensor:
+    """Which channels each kernel sums at each dilation: (dilations, kernels, channels), 0 or 1.
+
+    How many is drawn log-uniformly, as in the authors' code, from 1 to all (at most 9).
+    """
+    most = math.log2(min(channels, 9) + 1)
+    several = (2 ** (torch.rand(count, _KERNELS, 1) * most)).int()
+    ranks = torch.rand(count, _KERNELS, channels).argsort(dim=2).argsort(dim=2)
+    return (ranks < several).float()
+
+
+def _within(responses: Tensor, dilation: int, inner: int) -> Tensor:
+    """All steps, or with ``inner`` those at which no padding was seen, if there are any."""
+    edge = 4 * dilation
+    return responses[..., edge:-edge] if inner and responses.shape[-1] > 2 * edge else responses
