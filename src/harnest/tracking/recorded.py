@@ -40,7 +40,8 @@ def recorded(
     try:
         for logger in loggers:
             if isinstance(logger, MLflowLogger):
-                logger.start(name, {"directory": str(directory), **facts, **provenance()})
+                tags = {"directory": str(directory), **facts, **provenance()}
+                logger.start(name, tags, directory)
                 if logger.run is not None:  # processes of DDP but the first have none
                     runs.append(logger.run)
                 logger.log_hyperparams(_container(cfg))
