@@ -22,7 +22,8 @@ def train(cfg: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
 
     from harnest.assemble import assemble
-    from harnest.fit import check_checkpoint, facts_of, fit, run_name, score_of
+    from harnest.fit import check_checkpoint, dataset_of, facts_of, fit, run_name, score_of
+    from harnest.results import keep_results
     from harnest.study import current_trial
     from harnest.tracking.recorded import recorded
 
@@ -31,12 +32,20 @@ def train(cfg: DictConfig) -> float:
     if cfg.resume is not None:
         check_checkpoint(parts.classifier, Path(cfg.resume))
     facts = facts_of(cfg, parts)
-    with recorded(parts.trainer.loggers, cfg, directory, name=run_name(cfg), facts=facts) as record:
+    with recorded(
+        parts.trainer.loggers,
+        cfg,
+        directory,
+        name=run_name(cfg),
+        facts=facts,
+        data_set=dataset_of(parts),
+    ) as record:
         fit(parts, cfg.resume)
         score = score_of(parts, cfg.objective.metric)
         record(score, parts.trainer.current_epoch)
-    if parts.trainer.is_global_zero:
-        log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
+        if parts.trainer.is_global_zero:
+            log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
+            keep_results(parts, directory)
     return score
 
 

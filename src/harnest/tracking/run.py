@@ -107,9 +107,9 @@ class Run:
         """Record metrics of one step."""
         self._write(writes.values(metrics=values, step=step))
 
-    def dataset(self, name: str, digest: str, facts: Mapping[str, Any], shape: list[int]) -> None:
-        """Record what it was trained on: windows of ``shape``, with facts for people to read."""
-        self._write(writes.dataset(name, digest, facts, shape))
+    def data_set(self, facts: writes.DataSetFacts) -> None:
+        """Record what it is trained on."""
+        self._write(writes.data_set(facts))
 
     def model(self, folder: Path, metrics: Mapping[str, float], step: int) -> None:
         """Log the model that was saved in ``folder``, with the metrics that it reached."""

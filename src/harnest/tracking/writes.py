@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,19 +47,29 @@ def files(paths: Iterable[Path], folder: str | None) -> Write:
     return {"kind": "files", "paths": [str(path) for path in paths], "folder": folder}
 
 
-def dataset(name: str, digest: str, facts: Mapping[str, Any], shape: list[int]) -> Write:
-    """A data set of windows of ``shape``, with facts that people read."""
-    spec = {"dtype": "float32", "shape": [-1, *shape]}
+@dataclass(frozen=True)
+class DataSetFacts:
+    """A data set of windows of one shape, (time, channels), with facts for people to read."""
+
+    name: str
+    digest: str
+    shape: tuple[int, ...]
+    facts: Mapping[str, Any]
+
+
+def data_set(facts: DataSetFacts) -> Write:
+    """What a run was trained on."""
+    spec = {"dtype": "float32", "shape": [-1, *facts.shape]}
     features = json.dumps([{"type": "tensor", "tensor-spec": spec}])
     return {
-        "kind": "dataset",
-        "dataset": {
-            "name": name,
-            "digest": digest[:_LONGEST_DIGEST],
+        "kind": "data_set",
+        "content": {
+            "name": facts.name,
+            "digest": facts.digest[:_LONGEST_DIGEST],
             "source_type": "harnest",
-            "source": json.dumps({"name": name, "digest": digest}),
+            "source": json.dumps({"name": facts.name, "digest": facts.digest}),
             "schema": json.dumps({"mlflow_tensorspec": {"features": features, "targets": None}}),
-            "profile": json.dumps(facts),
+            "profile": json.dumps(facts.facts),
         },
     }
 
@@ -114,8 +125,8 @@ def deliver(client: "MlflowClient", run_id: str, request: list[Write], home: Pat
     elif kind == "files":
         for path in write["paths"]:
             client.log_artifact(run_id, str(home / path), write["folder"])
-    elif kind == "dataset":
-        _log_dataset(client, run_id, write)
+    elif kind == "data_set":
+        _log_data_set(client, run_id, write)
     elif kind == "end":
         client.set_terminated(run_id, write["state"], write["time"])
     else:
@@ -136,11 +147,11 @@ def _log_values(client: "MlflowClient", run_id: str, request: list[Write]) -> No
         client.log_batch(run_id, params=params[start : start + first])
 
 
-def _log_dataset(client: "MlflowClient", run_id: str, write: Write) -> None:
+def _log_data_set(client: "MlflowClient", run_id: str, write: Write) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     context = InputTag("mlflow.data.context", "training")
-    client.log_inputs(run_id, [DatasetInput(Dataset(**write["dataset"]), [context])])
+    client.log_inputs(run_id, [DatasetInput(Dataset(**write["content"]), [context])])
 
 
 def now() -> int:
