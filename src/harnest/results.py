@@ -97,6 +97,8 @@ def keep_model(
         "channels": [asdict(channel) for channel in windows.channels],
         "rate": windows.rate,
         "steps": windows.signals.shape[1],
+        "mean": classifier.mean.tolist(),
+        "std": classifier.std.tolist(),
     }
     portable.save(classifier, judged.signals[:8], facts, folder)
     run.model(folder, _scores(judged), epoch)

@@ -157,7 +157,7 @@ class Journal:
         try:
             self._send(client, request)
         except Exception as error:  # each store and each network has errors of its own
-            reason = redact((str(error).strip() or type(error).__name__).splitlines()[0])
+            reason = _reason(error)
             if not _is_refused(error):
                 raise AwayError(reason) from error
             if len(request) == 1:
@@ -232,6 +232,13 @@ def journals_below(directory: Path) -> list[Journal]:
     """The journals of a run, of a study with its trials, or of all that is in a folder."""
     found = sorted(directory.rglob(f"{RECORD}/{_FILE}"))
     return [Journal(file.parents[1]) for file in found]
+
+
+def _reason(error: Exception) -> str:
+    cause = error.__cause__ or error.__context__
+    if hasattr(error, "error_code") and isinstance(cause, OSError):  # of the network
+        return "it does not answer"
+    return redact((str(error).strip() or type(error).__name__).splitlines()[0])
 
 
 def _is_refused(error: Exception) -> bool:

@@ -16,6 +16,7 @@ from harnest.tracking.journal import Journal
 from harnest.tracking.store import connect, experiment_id, open_store
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from mlflow import MlflowClient
 
 log = logging.getLogger(__name__)
@@ -129,12 +130,21 @@ class Run:
         """Keep ``text`` as the artifact ``name``."""
         if self.outbox is None:
             self.client.log_text(self.run_id, text, name)
-            return
-        file = self.outbox.journal.artifacts / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+        else:
+            _artifact(self.outbox.journal, name).write_text(text)
+            self._made(self.outbox.journal, name)
+
+    def figure(self, figure: "Figure", name: str) -> None:
+        """Keep a matplotlib figure as the artifact ``name``, a picture."""
+        if self.outbox is None:
+            self.client.log_figure(self.run_id, figure, name)
+        else:
+            figure.savefig(_artifact(self.outbox.journal, name))
+            self._made(self.outbox.journal, name)
+
+    def _made(self, journal: Journal, name: str) -> None:
         folder = str(Path(name).parent)
-        self.files([file], None if folder == "." else folder)
+        self.files([_artifact(journal, name)], None if folder == "." else folder)
 
     def score(self, value: float, steps: int) -> None:
         """Record what the run is ranked by, and its length; a study does that for its trials."""
@@ -189,12 +199,18 @@ class Run:
             log.warning(still_here(outbox.courier, outbox.journal.directory))
 
 
+def _artifact(journal: Journal, name: str) -> Path:
+    file = journal.artifacts / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
+
+
 def still_here(courier: Courier, directory: Path) -> str:
     """What to do about writes that a store has not taken."""
-    why = f" ({courier.trouble})" if courier.trouble is not None else ""
+    why = courier.trouble or "it is slow"
     return (
-        f"the MLflow store {redact(courier.address)} has not taken the whole record{why}; it is "
-        f"kept: once the store is back, give {program('harnest-sync')} {directory}"
+        f"the MLflow store {redact(courier.address)} did not take the whole record ({why}); send "
+        f"the rest later with {program('harnest-sync')} {directory}"
     )
 
 

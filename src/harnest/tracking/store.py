@@ -1,5 +1,6 @@
 """MLflow stores: databases on this machine or elsewhere, and tracking servers."""
 
+import logging
 import os
 import socket
 import time
@@ -57,6 +58,7 @@ def connect(address: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells each retry
     import mlflow
 
     return mlflow.MlflowClient(address)

@@ -1,6 +1,7 @@
 """A study in MLflow: a parent run, one child run for each trial, each with its right end."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from harnest.tracking.journal import Journal, journals_below
 from harnest.tracking.provenance import provenance
 from harnest.tracking.run import OBJECTIVE, RECORDED_IN, RUN_ID, STEPS, Run, still_here
 from harnest.tracking.store import experiment_id, open_store
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -138,10 +141,12 @@ class StudyRecord(Callback):
 
         is_here = self.courier.wait(self.patience, unless_away=True)
         if not any(trial.state.name == "RUNNING" for trial in trials):
-            started = self._started() if is_here else self.children
-            run_ids = {number: run.run_id for number, run in started.items()}
             try:
+                started = self._started() if is_here else self.children
+                run_ids = {number: run.run_id for number, run in started.items()}
                 summarise(self.parent, self.study, trials, run_ids)
+            except Exception as error:  # a study that has its trials does not fail for this
+                log.warning("the study's parent run is not complete: %s", error)
             finally:
                 self.parent.terminate("FINISHED" if complete else "KILLED")
         lines = [f"look:    {how_to_look(self.address)}"]
