@@ -12,6 +12,7 @@ from pytorch_lightning.trainer.states import TrainerStatus
 from harnest.assemble import Parts
 from harnest.config import PARAMETERS
 from harnest.errors import CheckpointError, DivergedError
+from harnest.tracking.writes import DataSetFacts
 
 
 def fit(parts: Parts, resume: str | None) -> None:
@@ -90,3 +91,30 @@ def facts_of(cfg: DictConfig, parts: Parts) -> dict[str, str]:
         "device": str(parts.trainer.strategy.root_device),
         "threads": str(torch.get_num_threads()),
     }
+
+
+def dataset_of(parts: Parts) -> DataSetFacts:
+    """What the windows are, and whose are for what."""
+    windows, split = parts.data.windows, parts.data.split
+    return DataSetFacts(
+        name=windows.name,
+        digest=windows.digest,
+        shape=windows.signals.shape[1:],
+        facts={
+            "windows": len(windows.labels),
+            "steps": windows.signals.shape[1],
+            "rate_hz": windows.rate,
+            "channels": [f"{channel.name} [{channel.unit}]" for channel in windows.channels],
+            "activities": list(windows.activities),
+            "subjects": {
+                "train": [int(one) for one in split.train_subjects],
+                "validation": [int(one) for one in split.validation_subjects],
+                "test": [int(one) for one in split.test_subjects],
+            },
+            "windows_of": {
+                "train": len(split.train),
+                "validation": len(split.validation),
+                "test": len(split.test),
+            },
+        },
+    )

@@ -32,7 +32,16 @@ def train(cfg: DictConfig) -> float | tuple[float, ...] | Members:
 
     from harnest.assemble import assemble
     from harnest.division import members_of
-    from harnest.fit import check_checkpoint, facts_of, fit, quantities, run_name, score_of
+    from harnest.fit import (
+        check_checkpoint,
+        dataset_of,
+        facts_of,
+        fit,
+        quantities,
+        run_name,
+        score_of,
+    )
+    from harnest.results import keep_results
     from harnest.tracking.recorded import recorded
 
     if is_divided(cfg):
@@ -42,15 +51,23 @@ def train(cfg: DictConfig) -> float | tuple[float, ...] | Members:
     if cfg.resume is not None:
         check_checkpoint(parts.classifier, Path(cfg.resume))
     facts = facts_of(cfg, parts)
-    with recorded(parts.trainer.loggers, cfg, directory, name=run_name(cfg), facts=facts) as record:
+    with recorded(
+        parts.trainer.loggers,
+        cfg,
+        directory,
+        name=run_name(cfg),
+        facts=facts,
+        data_set=dataset_of(parts),
+    ) as record:
         fit(parts, cfg.resume)
         score = score_of(parts, cfg.objective.metric)
         record(score, parts.trainer.current_epoch)
+        if parts.trainer.is_global_zero:
+            log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
+            keep_results(parts, directory)
     measured = quantities(parts)
     if trial is not None:
         trial.measured(measured)
-    if parts.trainer.is_global_zero:
-        log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
     others = tuple(measured[name] for name in cfg.objective.also or ())
     return (score, *others) if others else score
 

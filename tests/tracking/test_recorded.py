@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from pytorch_lightning.loggers import CSVLogger
 
 from harnest.errors import DivergedError, TrackingError
+from harnest.tracking.journal import journals_below
 from harnest.tracking.logger import MLflowLogger
 from harnest.tracking.recorded import recorded
 
@@ -117,16 +118,22 @@ def test_a_run_that_breaks_while_it_is_set_up_does_not_stay_running(
     assert read(client, logger).info.status == "KILLED"
 
 
-def test_a_run_whose_files_cannot_be_copied_does_not_stay_running(
-    logger, directory, client, monkeypatch
+def test_files_that_cannot_be_copied_are_told_and_kept(
+    logger, directory, client, monkeypatch, caplog
 ):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
+    logger.patience = 0.2
     monkeypatch.setattr("mlflow.MlflowClient.log_artifact", full)
-    with pytest.raises(OSError, match="No space"):
-        record(logger, directory)
-    assert read(client, logger).info.status != "RUNNING"
+    record(logger, directory)
+    assert "No space left on device" in caplog.text
+    assert f"harnest-sync {directory}" in caplog.text
+    monkeypatch.undo()
+    (journal,) = journals_below(directory)
+    journal.send(client)
+    assert read(client, logger).info.status == "FINISHED"
+    assert "checkpoints" in artifacts(client, logger)
 
 
 @pytest.mark.parametrize("said", ["success", "failed", "finished"])

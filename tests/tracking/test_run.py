@@ -7,23 +7,27 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_param_name
 
 from harnest.failure import INTERRUPTED, Failure
-from harnest.tracking.run import OBJECTIVE, RUN_ID, Run, param_key
+from harnest.tracking.run import OBJECTIVE, RUN_ID, Run
+from harnest.tracking.writes import param_key
 
 
 @pytest.fixture
-def run(store):
-    return Run.start(store, "tests", "one", {"kind": "test"})
+def run(store, tmp_path):
+    return Run.start(store, "tests", "one", {"kind": "test"}, tmp_path / "one", 10)
 
 
 def data(run):
+    assert run.flush()
     return run.client.get_run(run.run_id).data
 
 
 def status(run):
+    assert run.flush()
     return run.client.get_run(run.run_id).info.status
 
 
 def text(run, name, tmp_path):
+    assert run.flush()
     return Path(run.client.download_artifacts(run.run_id, name, str(tmp_path))).read_text()
 
 
@@ -70,7 +74,7 @@ def test_missing_parameters_are_added_and_others_kept(run):
 
 def test_metrics_are_all_there_and_in_order_after_a_flush(run):
     for step in range(60):
-        run.stream({"loss": 1 / (step + 1), "accuracy": step / 60}, step)
+        run.metrics({"loss": 1 / (step + 1), "accuracy": step / 60}, step)
     run.flush()
     for name, value in (("loss", lambda s: 1 / (s + 1)), ("accuracy", lambda s: s / 60)):
         history = run.client.get_metric_history(run.run_id, name)
@@ -87,13 +91,14 @@ def test_files_that_exist_are_copied(run, tmp_path):
     (tmp_path / "a.txt").write_text("a")
     run.files([tmp_path / "a.txt", tmp_path / "missing.txt"], "folder")
     run.text("hello", "note.txt")
+    run.flush()
     listed = {one.path for one in run.client.list_artifacts(run.run_id)}
     assert listed == {"folder", "note.txt"}
     assert [one.path for one in run.client.list_artifacts(run.run_id, "folder")] == ["folder/a.txt"]
 
 
 def test_a_good_end(run):
-    run.stream({"loss": 1.0}, 0)
+    run.metrics({"loss": 1.0}, 0)
     run.score(0.5, 3)
     run.end()
     assert status(run) == "FINISHED"
@@ -115,17 +120,23 @@ def test_an_endless_message_does_not_hinder_the_end(run):
     assert data(run).tags["message"].startswith("xxx")
 
 
-def test_a_run_whose_metrics_cannot_be_written_does_not_stay_running(run):
-    run.stream({"no such name: $%!": 1.0}, 0)
-    with pytest.raises(Exception, match="no such name"):
-        run.end()
-    assert status(run) == "FAILED"
+def test_what_mlflow_does_not_take_is_told_and_all_else_is_there(run, caplog):
+    run.metrics({"loss": 1.0}, 0)
+    run.metrics({"no such name: $%!": 1.0}, 0)
+    run.params({"x": 1})
+    run.params({"x": 2})
+    run.metrics({"loss": 0.5}, 1)
+    run.end()
+    assert status(run) == "FINISHED"
+    assert data(run).params == {"x": "1"}
+    assert [one.value for one in run.client.get_metric_history(run.run_id, "loss")] == [1.0, 0.5]
+    assert ["no such name" in caplog.text, "'x'" in caplog.text] == [True, True]
 
 
-def test_a_trials_run_is_used_and_left_to_its_study(run, store, monkeypatch):
+def test_a_trials_run_is_used_and_left_to_its_study(run, store, monkeypatch, tmp_path):
     monkeypatch.setenv(RUN_ID, run.run_id)
-    trial = Run.start(store, "another", "two", {"seed": "3"})
-    trial.stream({"loss": 2.0}, 0)
+    trial = Run.start(store, "another", "two", {"seed": "3"}, tmp_path / "two", 10)
+    trial.metrics({"loss": 2.0}, 0)
     trial.score(0.9, 3)
     trial.end(Failure("error", "no"))
     assert trial.run_id == run.run_id

@@ -1,33 +1,48 @@
 """A Lightning logger that writes to one MLflow run and leaves its state to others."""
 
+import os
 from argparse import Namespace
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import Logger
 
 from harnest.secrets import redact
-from harnest.tracking.run import Run
+from harnest.tracking.run import RECORDED_IN, Run
 from harnest.tracking.store import open_store
 
 
 class MLflowLogger(Logger):
-    """Metrics by epoch, parameters in full.
+    """Metrics by epoch, parameters in full, none lost while the store is away.
 
     Lightning's own MLflow logger cuts parameters at 250 characters, writes each metric while
     training waits, and sets the run's state whenever a trainer is torn down, which would
     overwrite what the study says of a pruned trial. Here the state belongs to whoever started
-    the run: a standalone run's `harnest.tracking.recorded`, or the study.
+    the run: a standalone run's `harnest.tracking.recorded`, or the study. ``patience`` is how
+    long the run's end may wait for the store, in seconds.
     """
 
-    def __init__(self, tracking_uri: str, experiment: str, run_name: str | None = None) -> None:
+    def __init__(
+        self,
+        tracking_uri: str,
+        experiment: str,
+        run_name: str | None = None,
+        patience: float = 30.0,
+    ) -> None:
         super().__init__()
         self.address = tracking_uri
         self.experiment_name = experiment
         self.run_name = run_name
+        self.patience = patience
         self.run: Run | None = None
-        open_store(tracking_uri)  # a store that cannot be used is told before anything is made
+        #: Each metric's steps and values so far.
+        self.history: dict[str, list[tuple[int, float]]] = {}
+        if RECORDED_IN not in os.environ:
+            # A store that cannot be used is told before anything is made. In a study it has
+            # been asked, and a trial does without it.
+            open_store(tracking_uri)
 
     @property
     def name(self) -> str:
@@ -36,13 +51,16 @@ class MLflowLogger(Logger):
 
     @property
     def version(self) -> str | None:
-        """The run's identity, once it has started."""
-        return None if self.run is None else self.run.run_id
+        """The run's identity, once MLflow knows it."""
+        return None if self.run is None else self.run.run_id or None
 
     @rank_zero_only
-    def start(self, name: str, tags: Mapping[str, str]) -> None:
+    def start(self, name: str, tags: Mapping[str, str], directory: Path) -> None:
         """Start the run, or go on with the one that a study has started."""
-        self.run = Run.start(self.address, self.experiment_name, self.run_name or name, tags)
+        name = self.run_name or name
+        self.run = Run.start(
+            self.address, self.experiment_name, name, tags, directory, self.patience
+        )
 
     @rank_zero_only
     def log_hyperparams(
@@ -59,7 +77,9 @@ class MLflowLogger(Logger):
         if self.run is not None:
             values = dict(metrics)
             at = int(values.pop("epoch", step or 0))
-            self.run.stream(values, at)
+            for key, value in values.items():
+                self.history.setdefault(key, []).append((at, value))
+            self.run.metrics(values, at)
 
 
 def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

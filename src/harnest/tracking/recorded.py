@@ -13,6 +13,7 @@ from harnest.secrets import redact
 from harnest.tracking.logger import MLflowLogger
 from harnest.tracking.provenance import provenance
 from harnest.tracking.run import Run
+from harnest.tracking.writes import DataSetFacts
 
 
 @contextmanager
@@ -23,12 +24,13 @@ def recorded(
     *,
     name: str,
     facts: Mapping[str, str],
+    data_set: DataSetFacts,
 ) -> Iterator[Callable[[float, int], None]]:
     """Record what happens inside in the MLflow runs of ``loggers``, and how it ends.
 
     Yields a function that takes the score and the number of epochs. ``facts`` become tags, beside
-    the run's provenance. The config, Hydra's overrides, the checkpoints and the log in
-    ``directory`` become artifacts.
+    the run's provenance, ``data_set`` its input. The config, Hydra's overrides, the checkpoints and
+    the log in ``directory`` become artifacts.
     """
     runs: list[Run] = []
 
@@ -40,11 +42,13 @@ def recorded(
     try:
         for logger in loggers:
             if isinstance(logger, MLflowLogger):
-                logger.start(name, {"directory": str(directory), **facts, **provenance()})
+                tags = {"directory": str(directory), **facts, **provenance()}
+                logger.start(name, tags, directory)
                 if logger.run is not None:  # processes of DDP but the first have none
                     runs.append(logger.run)
                 logger.log_hyperparams(_container(cfg))
         for run in runs:
+            run.data_set(data_set)
             run.text(redact(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")
             run.files([directory / ".hydra" / "overrides.yaml"])
         yield score

@@ -1,102 +1,150 @@
 """One MLflow run: what goes into it, and how it ends."""
 
+import logging
 import os
-import re
-import time
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harnest.failure import INTERRUPTED, Failure, failure_of
-from harnest.tracking.store import experiment_id, open_store
+from harnest.failure import INTERRUPTED, Failure
+from harnest.programs import program
+from harnest.secrets import redact
+from harnest.tracking import writes
+from harnest.tracking.courier import Courier, Outbox
+from harnest.tracking.journal import Journal
+from harnest.tracking.store import connect, experiment_id, open_store
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+
+log = logging.getLogger(__name__)
 
 #: MLflow's own variable for "log into this run": a study sets it for each of its trials.
 RUN_ID = "MLFLOW_RUN_ID"
+#: The directory whose journal a trial goes on with: its study has begun it.
+RECORDED_IN = "HARNEST_RECORDED_IN"
 
 #: The metric that runs and trials are ranked by: their score.
 OBJECTIVE = "objective"
 #: How many times a run or trial was judged: its epochs.
 STEPS = "steps"
 
-_LONGEST_PARAM = 6000  # characters that MLflow takes
-_MOST_PARAMS = 100  # in one request
-
 
 class Run:
     """An MLflow run that this process writes to.
 
-    ``owned`` is false for a trial's run: the study started it, and the study ends it.
+    With an ``outbox`` a write is in a file of this machine once a method returns, and reaches
+    MLflow later; without one it is in MLflow then. ``owned`` is false for a trial's run: the
+    study started it, and the study ends it.
     """
 
-    def __init__(self, client: "MlflowClient", run_id: str, owned: bool) -> None:
+    def __init__(
+        self,
+        client: "MlflowClient",
+        run_id: str | None,
+        owned: bool,
+        outbox: Outbox | None = None,
+    ) -> None:
         self.client = client
-        self.run_id = run_id
         self.owned = owned
-        self._pending: list[Any] = []
+        self.outbox = outbox
+        self._run_id = run_id
 
     @staticmethod
-    def start(address: str, experiment: str, name: str, tags: Mapping[str, str]) -> "Run":
-        """Go on with the run that ``MLFLOW_RUN_ID`` names, or start one called ``name``."""
+    def start(
+        address: str,
+        experiment: str,
+        name: str,
+        tags: Mapping[str, str],
+        directory: Path,
+        patience: float,
+    ) -> "Run":
+        """Start a run called ``name`` that keeps its journal in ``directory``.
+
+        A trial goes on with the run that its study has started, whether the store answers or
+        not. ``patience`` is how long its end may wait for the store, in seconds.
+        """
+        courier = Courier(address, patience)
+        begun = os.environ.get(RECORDED_IN)
+        if begun is not None:
+            journal = Journal(Path(begun))
+            run = Run(connect(address), None, False, Outbox(journal, courier))
+            run.tag(tags)
+            return run
         client = open_store(address)
         given = os.environ.get(RUN_ID)
         if given is not None:
-            run = Run(client, given, owned=False)
+            journal = Journal.begin(directory, address, given)
+            run = Run(client, given, False, Outbox(journal, courier))
             run.tag(tags)
             return run
-        made = client.create_run(experiment_id(client, experiment), tags=dict(tags), run_name=name)
-        return Run(client, made.info.run_id, owned=True)
+        experiment = experiment_id(client, experiment)
+        made = client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id
+        journal = Journal.begin(directory, address, made)
+        return Run(client, made, True, Outbox(journal, courier))
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's identity of the run; empty while a trial's run has not reached MLflow."""
+        if self._run_id is None and self.outbox is not None:
+            self._run_id = self.outbox.journal.run_id
+        return self._run_id or ""
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set tags."""
-        from mlflow.entities import RunTag
-
-        self.client.log_batch(self.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+        self._write(writes.values(tags=tags))
 
     def params(self, params: Mapping[str, Any]) -> None:
         """Record parameters in full; one too long for MLflow says where it stands."""
-        from mlflow.entities import Param
-
-        texts = {param_key(key): str(value) for key, value in params.items()}
-        all_params = [
-            Param(key, text if len(text) <= _LONGEST_PARAM else "too long: see config.yaml")
-            for key, text in texts.items()
-        ]
-        for start in range(0, len(all_params), _MOST_PARAMS):
-            self.client.log_batch(self.run_id, params=all_params[start : start + _MOST_PARAMS])
+        self._write(writes.values(params=params))
 
     def missing_params(self, params: Mapping[str, Any]) -> None:
         """Record those of ``params`` that the run does not have yet."""
-        known = self.client.get_run(self.run_id).data.params
-        self.params({key: v for key, v in params.items() if param_key(key) not in known})
+        self._write(writes.values(params=params) | {"kind": "missing_params"})
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Record metrics, and return once they are in the store."""
-        self.client.log_batch(self.run_id, metrics=_metrics(values, step))
+        """Record metrics of one step."""
+        self._write(writes.values(metrics=values, step=step))
 
-    def stream(self, values: Mapping[str, float], step: int) -> None:
-        """Hand metrics over to be written while training goes on; `flush` waits for them."""
-        batch = _metrics(values, step)
-        self._pending.append(self.client.log_batch(self.run_id, metrics=batch, synchronous=False))
+    def data_set(self, facts: writes.DataSetFacts) -> None:
+        """Record what it is trained on."""
+        self._write(writes.data_set(facts))
 
-    def flush(self) -> None:
-        """Wait until all metrics are in the store."""
-        pending, self._pending = self._pending, []
-        for operation in pending:
-            operation.wait()
+    def model(self, folder: Path, metrics: Mapping[str, float], step: int) -> None:
+        """Log the model that was saved in ``folder``, with the metrics that it reached."""
+        assert self.outbox is not None
+        inside = folder.relative_to(self.outbox.journal.directory)
+        self._write(writes.model(str(inside), metrics, step))
 
     def files(self, files: Iterable[Path], folder: str | None = None) -> None:
-        """Copy those files that exist into the run's artifacts."""
-        for file in files:
-            if file.is_file():
-                self.client.log_artifact(self.run_id, str(file), folder)
+        """Keep those files that exist as artifacts; a journal copies them from elsewhere."""
+        there = [file.absolute() for file in files if file.is_file()]
+        if self.outbox is not None:
+            there = [_inside(self.outbox.journal, file, folder) for file in there]
+        if there:
+            self._write(writes.files(there, folder))
 
     def text(self, text: str, name: str) -> None:
         """Keep ``text`` as the artifact ``name``."""
-        self.client.log_text(self.run_id, text, name)
+        if self.outbox is None:
+            self.client.log_text(self.run_id, text, name)
+        else:
+            _artifact(self.outbox.journal, name).write_text(text)
+            self._made(self.outbox.journal, name)
+
+    def figure(self, figure: "Figure", name: str) -> None:
+        """Keep a matplotlib figure as the artifact ``name``, a picture."""
+        if self.outbox is None:
+            self.client.log_figure(self.run_id, figure, name)
+        else:
+            figure.savefig(_artifact(self.outbox.journal, name))
+            self._made(self.outbox.journal, name)
+
+    def _made(self, journal: Journal, name: str) -> None:
+        folder = str(Path(name).parent)
+        self.files([_artifact(journal, name)], None if folder == "." else folder)
 
     def score(self, value: float, steps: int) -> None:
         """Record what the run is ranked by, and its length; a study does that for its trials."""
@@ -104,36 +152,72 @@ class Run:
             self.metrics({OBJECTIVE: value, STEPS: steps}, step=0)
 
     def end(self, failure: Failure | None = None) -> None:
-        """Write what is left, say why it failed, and set the state, if the run is our own."""
+        """Say how it ended, if the run is our own, and let the rest be sent.
+
+        What the store does not take in time is left to `harnest-sync`, or to a trial's study.
+        """
         try:
-            self.flush()
-        except BaseException as error:
-            failure = failure or failure_of(error)
-            raise
-        finally:
             if self.owned and failure is None:
-                self.client.set_terminated(self.run_id, "FINISHED")
+                self.terminate("FINISHED")
             elif self.owned and failure is not None:
                 self.fail(failure)
+        finally:
+            if self.outbox is not None:
+                self._see_off(self.outbox)
 
     def fail(self, failure: Failure) -> None:
         """End as KILLED when interrupted, as FAILED otherwise, with the reason as a tag."""
-        self.tag({"reason": failure.reason, "message": failure.message})
         try:
+            self.tag({"reason": failure.reason, "message": failure.message})
             if failure.details:
                 self.text(failure.details, "traceback.txt")
         finally:  # also where the disk is full
-            state = "KILLED" if failure.reason == INTERRUPTED else "FAILED"
-            self.client.set_terminated(self.run_id, state)
+            self.terminate("KILLED" if failure.reason == INTERRUPTED else "FAILED")
+
+    def terminate(self, state: str) -> None:
+        """Set one of MLflow's end states."""
+        self._write(writes.end(state))
+
+    def has_ended(self) -> bool:
+        """Whether the journal says how the run ended."""
+        assert self.outbox is not None
+        return any(write["kind"] == "end" for write in self.outbox.journal.writes())
+
+    def flush(self) -> bool:
+        """Wait until all is in the store, while patience lasts; returns whether it is."""
+        return self.outbox is None or self.outbox.courier.wait(self.outbox.courier.patience)
+
+    def _write(self, write: writes.Write) -> None:
+        if self.outbox is not None:
+            self.outbox.add(write)
+        else:
+            writes.deliver(self.client, self.run_id, [write], Path())
+
+    def _see_off(self, outbox: Outbox) -> None:
+        is_sent = outbox.courier.finish(unless_away=not self.owned)
+        if self.owned and not is_sent:
+            log.warning(still_here(outbox.courier, outbox.journal.directory))
 
 
-def param_key(key: str) -> str:
-    """``key`` as MLflow takes it: ``model@encoder`` becomes ``model_encoder``."""
-    return re.sub(r"[^\w./: -]", "_", key)
+def _artifact(journal: Journal, name: str) -> Path:
+    file = journal.artifacts / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
 
 
-def _metrics(values: Mapping[str, float], step: int) -> list["Metric"]:
-    from mlflow.entities import Metric
+def still_here(courier: Courier, directory: Path) -> str:
+    """What to do about writes that a store has not taken."""
+    why = courier.trouble or "it is slow"
+    return (
+        f"the MLflow store {redact(courier.address)} did not take the whole record ({why}); send "
+        f"the rest later with {program('harnest-sync')} {directory}"
+    )
 
-    now = int(time.time() * 1000)
-    return [Metric(key, float(value), now, step) for key, value in values.items()]
+
+def _inside(journal: Journal, file: Path, folder: str | None) -> Path:
+    """The file's path from the run's directory, into which it is copied from elsewhere."""
+    if not file.is_relative_to(journal.directory):
+        kept = journal.artifacts / (folder or "") / file.name
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        file = Path(shutil.copyfile(file, kept))
+    return file.relative_to(journal.directory)

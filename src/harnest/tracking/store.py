@@ -1,5 +1,6 @@
 """MLflow stores: databases on this machine or elsewhere, and tracking servers."""
 
+import logging
 import os
 import socket
 import time
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 #: The UI opens such an experiment as training runs, not as traces of a language model.
 _FOR_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 
+_SQLITE = "sqlite:///"
 _PATIENCE = 5.0  # seconds for a server to accept a connection
 
 
@@ -27,9 +29,6 @@ def open_store(address: str) -> "MlflowClient":
 
     Raises `TrackingError` where it cannot be used, within 20 s where a server does not answer.
     """
-    # Nothing leaves the machine unless asked for; a server that is away is told of soon.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING_THREADPOOL_SIZE", "1")
     scheme = urlsplit(address).scheme
     if scheme in ("http", "https"):
         _await_server(address)
@@ -40,10 +39,8 @@ def open_store(address: str) -> "MlflowClient":
             f"logger.mlflow.tracking_uri={address}: MLflow keeps runs in databases only; "
             "use sqlite:///FILE or a server's http://HOST:PORT"
         )
-    import mlflow
-
     try:
-        client = mlflow.MlflowClient(address)
+        client = connect(address)
         client.search_experiments(max_results=1)
     except Exception as error:  # each database driver has errors of its own
         first = str(error).strip().splitlines()[0]
@@ -53,12 +50,26 @@ def open_store(address: str) -> "MlflowClient":
     return client
 
 
+def connect(address: str) -> "MlflowClient":
+    """A client of the store at ``address``; a server is not asked whether it is there."""
+    # Nothing leaves the machine unless asked for. Whoever writes tries again by itself, so a
+    # server that is away is told of soon; one that hangs, in seconds and not in a quarter hour.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells each retry
+    import mlflow
+
+    return mlflow.MlflowClient(address)
+
+
 def open_existing(address: str) -> "MlflowClient":
     """Open a store to read from: where there is none, none is made.
 
     Raises `TrackingError` then, and where `open_store` does.
     """
-    if address.startswith("sqlite:///") and not _is_made(Path(address.removeprefix("sqlite:///"))):
+    if address.startswith(_SQLITE) and not _is_made(Path(address.removeprefix(_SQLITE))):
         raise TrackingError(
             f"there is no MLflow store {address}: train something first, go to the folder where "
             "it is, or give it with --tracking-uri"
@@ -90,11 +101,18 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     return str(found.experiment_id)
 
 
+def from_anywhere(address: str) -> str:
+    """``address`` as it can be used in another working directory."""
+    if not address.startswith(_SQLITE):
+        return address
+    return f"{_SQLITE}{Path(address.removeprefix(_SQLITE)).absolute()}"
+
+
 def _beside_database(address: str, experiment: str) -> str | None:
     """Where a local database's artifacts go: beside it, wherever a run is started."""
-    if not address.startswith("sqlite:///"):
+    if not address.startswith(_SQLITE):
         return None  # the server's, or the database's owner's choice
-    database = Path(address.removeprefix("sqlite:///")).absolute()
+    database = Path(address.removeprefix(_SQLITE)).absolute()
     return str(database.parent / "mlruns" / experiment)
 
 
@@ -127,7 +145,7 @@ def _make_database(address: str) -> None:
     Eight processes that open a new database at the same moment fail in its migrations. So it
     is made under another name and renamed: where it exists, it is ready.
     """
-    file = Path(address.removeprefix("sqlite:///")).absolute()
+    file = Path(address.removeprefix(_SQLITE)).absolute()
     if _is_made(file):
         return
     if not file.parent.is_dir():

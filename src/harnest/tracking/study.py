@@ -1,6 +1,7 @@
 """A study in MLflow: a parent run, one child run for each trial, each with its right end."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,13 @@ from hydra.experimental.callback import Callback
 from harnest.failure import Failure
 from harnest.programs import program
 from harnest.secrets import redact
+from harnest.tracking.courier import Courier, Outbox
+from harnest.tracking.journal import Journal, journals_below
 from harnest.tracking.provenance import provenance
-from harnest.tracking.run import OBJECTIVE, RUN_ID, STEPS, Run
+from harnest.tracking.run import OBJECTIVE, RECORDED_IN, RUN_ID, STEPS, Run, still_here
 from harnest.tracking.store import experiment_id, open_store
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -25,27 +30,38 @@ if TYPE_CHECKING:
 STUDY, IDENTITY, TRIAL = "study", "study.identity", "trial"
 
 _PARENT = "mlflow.parentRunId"
+_SOON = 2.0  # seconds in which a store that is there has made a run
 
 
 class StudyRecord(Callback):
     """A Hydra callback that hears of a study's events and records them.
 
-    With a sweeper that has no such events it does nothing, and each job is a run of its own.
+    Its writes go through journals in the directories of the study and its trials, so that a
+    store that is away holds nobody up: what a trial could not send by itself is sent from here.
+    ``patience`` is how long the study's end may wait for the store, in seconds. With a sweeper
+    that has no such events it does nothing, and each job is a run of its own.
     """
 
-    def __init__(self, tracking_uri: str, experiment: str) -> None:
+    def __init__(self, tracking_uri: str, experiment: str, patience: float = 30.0) -> None:
         self.address = tracking_uri
         self.experiment = experiment
+        self.patience = patience
 
-    def __getstate__(self) -> dict[str, str]:
+    def __getstate__(self) -> dict[str, Any]:
         """A trial's process gets the callback, but neither its connection nor its runs."""
-        return {"address": self.address, "experiment": self.experiment}
+        return {
+            "address": self.address,
+            "experiment": self.experiment,
+            "patience": self.patience,
+        }
 
     def on_study_start(self, study: "StudyFacts", trials: Sequence["TrialFacts"]) -> None:
         """Start the parent run, or go on with it; end the child runs whose trials have ended."""
         self.study = study
+        self.directory = study.directory.absolute()
         self.client = open_store(self.address)
         self.experiment_id = experiment_id(self.client, self.experiment)
+        self.courier = Courier(self.address, self.patience)
         with FileLock(study.directory / ".record.lock"):  # one parent for several sweepers
             self.parent = self._start_parent()
         self.parent.tag(
@@ -54,7 +70,7 @@ class StudyRecord(Callback):
                 "sampler": study.sampler,
                 "pruner": study.pruner,
                 "command": redact(study.command),
-                "directory": str(study.directory.absolute()),
+                "directory": str(self.directory),
                 **provenance(),
             }
         )
@@ -62,17 +78,22 @@ class StudyRecord(Callback):
         running = {run.info.run_id for run in self._search("attributes.status = 'RUNNING'")}
         for trial in trials:
             child = self.children.get(trial.number)
-            if child is not None and child.run_id in running and trial.state.is_finished():
+            if child is None or not trial.state.is_finished():
+                continue
+            if not child.has_ended() if child.outbox is not None else child.run_id in running:
                 self._end(child, trial)
+            elif child.outbox is not None and child.outbox.journal.unsent():
+                self.courier.hand(child.outbox.journal)
 
     def _start_parent(self) -> Run:
         found = self._search(f"tags.`{TRIAL}` IS NULL")
         if found:
-            self.client.update_run(found[0].info.run_id, status="RUNNING")
-            return Run(self.client, found[0].info.run_id, owned=True)
+            run_id = found[0].info.run_id
+            self.client.update_run(run_id, status="RUNNING")
+            return self._held(Journal.begin(self.directory, self.address, run_id))
         tags = {STUDY: self.study.name, IDENTITY: self.study.identity}
         made = self.client.create_run(self.experiment_id, tags=tags, run_name=self.study.name)
-        parent = Run(self.client, made.info.run_id, owned=True)
+        parent = self._held(Journal.begin(self.directory, self.address, made.info.run_id))
         parent.params(
             {
                 **{f"search.{key}": json.dumps(d) for key, d in self.study.space.items()},
@@ -92,10 +113,15 @@ class StudyRecord(Callback):
         }
         if trial.retry_of is not None:
             tags["retry_of"] = f"trial-{trial.retry_of}"
-        name = f"trial-{trial.number}"
-        made = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
-        self.children[trial.number] = Run(self.client, made.info.run_id, owned=True)
-        return {RUN_ID: made.info.run_id}
+        journal = Journal.begin(directory, self.address)
+        journal.create(self.experiment_id, f"trial-{trial.number}", tags)
+        child = self._held(journal)
+        self.children[trial.number] = child
+        self.courier.hand(journal)
+        # An application that logs by MLflow's own functions needs the run's identity now.
+        self.courier.wait(_SOON, unless_away=True)
+        known = {RUN_ID: child.run_id} if child.run_id else {}
+        return {RECORDED_IN: str(journal.directory), **known}
 
     def on_trial_end(self, trial: "TrialFacts", directory: Path) -> None:
         """End the trial's run in the state that says how the trial ended."""
@@ -113,11 +139,20 @@ class StudyRecord(Callback):
         """
         from harnest.tracking.summary import summarise
 
+        is_here = self.courier.wait(self.patience, unless_away=True)
         if not any(trial.state.name == "RUNNING" for trial in trials):
-            run_ids = {number: run.run_id for number, run in self._started().items()}
-            summarise(self.parent, self.study, trials, run_ids)
-            self.client.set_terminated(self.parent.run_id, "FINISHED" if complete else "KILLED")
-        return [f"look:    {how_to_look(self.address)}"]
+            try:
+                started = self._started() if is_here else self.children
+                run_ids = {number: run.run_id for number, run in started.items()}
+                summarise(self.parent, self.study, trials, run_ids)
+            except Exception as error:  # a study that has its trials does not fail for this
+                log.warning("the study's parent run is not complete: %s", error)
+            finally:
+                self.parent.terminate("FINISHED" if complete else "KILLED")
+        lines = [f"look:    {how_to_look(self.address)}"]
+        if not self.courier.finish():
+            lines.append(f"missing: {still_here(self.courier, self.study.directory)}")
+        return lines
 
     def _end(self, run: Run, trial: "TrialFacts") -> None:
         several = {f"{OBJECTIVE}_{i}": value for i, value in enumerate(trial.values)}
@@ -130,16 +165,29 @@ class StudyRecord(Callback):
         elif trial.state.name == "PRUNED":
             at = trial.pruned_at if trial.pruned_at is not None else max(trial.steps, default=None)
             run.tag({"pruned": "by the job" if at is None else f"at epoch {at}"})
-            self.client.set_terminated(run.run_id, "KILLED")
+            run.terminate("KILLED")
         else:
-            self.client.set_terminated(run.run_id, "FINISHED")
+            run.terminate("FINISHED")
+
+    def _held(self, journal: Journal) -> Run:
+        return Run(self.client, None, True, Outbox(journal, self.courier))
 
     def _started(self) -> dict[int, Run]:
-        """The child runs by trial number, also those of other sweepers."""
-        return {
-            int(run.data.tags[TRIAL]): Run(self.client, run.info.run_id, owned=True)
+        """The child runs by trial number, also those of other sweepers.
+
+        A run whose journal is here is written to through it, even where the store has not heard
+        of that run yet.
+        """
+        known = {
+            int(run.data.tags[TRIAL]): run.info.run_id
             for run in self._search(f"tags.`{TRIAL}` != ''")
         }
+        runs = {n: Run(self.client, run_id, owned=True) for n, run_id in known.items()}
+        for journal in journals_below(self.directory):
+            name = journal.directory.name
+            if name.isdigit() and known.get(int(name), journal.run_id) == journal.run_id:
+                runs[int(name)] = self._held(journal)
+        return runs
 
     def _search(self, condition: str) -> list["MlflowRun"]:
         query = f"tags.`{IDENTITY}` = '{self.study.identity}' AND {condition}"

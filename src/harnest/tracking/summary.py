@@ -38,7 +38,7 @@ def summarise(
             }
         )
         parent.metrics({"best_value": best.values[0]}, step=len(trials))
-        parent.client.log_figure(parent.run_id, history(finished, study), "history.png")
+        parent.figure(history(finished, study), "history.png")
     _log_table(parent, table(trials, run_ids), "trials.json")
 
 

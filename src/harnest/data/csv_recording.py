@@ -1,0 +1,148 @@
+"""A recording in a CSV file, as a trained model takes it: its channels, its rate, its units."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harnest.data.recording import Channel
+from harnest.errors import DataError
+
+_TIMES = ("time", "t", "seconds")
+_SAME = 0.01  # rates that differ by less are the same
+_GAP = 4  # sampling intervals that may be missing in a row
+
+
+@dataclass(frozen=True, eq=False)
+class CsvRecording:
+    """``signal`` is float32 (time, channels), sampled evenly from ``start`` [s] on."""
+
+    signal: NDArray[np.float32]
+    start: float
+    resampled_from: float | None
+    """The file's own rate [Hz], where it was another one."""
+
+
+def read_csv(
+    file: Path, channels: Sequence[Channel], rate: float, given_rate: float | None
+) -> CsvRecording:
+    """Read ``channels`` from ``file`` at ``rate`` [Hz].
+
+    The file has a header with the channels' names, in any order and among others; a unit may
+    follow a name in brackets, ``acc_x [g]``, and has to be the channel's. Its times are in a
+    column ``time`` in seconds, or even at ``given_rate`` [Hz]. Uneven times are interpolated
+    linearly. A faster recording is brought to ``rate`` by polyphase resampling, whose low-pass
+    filter removes what the lower rate cannot carry (Crochiere and Rabiner, Multirate Digital
+    Signal Processing, 1983, ch. 4); a slower one lacks what the model has learned from, and is
+    refused. Raises `DataError`.
+    """
+    table = _table(file)
+    columns = {_name(str(column)): column for column in table.columns}
+    signal = np.stack([_column(file, table, columns, one) for one in channels], axis=1)
+    time = next((columns[name] for name in _TIMES if name in columns), None)
+    if given_rate is not None:
+        start, own = 0.0, given_rate
+    elif time is not None:
+        start, own, signal = _evenly(file, _numbers(file, table, time), signal)
+    else:
+        raise DataError(f"{file}: no column time [s]; add one, or give --rate")
+    if not own > 0 or not np.isfinite(own):
+        raise DataError(f"{file}: a rate of {own:g} Hz; it must be above 0")
+    if abs(own / rate - 1) < _SAME:
+        return CsvRecording(signal.astype(np.float32), start, None)
+    if own < rate:
+        raise DataError(
+            f"{file} has {own:g} samples a second, and the model needs {rate:g}: what a slower "
+            "recording has missed cannot be computed"
+        )
+    return CsvRecording(_slower(signal, own, rate).astype(np.float32), start, own)
+
+
+def _table(file: Path) -> Any:
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(file, skipinitialspace=True)
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {file}") from error
+    except (OSError, ValueError, UnicodeDecodeError) as error:  # pandas' own are ValueErrors
+        first = str(error).strip().splitlines()[0]
+        raise DataError(f"{file} is no CSV table: {first}") from error
+    if table.empty:
+        raise DataError(f"{file} holds no samples")
+    return table
+
+
+def _name(column: str) -> str:
+    return re.sub(r"\s*[\[(].*$", "", column).strip().lower()
+
+
+def _unit(column: str) -> str | None:
+    found = re.search(r"[\[(]\s*(.*?)\s*[\])]\s*$", column)
+    return found[1] if found else None
+
+
+def _column(file: Path, table: Any, columns: dict[str, str], channel: Channel) -> NDArray[Any]:
+    column = columns.get(channel.name.lower())
+    if column is None:
+        there = ", ".join(str(one) for one in table.columns)
+        raise DataError(
+            f"{file}: no column {channel.name} [{channel.unit}], which the model needs; there is "
+            f"{there}"
+        )
+    unit = _unit(column)
+    if unit is not None and unit != channel.unit:
+        raise DataError(
+            f"{file}: {channel.name} is in {unit}, and the model takes {channel.unit}: convert it"
+        )
+    return _numbers(file, table, column)
+
+
+def _numbers(file: Path, table: Any, column: str) -> NDArray[np.float64]:
+    import pandas as pd
+
+    numbers: NDArray[np.float64] = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
+    bad = np.flatnonzero(~np.isfinite(numbers))
+    if len(bad) > 0:
+        raise DataError(f"{file}, line {bad[0] + 2}: {column} is no number")
+    return numbers
+
+
+def _evenly(
+    file: Path, times: NDArray[np.float64], signal: NDArray[np.float64]
+) -> tuple[float, float, NDArray[np.float64]]:
+    """The time of the first sample, the rate, and the samples at even times."""
+    if len(times) < 2:
+        raise DataError(f"{file} holds one sample only")
+    steps = np.diff(times)
+    back = np.flatnonzero(steps <= 0)
+    if len(back) > 0:
+        raise DataError(f"{file}, line {back[0] + 3}: time does not increase")
+    step = float(np.median(steps))
+    gaps = np.flatnonzero(steps > _GAP * step)
+    if len(gaps) > 0:
+        at = gaps[0]
+        raise DataError(
+            f"{file}, line {at + 3}: nothing for {steps[at]:.3g} s after {times[at]:g} s; cut the "
+            "file there"
+        )
+    if np.abs(steps / step - 1).max() < _SAME:
+        return float(times[0]), (len(times) - 1) / float(times[-1] - times[0]), signal
+    even = np.arange(times[0], times[-1] + step / 2, step)
+    parts = [np.interp(even, times, signal[:, index]) for index in range(signal.shape[1])]
+    return float(times[0]), 1 / step, np.stack(parts, axis=1)
+
+
+def _slower(signal: NDArray[np.float64], own: float, rate: float) -> NDArray[np.float64]:
+    from scipy.signal import resample_poly  # type: ignore[import-untyped]
+
+    ratio = Fraction(rate / own).limit_denominator(1000)
+    slower: NDArray[np.float64] = resample_poly(
+        signal, ratio.numerator, ratio.denominator, axis=0, padtype="line"
+    )
+    return slower

@@ -1,0 +1,144 @@
+"""Entry: from a recorded run, or a registered model, to the activities in a recording."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harnest.cli import add_store_option, errors_as_lines
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def main() -> None:
+    """``harnest-predict``."""
+    parser = argparse.ArgumentParser(
+        prog="harnest-predict",
+        description="Tell the activities in a recording, window by window, with the model of a "
+        "run or a registered one. The recording is a CSV file with a header: the channels that "
+        "the model was trained on, and their time in seconds.",
+        epilog="examples: harnest-predict multirun/quick/7 walk.csv | "
+        "harnest-predict watch walk.csv --rate 50 -o activities.csv --plot walk.png",
+    )
+    parser.add_argument(
+        "model", help="a run's directory or MLflow id, or a registered model: NAME, NAME@ALIAS"
+    )
+    parser.add_argument("file", type=Path, help="the recording")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        metavar="HZ",
+        help="samples per second, for a recording without a column of times",
+    )
+    parser.add_argument(
+        "--step",
+        type=float,
+        metavar="S",
+        help="seconds from one window's start to the next (default: half a window)",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="where the table goes (default: stdout)"
+    )
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="draw the signal and what it was taken for"
+    )
+    add_store_option(parser)
+    parser.add_argument("-v", action="store_true", help="show the traceback of an error")
+    arguments = parser.parse_args()
+    with errors_as_lines():
+        try:
+            predict(arguments)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever reads has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    """Predict as the command line says; raises `HarnestError` for what the user can mend."""
+    from harnest.data.csv_recording import read_csv
+    from harnest.data.recording import Channel
+    from harnest.quiet import quieten
+    from harnest.tracking.registry import load_model
+
+    quieten()
+    model = load_model(arguments.model, arguments.tracking_uri)
+    facts = _facts(arguments.model, model)
+    channels = [Channel(**channel) for channel in facts["channels"]]
+    recording = read_csv(arguments.file, channels, facts["rate"], arguments.rate)
+    if recording.resampled_from is not None:
+        told = f"resampled from {recording.resampled_from:g} to {facts['rate']:g} Hz"
+        print(f"{arguments.file}: {told}", file=sys.stderr)
+    _check_units(arguments.file, recording.signal, facts)
+    table = _table(model, facts, recording, _step(arguments, facts), arguments.file)
+    if arguments.plot is not None:
+        from harnest.tracking.timeline import timeline
+
+        timeline(recording, channels, facts["rate"], table, facts["activities"], arguments.plot)
+    text = table.to_csv(index=False, float_format="%.4f")
+    if arguments.output is not None:
+        arguments.output.write_text(text)
+    else:
+        print(text, end="")
+
+
+def _facts(name: str, model: Any) -> dict[str, Any]:
+    from harnest.errors import TrackingError
+
+    facts: dict[str, Any] = model.metadata.metadata or {}
+    if not {"activities", "channels", "rate", "steps"} <= set(facts):
+        raise TrackingError(f"{name} is no model of harnest's: it does not say what it takes")
+    return facts
+
+
+def _step(arguments: argparse.Namespace, facts: dict[str, Any]) -> int:
+    from harnest.errors import ConfigError
+
+    if arguments.step is None:
+        return max(1, int(facts["steps"]) // 2)
+    step = round(float(arguments.step) * float(facts["rate"]))
+    if step < 1:
+        raise ConfigError(f"--step {arguments.step:g}: give at least {1 / facts['rate']:g} s")
+    return step
+
+
+def _check_units(file: Path, signal: Any, facts: dict[str, Any]) -> None:
+    """Tell of a channel that is far from anything that the model was trained on."""
+    import numpy as np
+
+    mean, std = np.array(facts["mean"]), np.array(facts["std"])
+    spread = np.sqrt(np.square((signal - mean) / std).mean(axis=0))
+    if spread.max() > 5:  # a g is 9.8 m/s², a radian 57 degrees
+        worst = facts["channels"][int(spread.argmax())]
+        print(
+            f"{file}: {worst['name']} is {spread.max():.0f} times as far from the mean as in "
+            f"training: is it in {worst['unit']}?",
+            file=sys.stderr,
+        )
+
+
+def _table(
+    model: Any, facts: dict[str, Any], recording: Any, step: int, file: Path
+) -> "pd.DataFrame":
+    """One line for each window, the last one flush with the end: when, what, how probable."""
+    import numpy as np
+    from numpy.lib.stride_tricks import sliding_window_view
+
+    from harnest.errors import DataError
+
+    steps, rate, signal = int(facts["steps"]), float(facts["rate"]), recording.signal
+    if len(signal) < steps:
+        raise DataError(
+            f"{file} has {len(signal) / rate:g} s; the model looks at {steps / rate:g} s at once"
+        )
+    starts = np.unique([*range(0, len(signal) - steps + 1, step), len(signal) - steps])
+    windows = sliding_window_view(signal, steps, axis=0).transpose(0, 2, 1)[starts]
+    probabilities = model.predict(np.ascontiguousarray(windows))
+    begins = recording.start + starts / rate
+    table = probabilities.copy()
+    table.insert(0, "start", begins)
+    table.insert(1, "end", begins + steps / rate)
+    table.insert(2, "activity", probabilities.idxmax(axis=1))
+    table.insert(3, "probability", probabilities.max(axis=1))
+    return table

@@ -1,0 +1,128 @@
+"""What came of a training: the best epoch's predictions, in figures, and the model itself."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from harnest.assemble import Parts
+from harnest.data.module import WindowModule
+from harnest.models.classifier import Classifier
+from harnest.tracking import portable
+from harnest.tracking.figures import draw
+from harnest.tracking.journal import RECORD
+from harnest.tracking.judged import Judged, confusion, per_class
+from harnest.tracking.logger import MLflowLogger
+from harnest.tracking.run import Run
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 512  # windows in one pass
+
+
+def keep_results(parts: Parts, directory: Path) -> None:
+    """Keep figures of the validation windows, and the model, in the MLflow runs of a training.
+
+    With the weights of the best epoch, where they were kept, else with the last ones. What
+    cannot be made is told in the log: a training that has its score is not to fail for it.
+    """
+    loggers = [one for one in parts.trainer.loggers if isinstance(one, MLflowLogger)]
+    runs = [(one, one.run) for one in loggers if one.run is not None]
+    if not runs:
+        return
+    epoch = _load_best(parts)
+    judged = judge(parts.classifier, parts.data, "validation", parts.trainer.strategy.root_device)
+    for logger, run in runs:
+        try:
+            made = directory / RECORD / "artifacts" / "figures" / judged.part
+            run.files(draw(judged, logger.history, made), f"figures/{judged.part}")
+            keep_model(parts.classifier, parts.data, judged, run, directory, epoch)
+        except portable.NotPortableError as error:
+            log.warning("this run has no MLflow model: %s", error)
+        except Exception:
+            log.warning("not all of this run's figures could be made", exc_info=True)
+
+
+def judge(classifier: Classifier, data: WindowModule, part: str, device: torch.device) -> Judged:
+    """Let ``classifier`` judge the windows of ``validation`` or ``test``, on ``device``."""
+    signals, labels = data.tensors(part)
+    windows = data.windows
+    return Judged(
+        part=part,
+        data_set=windows.name,
+        signals=signals.numpy(),
+        labels=labels.numpy(),
+        subjects=windows.subjects[getattr(data.split, part)],
+        probabilities=_probabilities(classifier, signals, device),
+        activities=windows.activities,
+        channels=tuple(f"{channel.name} [{channel.unit}]" for channel in windows.channels),
+        rate=windows.rate,
+    )
+
+
+def _probabilities(
+    classifier: Classifier, signals: torch.Tensor, device: torch.device
+) -> NDArray[np.float32]:
+    classifier.eval().to(device)
+    batches = torch.split(signals, _AT_ONCE)
+    with torch.inference_mode():
+        parts = [classifier(batch.to(device)).softmax(dim=1).cpu() for batch in batches]
+    classifier.cpu()
+    return torch.cat(parts).float().numpy()
+
+
+def keep_model(
+    classifier: Classifier,
+    data: WindowModule,
+    judged: Judged,
+    run: Run,
+    directory: Path,
+    epoch: int,
+) -> None:
+    """Log the model with what it reached on the validation windows.
+
+    Raises `NotPortableError` where the network cannot be taken out of Python.
+    """
+    folder = directory / RECORD / "model"
+    windows = data.windows
+    facts: dict[str, Any] = {
+        "data_set": windows.name,
+        "digest": windows.digest,
+        "activities": list(windows.activities),
+        "channels": [asdict(channel) for channel in windows.channels],
+        "rate": windows.rate,
+        "steps": windows.signals.shape[1],
+        "mean": classifier.mean.tolist(),
+        "std": classifier.std.tolist(),
+    }
+    portable.save(classifier, judged.signals[:8], facts, folder)
+    run.model(folder, _scores(judged), epoch)
+
+
+def _scores(judged: Judged) -> Mapping[str, float]:
+    matrix = confusion(judged.labels, judged.predicted, len(judged.activities))
+    f1 = per_class(matrix)["F1"]
+    return {
+        "model/accuracy": float(np.trace(matrix) / matrix.sum()),
+        "model/macro_f1": float(np.nanmean(f1)),
+        **{
+            f"model/f1/{name}": float(value)
+            for name, value in zip(judged.activities, f1, strict=True)
+            if np.isfinite(value)
+        },
+    }
+
+
+def _load_best(parts: Parts) -> int:
+    """Put the best epoch's weights into the classifier; returns which epoch that was."""
+    file = parts.checkpoint.best_model_path if parts.checkpoint is not None else ""
+    if not file:
+        return max(parts.trainer.current_epoch - 1, 0)
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    parts.classifier.load_state_dict(state["state_dict"])
+    return int(state["epoch"])

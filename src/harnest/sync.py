@@ -1,0 +1,59 @@
+"""Entry: what a store missed while it was away, sent from the directories of runs and studies."""
+
+import argparse
+from pathlib import Path
+
+from harnest.cli import errors_as_lines
+
+
+def main() -> None:
+    """``harnest-sync``."""
+    parser = argparse.ArgumentParser(
+        prog="harnest-sync",
+        description="Send what an MLflow store missed while it was away: of a run, of a study "
+        "with all its trials, or of every run in a folder. What has arrived is not sent again.",
+        epilog="examples: harnest-sync multirun/quick | harnest-sync outputs/2026-01-31/12-00-00",
+    )
+    parser.add_argument("directory", type=Path, help="where the runs or the study wrote")
+    parser.add_argument(
+        "--tracking-uri",
+        metavar="URI",
+        help="the MLflow store (default: the one that each run was recorded in)",
+    )
+    parser.add_argument("-v", action="store_true", help="show the traceback of an error")
+    arguments = parser.parse_args()
+    with errors_as_lines():
+        sync(arguments.directory, arguments.tracking_uri)
+
+
+def sync(directory: Path, address: str | None) -> None:
+    """Send every journal in ``directory`` to the store at ``address``; None: to its own.
+
+    Raises `TrackingError` where there is no journal, or a store that cannot be used.
+    """
+    from harnest.errors import TrackingError
+    from harnest.quiet import quieten
+    from harnest.tracking.journal import BusyError, journals_below
+    from harnest.tracking.store import open_store
+
+    quieten()
+    journals = journals_below(directory)
+    if not journals:
+        raise TrackingError(f"{directory}: there is no record of a run in it")
+    behind = [journal for journal in journals if journal.unsent()]
+    for journal in behind:
+        store = address or journal.address
+        if "***" in store:
+            raise TrackingError(
+                f"{journal.directory}: its store's password is not written down; give the "
+                "address with --tracking-uri"
+            )
+        try:
+            print(f"{journal.directory}: {journal.send(open_store(store))} writes sent")
+        except BusyError as error:
+            print(error)
+    print(f"{len(journals)} records, {len(behind)} of them had something to send")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Sends journals to a store from a thread of its own, so that nobody waits for a server."""
+
+import threading
+from dataclasses import dataclass
+
+from harnest.tracking.journal import AwayError, BusyError, Journal
+from harnest.tracking.store import connect
+from harnest.tracking.writes import Write
+
+_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds until the next try; the last one from then on
+_BUSY = 0.2  # seconds until a journal that another process is sending is looked at again
+
+
+class Courier:
+    """Sends what is handed to it, in order for each run, and tries again while a store is away.
+
+    ``patience`` is how long `finish` waits for a store, in seconds.
+    """
+
+    def __init__(self, address: str, patience: float) -> None:
+        self.address = address
+        self.patience = patience
+        #: Why the last try failed, where it did.
+        self.trouble: str | None = None
+        self._changed = threading.Condition()
+        self._waiting: dict[Journal, None] = {}
+        self._at: Journal | None = None
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def hand(self, journal: Journal) -> None:
+        """Have what is new in ``journal`` sent; returns at once."""
+        with self._changed:
+            self._waiting[journal] = None
+            self._changed.notify_all()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
+                self._thread.start()
+
+    def wait(self, seconds: float, *, unless_away: bool = False) -> bool:
+        """Wait until all has been sent, at most so long; returns whether it has.
+
+        With ``unless_away`` not for a store that does not answer.
+        """
+
+        def is_over() -> bool:
+            return self._is_idle() or (unless_away and self.trouble is not None)
+
+        with self._changed:
+            self._changed.wait_for(is_over, seconds)
+            return self._is_idle()
+
+    def finish(self, *, unless_away: bool = False) -> bool:
+        """Wait for the rest as long as patience lasts, then stop; returns whether all was sent."""
+        is_sent = self.wait(self.patience, unless_away=unless_away)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        return is_sent
+
+    def _is_idle(self) -> bool:
+        return not self._waiting and self._at is None
+
+    def _work(self) -> None:
+        failures = 0
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._waiting) or self._closed)
+                if self._closed:
+                    return
+                self._at = next(iter(self._waiting))
+                del self._waiting[self._at]
+                journal = self._at
+            trouble, pause = None, 0.0
+            try:
+                journal.send(connect(self.address))
+            except BusyError:
+                pause = _BUSY
+            except (AwayError, OSError) as error:
+                trouble = str(error)
+                pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
+            failures = failures + 1 if trouble is not None else 0
+            with self._changed:
+                self._at = None
+                self.trouble = trouble
+                if pause > 0:
+                    self._waiting.setdefault(journal)
+                self._changed.notify_all()
+                if pause > 0:
+                    self._changed.wait_for(lambda: self._closed, pause)
+
+
+@dataclass(frozen=True)
+class Outbox:
+    """Where a run's writes go: into its journal first, and then to whoever sends them."""
+
+    journal: Journal
+    courier: Courier
+
+    def add(self, write: Write) -> None:
+        """Keep a write and have it sent; it is in the journal when this returns."""
+        self.journal.add(write)
+        self.courier.hand(self.journal)

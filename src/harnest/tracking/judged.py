@@ -1,0 +1,66 @@
+"""Predictions beside the truth, and the scores that can be read from them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """n windows of one part of a data set, and what a classifier made of them."""
+
+    part: str
+    """``validation`` or ``test``."""
+    data_set: str
+    signals: NDArray[np.float32]
+    """(n, time, channels), in physical units."""
+    labels: NDArray[np.int64]
+    """(n,), the true activities."""
+    subjects: NDArray[np.int64]
+    """(n,), whose windows they are."""
+    probabilities: NDArray[np.float32]
+    """(n, activities)."""
+    activities: tuple[str, ...]
+    channels: tuple[str, ...]
+    """Names with units."""
+    rate: float
+    """Steps per second [Hz]."""
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The most probable activities, (n,)."""
+        predicted: NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return predicted
+
+
+def confusion(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
+) -> NDArray[np.int64]:
+    """Count windows by true (rows) and predicted (columns) activity, (classes, classes)."""
+    counts = np.bincount(labels * classes + predicted, minlength=classes * classes)
+    return counts.reshape(classes, classes)
+
+
+def per_class(matrix: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """Precision, recall and F1 of each activity, (classes,); NaN where nothing can be said.
+
+    From a confusion matrix. F1 is 2 TP / (2 TP + FP + FN), which is also 0 where one of the
+    others cannot be said.
+    """
+    hits, true, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    return {
+        "precision": _share(hits, predicted),
+        "recall": _share(hits, true),
+        "F1": _share(2 * hits, true + predicted),
+    }
+
+
+def macro_f1(matrix: NDArray[np.int64]) -> float:
+    """The mean F1 over the activities that occur or were predicted, as torchmetrics has it."""
+    return float(np.nanmean(per_class(matrix)["F1"]))
+
+
+def _share(part: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.float64]:
+    shares: NDArray[np.float64] = np.full(len(of), np.nan)
+    return np.divide(part, of, out=shares, where=of > 0)

@@ -1,0 +1,77 @@
+"""Models to apply: of a run, by its directory or identity, or registered under a name."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harnest.errors import TrackingError
+from harnest.tracking.journal import RECORD
+from harnest.tracking.store import open_existing
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION = "champion"
+
+
+def load_model(name: str, address: str) -> Any:
+    """Load the `mlflow.pyfunc` model that ``name`` means.
+
+    A run's directory, a run's identity in the store at ``address``, a registered model's name
+    (its alias ``champion``, or else its latest version), ``NAME@ALIAS``, ``NAME/VERSION``, or
+    any address that begins with ``models:/``. Raises `TrackingError` where there is none.
+    """
+    directory = Path(name)
+    if directory.is_dir():
+        where = directory / RECORD / "model"
+        if not (where / "MLmodel").is_file():
+            raise TrackingError(
+                f"{directory} holds no model: it is no run's directory, or its run ended before "
+                "its model was saved"
+            )
+        return _load(str(where))
+    client = open_existing(address)
+    return _load(name if name.startswith("models:/") else _address_of(client, name))
+
+
+def _load(where: str) -> Any:
+    import mlflow.pyfunc
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return mlflow.pyfunc.load_model(where)
+    except (MlflowException, OSError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise TrackingError(f"the model {where} cannot be loaded: {first}") from error
+
+
+def _address_of(client: "MlflowClient", name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(name)
+    except MlflowException:
+        return _registered(client, name)
+    outputs = run.outputs.model_outputs if run.outputs is not None else []
+    if not outputs:
+        raise TrackingError(f"run {name} has no model: it ended before its model was saved")
+    return f"models:/{outputs[-1].model_id}"
+
+
+def _registered(client: "MlflowClient", name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    if "@" in name or "/" in name:
+        return f"models:/{name}"
+    try:
+        model = client.get_registered_model(name)
+    except MlflowException as error:
+        raise TrackingError(
+            f"{name} is neither a run's directory, nor the id of a run in the MLflow store, nor a "
+            "registered model"
+        ) from error
+    if CHAMPION in model.aliases:
+        return f"models:/{name}@{CHAMPION}"
+    versions = client.search_model_versions(f"name = '{name}'")
+    if not versions:
+        raise TrackingError(f"the registered model {name} has no version yet")
+    return f"models:/{name}/{max(int(one.version) for one in versions)}"

@@ -1,0 +1,65 @@
+"""What training costs: time and windows per second, processor, memory and GPU, by epoch."""
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import psutil
+import pytorch_lightning as L
+import torch
+
+_MB = 1e6
+
+
+class Usage(L.Callback):
+    """Logs, for each epoch, what this process and its own device were busy with.
+
+    Under MLflow's names for system metrics, so that its UI shows them as such; MLflow's own
+    monitor would show the machine and all of its GPUs, and write to the store while it is away.
+    Processor use is that of this process over the epoch, 100 % for each busy core. GPU use is
+    that of the device as its driver gives it at the epoch's end, GPU memory the most that this
+    process held in the epoch.
+    """
+
+    def __init__(self) -> None:
+        self.process = psutil.Process()
+        self.windows = 0
+        self.began = 0.0
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin to count."""
+        self.windows = 0
+        self.began = time.perf_counter()
+        self.process.cpu_percent()  # from here on
+        device = trainer.strategy.root_device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
+        """Count the windows of a batch."""
+        self.windows += len(batch[1])
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the epoch; its time includes validation."""
+        seconds = time.perf_counter() - self.began
+        values = {
+            "epoch_seconds": seconds,
+            "windows_per_second": trainer.world_size * self.windows / seconds,
+            "system/cpu_utilization_percentage": self.process.cpu_percent(),
+            "system/process_memory_usage_megabytes": self.process.memory_info().rss / _MB,
+            **_gpu(trainer.strategy.root_device),
+        }
+        pl_module.log_dict(values, rank_zero_only=True)
+
+
+def _gpu(device: torch.device) -> Mapping[str, float]:
+    if device.type != "cuda":
+        return {}
+    used = {"system/gpu_memory_usage_megabytes": torch.cuda.max_memory_reserved(device) / _MB}
+    with suppress(Exception):  # a driver may not tell, in a container for example
+        # torch asks for the card that CUDA_VISIBLE_DEVICES means by this number.
+        used["system/gpu_utilization_percentage"] = float(torch.cuda.utilization(device))
+    return used

@@ -1,0 +1,61 @@
+"""Real MLflow servers to cut off: stopped, killed, and started again on the same port."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
+class Server:
+    """``mlflow server`` on a port of its own; a copy of a made database saves its migrations."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        options = {
+            "--backend-store-uri": f"sqlite:///{self.folder}/mlflow.db",
+            "--artifacts-destination": str(self.folder / "artifacts"),
+            "--host": "127.0.0.1",
+            "--port": str(self.port),
+            "--workers": "1",
+        }
+        arguments = [part for option in options.items() for part in option]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *arguments],
+            env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+            stdout=(self.folder / "server.log").open("ab"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # it has workers, which go with it
+        )
+        deadline = time.monotonic() + 90
+        while not self.answers():
+            assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
+            time.sleep(0.1)
+
+    def answers(self) -> bool:
+        with contextlib.suppress(OSError):
+            return urllib.request.urlopen(f"{self.address}/health", timeout=2).status == 200
+        return False
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.signal(9)
+            self.process.wait()
+            self.process = None

@@ -1,0 +1,176 @@
+"""Writes that wait in a file: in order, once, whoever sends them and whatever was cut short."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harnest.errors import TrackingError
+from harnest.tracking import writes
+from harnest.tracking.journal import AwayError, Journal, journals_below
+
+STEPS = 30
+EVERYTHING = [(step, float(step)) for step in range(STEPS)]
+
+
+@pytest.fixture
+def journal(store, tmp_path):
+    """That of a run which MLflow does not know yet."""
+    journal = Journal.begin(tmp_path / "run", store)
+    journal.create("0", "one", {"kind": "test"})
+    return journal
+
+
+def fill(journal, steps=range(STEPS)):
+    for step in steps:
+        journal.add(writes.values(metrics={"loss": float(step)}, step=step))
+
+
+def history(client, journal):
+    return [(m.step, m.value) for m in client.get_metric_history(journal.run_id, "loss")]
+
+
+def forget(journal, **changes):
+    """As if its last sender had died before it could note what it did."""
+    mark = journal.folder / "sent.json"
+    mark.write_text(json.dumps(json.loads(mark.read_text()) | changes))
+
+
+def test_a_run_is_made_when_its_journal_is_sent(journal, client):
+    assert journal.run_id is None
+    fill(journal)
+    assert journal.unsent() == STEPS + 1
+    assert journal.send(client) == STEPS + 1
+    run = client.get_run(journal.run_id)
+    assert (run.info.run_name, run.data.tags["kind"]) == ("one", "test")
+    assert run.info.start_time == journal.writes()[0]["start_time"]
+    assert history(client, journal) == EVERYTHING
+    assert journal.send(client) == 0
+
+
+def test_sending_everything_again_changes_nothing(journal, client, tmp_path):
+    (tmp_path / "run" / "a.txt").write_text("a")
+    fill(journal)
+    journal.add(writes.values(params={"x": 1}, tags={"a": "b"}))
+    journal.add(writes.values(params={"x": 2, "y": 3}) | {"kind": "missing_params"})
+    journal.add(writes.files(["a.txt"], "folder"))
+    journal.add(writes.end("FINISHED"))
+    journal.send(client)
+    before = client.get_run(journal.run_id).to_dictionary(), history(client, journal)
+    assert before[0]["data"]["params"] == {"x": "1", "y": "3"}
+    forget(journal, offset=0, trying=0)
+    assert journal.send(client) == STEPS + 5
+    assert (client.get_run(journal.run_id).to_dictionary(), history(client, journal)) == before
+    assert len(client.search_runs(["0"])) == 1
+
+
+def test_a_run_that_was_made_but_not_noted_is_found_again(journal, client):
+    journal.send(client)
+    made = journal.run_id
+    forget(journal, offset=0, trying=0, run_id=None)
+    fill(journal)
+    journal.send(client)
+    assert journal.run_id == made
+    assert len(client.search_runs(["0"])) == 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 120), max_size=8), st.lists(st.integers(0, 120), max_size=8))
+def test_requests_hold_every_write_in_order_and_no_more_than_mlflow_takes(sizes, others):
+    given = [
+        writes.values(
+            metrics={f"m{n}": 0.0 for n in range(size)},
+            params={f"p{number}.{n}": n for n in range(min(other, 100))},
+        )
+        for number, (size, other) in enumerate(zip(sizes, others, strict=False))
+    ]
+    given.insert(len(given) // 2, writes.end("FINISHED"))
+    requests = list(writes.merged((write, position) for position, write in enumerate(given)))
+    assert [write for request, _ in requests for write in request] == given
+    assert [reached for _, reached in requests] == [
+        sum(len(request) for request, _ in requests[: index + 1]) - 1
+        for index in range(len(requests))
+    ]
+    for request, _ in requests:
+        if len(request) > 1:
+            assert {write["kind"] for write in request} == {"values"}
+            assert sum(len(write["metrics"]) for write in request) <= 1000
+            assert sum(len(write["params"]) for write in request) <= 100
+
+
+def test_half_a_line_of_a_killed_process_spoils_nothing(journal, client):
+    fill(journal, range(5))
+    with (journal.folder / "journal.jsonl").open("a") as file:
+        file.write('{"kind": "values", "metr')
+    journal.send(client)  # it may be in the middle of being written
+    fill(journal, range(5, STEPS))
+    journal.send(client)
+    assert history(client, journal) == EVERYTHING
+
+
+def test_several_writers_and_senders_lose_and_repeat_nothing(journal, client):
+    journal.send(client)
+    together = threading.Barrier(4)
+
+    def work(part):
+        own = Journal(journal.directory)
+        together.wait()
+        for step in range(part, STEPS, 4):
+            fill(own, [step])
+            own.send(client)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(4)))
+    assert sorted(history(client, journal)) == EVERYTHING
+
+
+def test_what_mlflow_refuses_is_told_and_the_rest_is_sent(journal, client, caplog):
+    fill(journal, range(10))
+    journal.add(writes.values(metrics={"no such name: $%!": 1.0}))
+    journal.add(writes.files(["gone.txt"], None))
+    fill(journal, range(10, STEPS))
+    journal.send(client)
+    assert history(client, journal) == EVERYTHING
+    assert "no such name" in caplog.text
+    assert "gone.txt" in caplog.text
+
+
+def test_a_store_that_fails_is_tried_again_from_there(journal, client, monkeypatch):
+    fill(journal)
+
+    def broken(*arguments, **options):
+        raise ConnectionError("no route")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.log_batch", broken)
+        with pytest.raises(AwayError, match="no route"):
+            journal.send(client)
+    assert journal.unsent() == STEPS  # the run was made
+    journal.send(client)
+    assert history(client, journal) == EVERYTHING
+
+
+def test_a_directory_with_an_unsent_record_is_not_written_over(journal, client, store):
+    fill(journal)
+    with pytest.raises(TrackingError, match="harnest-sync"):
+        Journal.begin(journal.directory, store, "another")
+    journal.send(client)
+    assert Journal.begin(journal.directory, store, "another").writes() == []
+
+
+def test_the_same_run_is_gone_on_with(journal, client, store):
+    journal.send(client)
+    fill(journal)
+    same = Journal.begin(journal.directory, store, journal.run_id)
+    assert same.unsent() == STEPS
+
+
+def test_the_address_is_usable_from_anywhere_and_holds_no_password(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Journal.begin(tmp_path / "a", "sqlite:///x.db").address == f"sqlite:///{tmp_path}/x.db"
+    secret = Journal.begin(tmp_path / "b", "http://me:s3cr3t@host:5000")
+    assert secret.address == "http://me:***@host:5000"
+    assert len(journals_below(tmp_path)) == 2

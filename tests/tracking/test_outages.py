@@ -1,0 +1,200 @@
+"""A server that is killed, hangs, or comes back, while runs and studies write to it."""
+
+import signal
+import time
+
+import mlflow
+import pytest
+from foreign_bench import wait_until
+
+from harnest.errors import TrackingError
+from harnest.failure import Failure
+from harnest.sync import sync
+from harnest.tracking.run import Run
+from harnest.tracking.study import TRIAL
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("server")]
+
+STEPS = 40
+
+
+@pytest.fixture
+def client(server):
+    return mlflow.MlflowClient(server.address)
+
+
+def start(server, folder, patience=30.0):
+    folder.mkdir(exist_ok=True)
+    return Run.start(server.address, "outages", folder.name, {"kind": "test"}, folder, patience)
+
+
+def history(client, run):
+    return [(m.step, m.value) for m in client.get_metric_history(run.run_id, "loss")]
+
+
+def stamps(client, run):
+    return [m.timestamp for m in client.get_metric_history(run.run_id, "loss")]
+
+
+def artifacts(client, run):
+    return {one.path for one in client.list_artifacts(run.run_id)}
+
+
+def write(run, steps=range(STEPS)):
+    for step in steps:
+        run.metrics({"loss": float(step)}, step)
+
+
+EVERYTHING = [(step, float(step)) for step in range(STEPS)]
+
+
+def test_a_server_that_is_killed_and_comes_back_misses_nothing(server, client, tmp_path):
+    run = start(server, tmp_path / "run")
+    write(run, range(10))
+    run.flush()
+    server.kill()
+    began = time.monotonic()
+    write(run, range(10, 30))
+    run.text("hello", "note.txt")
+    assert time.monotonic() - began < 1  # nobody waits for a server that is away
+    server.start()
+    write(run, range(30, STEPS))
+    run.end()
+    assert history(client, run) == EVERYTHING
+    assert stamps(client, run) == sorted(stamps(client, run))
+    assert client.get_run(run.run_id).info.status == "FINISHED"
+    assert artifacts(client, run) == {"note.txt"}
+
+
+def test_a_server_that_hangs_holds_nobody_up(server, client, tmp_path):
+    run = start(server, tmp_path / "run", patience=1.0)
+    run.flush()
+    server.signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        write(run)
+        run.end()
+        assert time.monotonic() - began < 5
+    finally:
+        server.signal(signal.SIGCONT)
+    sync(tmp_path / "run", None)
+    assert history(client, run) == EVERYTHING
+
+
+def test_what_never_arrived_is_kept_and_sent_once(server, client, tmp_path, caplog, capsys):
+    run = start(server, tmp_path / "run", patience=0.5)
+    (tmp_path / "elsewhere.txt").write_text("not in the run's directory")
+    run.flush()
+    server.kill()
+    write(run)
+    run.files([tmp_path / "elsewhere.txt"], "notes")
+    run.end(Failure("oom", "no memory", "Traceback: all of it"))
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "did not take the whole record (it does not answer)" in told
+    assert f"harnest-sync {tmp_path / 'run'}" in told
+    (tmp_path / "elsewhere.txt").unlink()
+    with pytest.raises(TrackingError, match="does not answer"):
+        sync(tmp_path, None)
+    server.start()
+    capsys.readouterr()
+    sync(tmp_path, None)
+    assert "writes sent" in capsys.readouterr().out
+    first = client.get_run(run.run_id).to_dictionary(), history(client, run)
+    assert first[1] == EVERYTHING
+    assert first[0]["info"]["status"] == "FAILED"
+    assert first[0]["data"]["tags"]["reason"] == "oom"
+    assert artifacts(client, run) == {"notes", "traceback.txt"}
+    sync(tmp_path, None)
+    assert capsys.readouterr().out == "1 records, 0 of them had something to send\n"
+    assert (client.get_run(run.run_id).to_dictionary(), history(client, run)) == first
+
+
+def test_a_server_that_is_away_at_the_start_is_told_at_once(server, tmp_path):
+    server.kill()
+    with pytest.raises(TrackingError, match="does not answer"):
+        start(server, tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_directory_with_an_unsent_record_is_not_written_over(server, tmp_path):
+    run = start(server, tmp_path / "run", patience=0.1)
+    run.flush()
+    server.kill()
+    write(run)
+    run.end()
+    server.start()
+    with pytest.raises(TrackingError, match="harnest-sync"):
+        start(server, tmp_path / "run")
+
+
+RECORDED = ("callbacks@hydra.callbacks=mlflow", "+hydra.callbacks.mlflow.patience=1.0")
+
+
+def children(client):
+    experiment = client.get_experiment_by_name("foreign").experiment_id
+    runs = client.search_runs([experiment])
+    found = {int(run.data.tags[TRIAL]): run for run in runs if TRIAL in run.data.tags}
+    (parent,) = [run for run in runs if TRIAL not in run.data.tags]
+    return parent, [found[number] for number in sorted(found)]
+
+
+@pytest.fixture
+def own(server, client):
+    """No experiment of an earlier test."""
+    found = client.get_experiment_by_name("foreign")
+    if found is not None:
+        client.rename_experiment(found.experiment_id, f"foreign-{time.time()}")
+
+
+def test_a_study_outlives_its_server_and_is_sent_afterwards(server, client, own, bench):
+    """Away from the middle of trial 1 on, and until after the end."""
+    sweeper = bench.start("x=1,2,3", "do=hang@1", *RECORDED)
+    wait_until(lambda: (bench.directory(1) / "seen.json").exists(), "the second trial")
+    server.kill()
+    began = time.monotonic()
+    (bench.folder / "release").touch()
+    out, err = sweeper.communicate(timeout=60)
+    assert sweeper.returncode == 0, err.decode()
+    assert time.monotonic() - began < 30
+    assert bench.states() == ["COMPLETE"] * 3
+    assert "harnest-sync multirun/s" in (out + err).decode()
+    server.start()
+    parent, kept = children(client)
+    assert [run.info.status for run in (parent, *kept)] == ["RUNNING", "FINISHED", "RUNNING"]
+    sync(bench.folder / "multirun", None)
+    parent, kept = children(client)
+    assert [run.info.status for run in (parent, *kept)] == ["FINISHED"] * 4
+    assert [run.data.metrics["objective"] for run in kept] == [1, 4, 9]
+    assert [run.info.run_name for run in kept] == ["trial-0", "trial-1", "trial-2"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in kept} == {parent.info.run_id}
+    assert parent.data.tags["best.trial"] == "trial-0"
+
+
+def test_a_study_whose_server_comes_back_needs_no_help(server, client, own, bench):
+    """Away while one trial ends and another one starts and fails."""
+    sweeper = bench.start("x=1,2,3", "do=fail@2", "steps=0", "callbacks@hydra.callbacks=mlflow")
+    wait_until(lambda: (bench.directory(0) / "seen.json").exists(), "the first trial")
+    server.kill()
+    wait_until(lambda: (bench.directory(2) / "seen.json").exists(), "the last trial")
+    server.start()
+    out, err = sweeper.communicate(timeout=60)
+    assert sweeper.returncode == 0, err.decode()
+    assert b"harnest-sync" not in out + err
+    parent, kept = children(client)
+    states = [run.info.status for run in (parent, *kept)]
+    assert states == ["FINISHED", "FINISHED", "FINISHED", "FAILED"]
+    assert kept[2].data.tags["reason"] == "error"
+
+
+def test_the_next_sweeper_sends_what_a_killed_one_left(server, client, own, bench):
+    sweeper = bench.start("x=1,2,3", "do=hang@1", *RECORDED)
+    wait_until(lambda: (bench.directory(1) / "seen.json").exists(), "the second trial")
+    server.kill()
+    sweeper.kill()
+    sweeper.communicate()
+    server.start()
+    (bench.folder / "release").touch()
+    bench.sweep("x=1,2,3", "do=hang@1", *RECORDED)
+    parent, kept = children(client)
+    states = [run.info.status for run in (parent, *kept)]
+    assert states == ["FINISHED", "FINISHED", "KILLED", "FINISHED", "FINISHED"]
