@@ -1,5 +1,6 @@
 """What a study shows in the terminal: what runs, a line per event, a ranked table at the end."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,8 +119,8 @@ class Terminal:
         if not complete:
             hints.append(f"go on:   {self.study.command}")
         elif not self.study.is_grid:
-            more = f"hydra.sweeper.n_trials={2 * self.study.budget}"
-            hints.append(f"extend:  {self.study.command} {more}")
+            command = re.sub(r" hydra\.sweeper\.n_trials=\d+", "", self.study.command)
+            hints.append(f"extend:  {command} hydra.sweeper.n_trials={2 * self.study.budget}")
         return hints
 
     def show(self, hints: Sequence[str]) -> None:
