@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
 
 from harnest.failure import Failure
 from harnest.programs import program
@@ -14,6 +15,7 @@ from harnest.secrets import redact
 from harnest.tracking.provenance import provenance
 from harnest.tracking.run import OBJECTIVE, RUN_ID, STEPS, Run
 from harnest.tracking.store import experiment_id, open_store
+from harnest.tracking.summary import best_of, show_progress, summarise
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -37,23 +39,28 @@ class StudyRecord(Callback):
         self.address = tracking_uri
         self.experiment = experiment
 
+        self.config = DictConfig({})
+
     def __getstate__(self) -> dict[str, str]:
         """A trial's process gets the callback, but neither its connection nor its runs."""
         return {"address": self.address, "experiment": self.experiment}
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Keep what the study's config asks for and its facts do not say; called by Hydra."""
+        self.config = config
+
     def on_study_start(self, study: "StudyFacts", trials: Sequence["TrialFacts"]) -> None:
         """Start the parent run, or go on with it; end the child runs whose trials have ended."""
         self.study = study
+        self.asked = asked_of(self.config, study)
+        self.trials = {trial.number: trial for trial in trials}
         self.client = open_store(self.address)
         self.experiment_id = experiment_id(self.client, self.experiment)
         with FileLock(study.directory / ".record.lock"):  # one parent for several sweepers
             self.parent = self._start_parent()
         self.parent.tag(
             {
-                "budget": str(study.budget),
-                "sampler": study.sampler,
-                "pruner": study.pruner,
-                "command": redact(study.command),
+                **self.asked,
                 "directory": str(study.directory.absolute()),
                 **provenance(),
             }
@@ -98,26 +105,35 @@ class StudyRecord(Callback):
         return {RUN_ID: made.info.run_id}
 
     def on_trial_end(self, trial: "TrialFacts", directory: Path) -> None:
-        """End the trial's run in the state that says how the trial ended."""
+        """End the trial's run in the state that says how the trial ended, and how far we are."""
+        self.trials[trial.number] = trial
         run = self.children.get(trial.number)
         if run is None:  # it could not be started
             return
         if trial.reason is not None:  # its own process may not have come to that
             run.files(sorted(directory.glob("*.log")))
         self._end(run, trial)
+        show_progress(self.parent, self.study, list(self.trials.values()))
 
     def on_study_end(self, trials: Sequence["TrialFacts"], complete: bool) -> list[str]:
         """Sum the study up in its parent run; returns how to look at it.
 
         Where another sweeper still has trials running, that one will have the last word.
         """
-        from harnest.tracking.summary import summarise
-
         if not any(trial.state.name == "RUNNING" for trial in trials):
             run_ids = {number: run.run_id for number, run in self._started().items()}
-            summarise(self.parent, self.study, trials, run_ids)
+            summarise(self.parent, self.study, trials, run_ids, self.asked)
             self.client.set_terminated(self.parent.run_id, "FINISHED" if complete else "KILLED")
-        return [f"look:    {how_to_look(self.address)}"]
+        hints = [f"look:    {how_to_look(self.address)}"]
+        best = best_of(trials, self.study)
+        if (
+            best is not None
+            and self.study.directory.joinpath(
+                str(best.number), "checkpoints", "best.ckpt"
+            ).is_file()
+        ):
+            hints.append(f"promote: {program('harnest-promote')} {self.study.directory}")
+        return hints
 
     def _end(self, run: Run, trial: "TrialFacts") -> None:
         several = {f"{OBJECTIVE}_{i}": value for i, value in enumerate(trial.values)}
@@ -155,8 +171,34 @@ class StudyRecord(Callback):
                 return found
 
 
+def asked_of(config: DictConfig, study: "StudyFacts") -> dict[str, str]:
+    """What a study was asked to do, by name; an application need not have a seed or a metric."""
+    settings = {
+        part: OmegaConf.select(config, f"hydra.sweeper.{part}") for part in ("sampler", "pruner")
+    }
+    sampler = study.sampler + ("" if study.is_grid else _settings(settings["sampler"]))
+    metric, seed = (OmegaConf.select(config, key) for key in ("objective.metric", "seed"))
+    facts = {
+        "objective": metric,
+        "direction": ", ".join(study.directions),
+        "sampler": sampler,
+        "pruner": study.pruner + _settings(settings["pruner"]),
+        "budget": study.budget,
+        "seed": seed,
+        "command": redact(study.command),
+    }
+    return {name: str(value) for name, value in facts.items() if value is not None}
+
+
+def _settings(config: DictConfig | None) -> str:
+    """The arguments of a sampler or pruner that are set."""
+    every = {str(key): value for key, value in (config or {}).items()}
+    given = {k: v for k, v in sorted(every.items()) if v is not None and k != "_target_"}
+    return f"({', '.join(f'{key}={value}' for key, value in given.items())})"
+
+
 def how_to_look(address: str) -> str:
     """The command or address that shows a store in a browser."""
     if address.startswith(("http://", "https://")):
         return redact(address)
-    return f"{program('mlflow')} ui --backend-store-uri {redact(address)}   then open http://127.0.0.1:5000"
+    return f"{program('harnest-ui')} --tracking-uri {redact(address)}"
