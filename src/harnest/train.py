@@ -1,6 +1,7 @@
 """Entry: a config in, a score out."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -11,8 +12,10 @@ from harnest.config import check_limits
 log = logging.getLogger(__name__)
 
 
-def train(cfg: DictConfig) -> float:
+def train(cfg: DictConfig, tags: Mapping[str, str] | None = None) -> float:
     """Train once and return the score: the best ``cfg.objective`` that an epoch reached.
+
+    The run's record gets the further ``tags``.
 
     Inside a study each epoch's objective is reported, and the pruner may stop the run. Raises
     `HarnestError` for what the user can mend, KeyboardInterrupt when interrupted.
@@ -30,7 +33,7 @@ def train(cfg: DictConfig) -> float:
     parts = assemble(cfg, directory, current_trial())
     if cfg.resume is not None:
         check_checkpoint(parts.classifier, Path(cfg.resume))
-    facts = facts_of(cfg, parts)
+    facts = facts_of(cfg, parts) | dict(tags or {})
     with recorded(parts.trainer.loggers, cfg, directory, name=run_name(cfg), facts=facts) as record:
         fit(parts, cfg.resume)
         score = score_of(parts, cfg.objective.metric)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 #: name, in two folders, stay apart.
 STUDY, IDENTITY, TRIAL = "study", "study.identity", "trial"
 
-_PARENT = "mlflow.parentRunId"
+#: What MLflow calls the tag that nests a run in another.
+PARENT = "mlflow.parentRunId"
 
 
 class StudyRecord(Callback):
@@ -92,7 +93,7 @@ class StudyRecord(Callback):
     def on_trial_start(self, trial: "TrialFacts", directory: Path) -> Mapping[str, str]:
         """Start the trial's run; its process finds it by the returned environment."""
         tags = {
-            _PARENT: self.parent.run_id,
+            PARENT: self.parent.run_id,
             STUDY: self.study.name,
             IDENTITY: self.study.identity,
             TRIAL: str(trial.number),
