@@ -76,13 +76,13 @@ def winner_of(client: "MlflowClient", study: "MlflowRun", number: int | None) ->
     from harnest.tracking.study import TRIAL
 
     name, best = study.info.run_name, study.data.tags.get("best.run_id")
-    if number is None and best is None:
+    if number is None:
+        if best is not None:
+            return _of_trainer(client.get_run(best))
         raise TrackingError(
             f"study {name} has no best trial: none has finished, or it has several objectives; "
             "choose one with --trial N"
         )
-    if number is None:
-        return _of_trainer(client.get_run(best))
     found = [run for run in trials_of(client, study) if run.data.tags[TRIAL] == str(number)]
     if not found or found[0].info.status != "FINISHED":
         raise TrackingError(f"study {name} has no finished trial {number}")

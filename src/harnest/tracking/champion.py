@@ -1,7 +1,7 @@
 """Models of runs in MLflow's registry, and which of them is the champion of its data."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,10 +35,10 @@ def register(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    source = model
-    if RunsArtifactRepository.is_runs_uri(model):
-        source = RunsArtifactRepository.get_underlying_uri(model)
-    model_id = model.removeprefix("models:/") if model.startswith("models:/") else None
+    is_logged = model.startswith("models:/")
+    resolve: Any = RunsArtifactRepository.get_underlying_uri
+    source = model if is_logged else resolve(model)
+    model_id = model.removeprefix("models:/") if is_logged else None
     made = client.create_model_version(
         name, source, run_id=run_id, tags=dict(tags), model_id=model_id
     )

@@ -100,7 +100,7 @@ def _rows_in(table: Any, objectives: int) -> Iterator[Row]:
         yield Row(
             name=f"trial-{cell['trial']}",
             run_id=cell["run_id"],
-            state="KILLED" if was_killed else _TABLE_STATES.get(cell["state"], cell["state"]),
+            state="KILLED" if was_killed else str(_TABLE_STATES.get(cell["state"], cell["state"])),
             scores=scores,
             steps=cell["steps"],
             seconds=cell["seconds"],

@@ -6,6 +6,7 @@ The page is one HTML file that needs no network: the drawing library is part of 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harnest.secrets import redact
@@ -48,7 +49,8 @@ def study_page(
     metric = asked.get("objective", "objective")
     single = len(study.directions) == 1
     objectives = [metric] if single else [f"objective {at}" for at in range(len(study.directions))]
-    commands = {"go on, or again": redact(study.command)}
+    program, space, arguments = redact(study.command).partition(" ")
+    commands = {"go on, or again": f"{Path(program).name}{space}{arguments}"}
     in_words = {}
     if best is not None:
         folder = study.directory / str(best.number)
