@@ -5,7 +5,7 @@ BIN := .venv/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format ui clean
+.PHONY: help demo test test-all lint format ui screenshots clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -37,8 +37,11 @@ format: .venv/.installed-dev  ## mend what can be mended by a program
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-ui: .venv/.installed  ## the MLflow UI on this folder's runs, http://127.0.0.1:5000
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1
+ui: .venv/.installed  ## MLflow on this folder's runs, and optuna-dashboard where it is installed
+	$(BIN)/harnest-ui
+
+screenshots: .venv/.installed  ## the README's pictures, after make demo; needs chromium
+	$(BIN)/python docs/screenshots.py
 
 clean:  ## remove what can be made again: environment, caches, builds; results stay
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

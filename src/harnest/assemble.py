@@ -54,7 +54,7 @@ def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Pa
         torch.set_num_threads(cfg.threads)
     # cuBLAS repeats its results only with a fixed workspace, and reads this once.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    loggers: list[Logger] = _each(cfg.logger)  # first: a server that is away is told at once
+    loggers = make_loggers(cfg)  # first: a server that is away is told at once
     data = make_data(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     classifier = make_classifier(cfg, data)
@@ -72,6 +72,11 @@ def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Pa
         use_distributed_sampler=False,  # our batches share themselves out
     )
     return Parts(data, classifier, trainer)
+
+
+def make_loggers(cfg: DictConfig) -> list[Logger]:
+    """Make the config's loggers."""
+    return _each(cfg.logger)
 
 
 def make_data(cfg: DictConfig) -> WindowModule:

@@ -57,7 +57,7 @@ def run_hydra(
             _check_overrides()
             return task(cfg)
         except (HarnestError, OmegaConfBaseException) as error:
-            _remove_if_unused(Path(HydraConfig.get().runtime.output_dir))
+            remove_if_unused(Path(HydraConfig.get().runtime.output_dir))
             failures.append(error)
             return None
 
@@ -81,6 +81,13 @@ def add_store_option(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"),
         metavar="URI",
         help="the MLflow store (default: MLFLOW_TRACKING_URI, or mlflow.db in this folder)",
+    )
+
+
+def add_experiment_option(parser: argparse.ArgumentParser) -> None:
+    """Let the user say in which of the store's groups of runs to look."""
+    parser.add_argument(
+        "--experiment", default="harnest", help="MLflow's name of the group of runs"
     )
 
 
@@ -133,7 +140,7 @@ def _check_overrides() -> None:
         check_kind(override.get_key_element(), override.value(), reference)
 
 
-def _remove_if_unused(directory: Path) -> None:
+def remove_if_unused(directory: Path) -> None:
     """Remove a run's directory that holds nothing but what Hydra wrote before the run began."""
     rest = [p for p in directory.iterdir() if p.name != ".hydra" and p.suffix != ".log"]
     if rest:

@@ -2,52 +2,77 @@
 
 import argparse
 import csv
+import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from harnest.cli import add_store_option, errors_as_lines
+from harnest.cli import add_experiment_option, add_store_option, errors_as_lines
+
+if TYPE_CHECKING:
+    from harnest.tracking.leaderboard import Board
+    from harnest.tracking.rows import Row
 
 
 def main() -> None:
     """``harnest-compare``."""
     parser = argparse.ArgumentParser(
         prog="harnest-compare",
-        description="Rank the trials of one study, or the best of several studies and runs.",
-        epilog="examples: harnest-compare quick | harnest-compare multirun/quick --format markdown",
+        description="Rank the trials of one study, or the best of several studies and runs, with "
+        "the parameters that differ. What differs in its seed alone is one row: mean, deviation "
+        "and number of seeds.",
+        epilog="examples: harnest-compare quick | harnest-compare multirun/quick --format markdown "
+        "| harnest-compare quick --format html > report.html",
     )
     parser.add_argument(
         "names", nargs="*", metavar="STUDY_OR_RUN", help="name, id or directory; none: all"
     )
-    parser.add_argument("--format", choices=("table", "markdown", "csv"), default="table")
     parser.add_argument(
-        "--experiment", default="harnest", help="MLflow's name of the group of runs"
+        "--format",
+        choices=("table", "markdown", "csv", "html"),
+        default="table",
+        help="html is the study's report, one page with its figures (default: table)",
     )
+    add_experiment_option(parser)
     add_store_option(parser)
     parser.add_argument("-v", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args()
     with errors_as_lines():
         from harnest.tracking.leaderboard import leaderboard
 
-        rows = leaderboard(arguments.tracking_uri, arguments.experiment, arguments.names)
-        keys = list(dict.fromkeys(key for row in rows for key in row.params))
-        heads = ["run", "state", "score", "epochs", "seconds", *keys, "run id"]
-        lines = [
-            [
-                row.name,
-                row.state,
-                _number(row.score, 4),
-                _number(row.steps, 0),
-                _number(row.seconds, 1),
-                *(row.params.get(key, "") for key in keys),
-                row.run_id,
-            ]
-            for row in rows
-        ]
-        {"table": _table, "markdown": _markdown, "csv": _csv}[arguments.format](heads, lines)
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        board = leaderboard(arguments.tracking_uri, arguments.experiment, arguments.names)
+        if arguments.format == "html":
+            print(_html(board))
+            return
+        from harnest.tracking.report import cells, heads
+
+        # A file gets every digit, a reader as many as can be read.
+        rows = board.rows if arguments.format == "csv" else list(map(_rounded, board.rows))
+        lines = [cells(row, rows, board.scores) for row in rows]
+        show = {"table": _table, "markdown": _markdown, "csv": _csv}[arguments.format]
+        show(heads(board.rows, board.scores), lines)
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
+def _rounded(row: "Row") -> "Row":
+    return replace(row, params={key: _short(text) for key, text in row.params.items()})
+
+
+def _short(text: str) -> str:
+    try:
+        return f"{float(text):.4g}" if len(text) > 6 else text
+    except ValueError:
+        return text
+
+
+def _html(board: "Board") -> str:
+    """The report that the study wrote at its end, or a page with the table alone."""
+    from harnest.tracking.report import Report, counted, page
+
+    if board.report is not None:
+        return board.report
+    return page(Report(board.title, counted(board.rows), board.scores, board.rows), [])
 
 
 def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> None:

@@ -1,6 +1,7 @@
 """Entry: a config in, a score out."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -13,13 +14,15 @@ from harnest.study import Members, current_trial
 log = logging.getLogger(__name__)
 
 
-def train(cfg: DictConfig) -> float | tuple[float, ...] | Members:
+def train(
+    cfg: DictConfig, tags: Mapping[str, str] | None = None
+) -> float | tuple[float, ...] | Members:
     """Train once and return the score: the best ``cfg.objective`` that an epoch reached.
 
     Further objectives follow it, as training left them. Inside a study each epoch's objective is
     reported, and the pruner may stop the run; a config with folds or several seeds returns the
-    runs that its study is to make of it. Raises `HarnestError` for what the user can mend,
-    KeyboardInterrupt when interrupted.
+    runs that its study is to make of it. The run's record gets the further ``tags``. Raises
+    `HarnestError` for what the user can mend, KeyboardInterrupt when interrupted.
     """
     check_limits(cfg)
     trial = current_trial()
@@ -30,7 +33,7 @@ def train(cfg: DictConfig) -> float | tuple[float, ...] | Members:
     # torch, Lightning and MLflow are imported only now, when the config can be used.
     from hydra.core.hydra_config import HydraConfig
 
-    from harnest.assemble import assemble
+    from harnest.assemble import assemble, make_loggers
     from harnest.division import members_of
     from harnest.fit import (
         check_checkpoint,
@@ -44,13 +47,15 @@ def train(cfg: DictConfig) -> float | tuple[float, ...] | Members:
     from harnest.results import keep_results
     from harnest.tracking.recorded import recorded
 
-    if is_divided(cfg):
-        return members_of(cfg)
     directory = Path(HydraConfig.get().runtime.output_dir)
+    if is_divided(cfg):
+        loggers, name = make_loggers(cfg), run_name(cfg)
+        with recorded(loggers, cfg, directory, name=name, facts={}, data_set=None):
+            return members_of(cfg)
     parts = assemble(cfg, directory, trial)
     if cfg.resume is not None:
         check_checkpoint(parts.classifier, Path(cfg.resume))
-    facts = facts_of(cfg, parts)
+    facts = facts_of(cfg, parts) | dict(tags or {})
     with recorded(
         parts.trainer.loggers,
         cfg,

@@ -170,6 +170,22 @@ def test_an_interrupt_in_process_kills_child_and_parent(study):
     assert record.parent.data.tags["trials.fail"] == "1"
 
 
+def facts(*directions, directory=Path(), space=None):
+    return StudyFacts(
+        name="s",
+        identity="one",
+        directory=directory,
+        directions=directions,
+        sampler="none",
+        is_grid=True,
+        pruner="none",
+        budget=1,
+        space=space or {},
+        fixed=(),
+        command="sweep",
+    )
+
+
 def started(bench, number):
     seen = bench.directory(number) / "seen.json"
     return seen.exists() and seen.stat().st_size > 0
@@ -224,25 +240,12 @@ def test_two_sweepers_have_one_parent(bench, store, client):
 
 
 def test_sweepers_that_open_a_study_at_the_same_moment_have_one_parent(store, client, tmp_path):
-    facts = StudyFacts(
-        name="s",
-        identity="one",
-        directory=tmp_path,
-        directions=("minimize",),
-        sampler="none",
-        is_grid=True,
-        pruner="none",
-        budget=1,
-        space={},
-        fixed=(),
-        command="sweep",
-    )
     together = threading.Barrier(4)
 
     def open_study(_):
         record = StudyRecord(store, "foreign")
         together.wait()
-        record.on_study_start(facts, [])
+        record.on_study_start(facts("minimize", directory=tmp_path), [])
         return record.parent.run_id
 
     experiment = client.create_experiment("foreign")
@@ -315,12 +318,12 @@ def test_the_best_is_the_best_and_the_first_of_equals(values, direction):
     trials = [TrialFacts(n, {}, TrialState.COMPLETE, (value,)) for n, value in enumerate(values)]
     wanted = min(values) if direction == "minimize" else max(values)
     for order in (trials, trials[::-1]):
-        assert best_of(order, direction).number == values.index(wanted)
+        assert best_of(order, facts(direction)).number == values.index(wanted)
 
 
 def test_how_to_look_shows_no_password():
     assert how_to_look("http://me:s3cr3t@host:5000") == "http://me:***@host:5000"
-    assert "--backend-store-uri sqlite:///mlflow.db" in how_to_look("sqlite:///mlflow.db")
+    assert "harnest-ui --tracking-uri sqlite:///mlflow.db" in how_to_look("sqlite:///mlflow.db")
     assert "s3cr3t" not in how_to_look("postgresql://me:s3cr3t@host/db")
 
 

@@ -1,96 +1,116 @@
 """Recorded runs, ranked: the trials of one study, or the best of several."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from harnest.errors import TrackingError
+from harnest.tracking.find import (
+    OWN,
+    experiment_called,
+    find,
+    is_study,
+    search,
+    trials_of,
+)
+from harnest.tracking.rows import FINISHED, PRUNED, Row, ranked, without_seeds
 from harnest.tracking.run import OBJECTIVE, STEPS
 from harnest.tracking.store import open_existing
-from harnest.tracking.study import IDENTITY, STUDY, TRIAL
+from harnest.tracking.summary import REPORT, TABLE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
-_PAGE = 1000
+_TABLE_STATES = {"COMPLETE": FINISHED, "FAIL": "FAILED"}
+_PLACES = ("dirpath", "save_dir", "run_name")  # where a run wrote, and what it is called
+_OWN_COLUMNS = ("trial", "state", "steps", "seconds", "reason", "run_id")
 
 
 @dataclass(frozen=True)
-class Row:
-    """One run: its name, how it ended, its score, and the parameters worth showing."""
+class Board:
+    """A ranked table: what it ranks, the names of its scores, its rows; the study's own report."""
 
-    name: str
-    run_id: str
-    state: str
-    score: float | None
-    steps: int | None
-    seconds: float | None
-    params: dict[str, str]
+    title: str
+    scores: tuple[str, ...]
+    rows: list[Row]
+    report: str | None = None
 
 
-def leaderboard(address: str, experiment: str, names: Sequence[str]) -> list[Row]:
+def leaderboard(address: str, experiment: str, names: Sequence[str]) -> Board:
     """Rows, best first, of what ``names`` name: studies, runs, or directories of either.
 
     One study gives its trials. Several studies or runs give one row each, a study its best
-    trial. No names: all studies and all runs of their own. Raises `TrackingError` for a name
-    that the store does not know.
+    trial. No names: all studies and all runs of their own. What differs in its seed alone is one
+    row. Raises `TrackingError` for a name that the store does not know.
     """
     client = open_existing(address)
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
-        raise TrackingError(
-            f"there is no experiment {experiment} in the store; train something first"
-        )
-    everything = _all_runs(client, found.experiment_id)
-    own = [run for run in everything if TRIAL not in run.data.tags]
-    chosen = [_find(name, own, everything) for name in names] or own
-    if len(chosen) == 1 and _is_study(chosen[0]):
-        study = chosen[0]
-        trials = _trials_of(study, everything)
-        keys = [key[7:] for key in study.data.params if key.startswith("search.")]
-        minimize = study.data.params.get("directions", "").startswith("minimize")
-        return _ranked((_row(run, run.info.run_name, keys) for run in trials), minimize)
-    best = [(run, _best_of(run, everything)) for run in chosen]
+    group = experiment_called(client, experiment)
+    chosen = [find(client, group, name) for name in names] or search(client, group, OWN)
+    if len(chosen) == 1 and is_study(chosen[0]):
+        return _of_study(client, chosen[0])
+    best = [(run, _best_of(client, run)) for run in chosen]
     keys = _differing([run for _, run in best])
-    minimize = any(r.data.params.get("objective.mode") == "min" for _, r in best)
-    rows = (_row(run, _title(origin, run), keys) for origin, run in best)
-    return _ranked(rows, minimize)
+    minimize = any(run.data.params.get("objective.mode") == "min" for _, run in best)
+    rows = [_row(run, _title(origin, run), keys, [OBJECTIVE]) for origin, run in best]
+    direction = "minimize" if minimize else "maximize"
+    return Board("Studies and runs", ("score",), ranked(without_seeds(rows), [direction]))
 
 
-def _all_runs(client: "MlflowClient", experiment_id: str) -> list["MlflowRun"]:
-    runs: list[MlflowRun] = []
-    token = None
-    while True:
-        page = client.search_runs([experiment_id], max_results=_PAGE, page_token=token)
-        runs += page
-        token = page.token
-        if not token:
-            return runs
+def _of_study(client: "MlflowClient", study: "MlflowRun") -> Board:
+    params = study.data.params
+    directions = params.get("directions", "minimize").split(", ")
+    single = len(directions) == 1
+    scores = [OBJECTIVE] if single else [f"{OBJECTIVE}_{at}" for at, _ in enumerate(directions)]
+    keys = [key.removeprefix("search.") for key in params if key.startswith("search.")]
+    # A study that has ended has a table of its trials. To read all that is recorded of a
+    # thousand runs takes seconds.
+    table = None if study.info.status == "RUNNING" else _artifact(client, study, TABLE)
+    if table is not None:
+        rows = list(_rows_in(json.loads(table), len(directions)))
+    else:
+        runs = trials_of(client, study)
+        rows = [_row(run, str(run.info.run_name), keys, scores) for run in runs]
+    return Board(
+        title=f"Study {study.info.run_name}",
+        scores=("score",) if single else tuple(f"score {at}" for at in range(len(scores))),
+        rows=ranked(without_seeds(rows), directions),
+        report=None if table is None else _artifact(client, study, REPORT),
+    )
 
 
-def _find(name: str, own: list["MlflowRun"], everything: list["MlflowRun"]) -> "MlflowRun":
-    """The newest run of this name or directory; trials are found by directory or identity."""
-    directory = str(Path(name).absolute())
-    for run in own:
-        if name in (run.info.run_name, run.info.run_id):
-            return run
-    for run in everything:
-        if run.info.run_id == name or run.data.tags.get("directory") == directory:
-            return run
-    known = ", ".join(dict.fromkeys(str(run.info.run_name) for run in own[:8]))
-    raise TrackingError(f"no study or run is called {name}; there are {known or 'none yet'}")
+def _artifact(client: "MlflowClient", run: "MlflowRun", name: str) -> str | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(client.download_artifacts(run.info.run_id, name)).read_text()
+    except (MlflowException, OSError):
+        return None
 
 
-def _trials_of(study: "MlflowRun", everything: list["MlflowRun"]) -> list["MlflowRun"]:
-    identity = study.data.tags.get(IDENTITY)
-    return [r for r in everything if r.data.tags.get(IDENTITY) == identity and TRIAL in r.data.tags]
+def _rows_in(table: Any, objectives: int) -> Iterator[Row]:
+    columns = table["columns"]
+    values = ["value"] if objectives == 1 else [f"value_{at}" for at in range(objectives)]
+    keys = [key for key in columns if key not in (*_OWN_COLUMNS, *values)]
+    for line in table["data"]:
+        cell = dict(zip(columns, line, strict=True))
+        scores = tuple(cell[name] for name in values if cell.get(name) is not None)
+        was_killed = cell["reason"] == "interrupted"
+        yield Row(
+            name=f"trial-{cell['trial']}",
+            run_id=cell["run_id"],
+            state="KILLED" if was_killed else str(_TABLE_STATES.get(cell["state"], cell["state"])),
+            scores=scores,
+            steps=cell["steps"],
+            seconds=cell["seconds"],
+            params={key: "" if cell[key] is None else str(cell[key]) for key in keys},
+        )
 
 
-def _best_of(run: "MlflowRun", everything: list["MlflowRun"]) -> "MlflowRun":
-    best = run.data.tags.get("best.run_id")
-    return next((r for r in everything if r.info.run_id == best), run)
+def _best_of(client: "MlflowClient", run: "MlflowRun") -> "MlflowRun":
+    best = run.data.tags.get("best.run_id") if is_study(run) else None
+    return client.get_run(best) if best else run
 
 
 def _title(origin: "MlflowRun", run: "MlflowRun") -> str:
@@ -102,47 +122,27 @@ def _title(origin: "MlflowRun", run: "MlflowRun") -> str:
 def _differing(runs: list["MlflowRun"]) -> list[str]:
     """Parameters that tell the runs apart: each run has them, and not all the same value.
 
-    A column that says no more than an earlier one, as an interpolation of it does, is left out,
-    and so is where a run wrote.
+    A column that says no more than an earlier one, as an interpolation of it does, is left out.
     """
-    trained = [run.data.params for run in runs if not _is_study(run)]
+    trained = [run.data.params for run in runs if not is_study(run)]
     shared = [key for key in (trained or [{}])[0] if all(key in params for params in trained)]
     columns: dict[tuple[str, ...], str] = {}
     for key in shared:
         values = tuple(params[key] for params in trained)
-        if len(set(values)) > 1 and key.rpartition(".")[2] not in ("dirpath", "save_dir"):
+        if len(set(values)) > 1 and key.rpartition(".")[2] not in _PLACES:
             columns.setdefault(values, key)
     return list(columns.values())
 
 
-def _is_study(run: "MlflowRun") -> bool:
-    return STUDY in run.data.tags and TRIAL not in run.data.tags
-
-
-def _row(run: "MlflowRun", name: str, keys: Iterable[str]) -> Row:
+def _row(run: "MlflowRun", name: str, keys: Iterable[str], scores: Sequence[str]) -> Row:
     info, metrics = run.info, run.data.metrics
     steps = metrics.get(STEPS)
     return Row(
         name=name,
         run_id=info.run_id,
-        state="PRUNED" if "pruned" in run.data.tags else info.status,
-        score=metrics.get(OBJECTIVE),
+        state=PRUNED if "pruned" in run.data.tags else info.status,
+        scores=tuple(metrics[key] for key in scores if key in metrics),
         steps=None if steps is None else int(steps),
         seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
         params={key: run.data.params.get(key, "") for key in keys},
-    )
-
-
-def _ranked(rows: Iterable[Row], minimize: bool) -> list[Row]:
-    """Finished runs by score, then pruned ones by score, then those without."""
-    places = {"FINISHED": 0, "PRUNED": 1}
-    sign = 1 if minimize else -1
-    return sorted(
-        rows,
-        key=lambda row: (
-            places.get(row.state, 2),
-            row.score is None,
-            sign * row.score if row.score is not None else 0.0,
-            row.name,
-        ),
     )

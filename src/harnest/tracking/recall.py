@@ -13,7 +13,10 @@ from harnest.tracking.store import open_existing
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_CONFIG, _BEST = "config.yaml", "checkpoints/best.ckpt"
+_CONFIG = "config.yaml"
+
+#: The best epoch's checkpoint, in the directory of a run.
+BEST = "checkpoints/best.ckpt"
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,10 @@ def recall(name: str, address: str) -> RecordedRun:
             f"{name} is neither the directory of a run nor the id of one in the MLflow store"
         ) from error
     try:
-        checkpoint = Path(client.download_artifacts(name, _BEST))
+        checkpoint = Path(client.download_artifacts(name, BEST))
     except (MlflowException, OSError) as error:
         raise CheckpointError(
-            f"run {name} has no {_BEST}: it ended before its first epoch"
+            f"run {name} has no {BEST}: it ended before its first epoch"
         ) from error
     assert isinstance(config, DictConfig)
     return RecordedRun(config, checkpoint, Run(client, name, owned=False))
@@ -77,9 +80,9 @@ def _from_directory(directory: Path, address: str) -> RecordedRun:
         raise TrackingError(f"{directory} is no run's directory: it has no .hydra/{_CONFIG}")
     config = OmegaConf.load(file)
     assert isinstance(config, DictConfig)
-    checkpoint = directory / _BEST
+    checkpoint = directory / BEST
     if not checkpoint.is_file():
-        raise CheckpointError(f"{directory} has no {_BEST}: it ended before its first epoch")
+        raise CheckpointError(f"{directory} has no {BEST}: it ended before its first epoch")
     if "mlflow" not in (config.get("logger") or {}):
         return RecordedRun(config, checkpoint, None)
     client = open_existing(address)

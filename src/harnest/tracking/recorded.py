@@ -24,7 +24,7 @@ def recorded(
     *,
     name: str,
     facts: Mapping[str, str],
-    data_set: DataSetFacts,
+    data_set: DataSetFacts | None,
 ) -> Iterator[Callable[[float, int], None]]:
     """Record what happens inside in the MLflow runs of ``loggers``, and how it ends.
 
@@ -48,7 +48,8 @@ def recorded(
                     runs.append(logger.run)
                 logger.log_hyperparams(_container(cfg))
         for run in runs:
-            run.data_set(data_set)
+            if data_set is not None:
+                run.data_set(data_set)
             run.text(redact(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")
             run.files([directory / ".hydra" / "overrides.yaml"])
         yield score

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
 
-from harnest.failure import Failure
+from harnest.failure import INTERRUPTED, Failure
 from harnest.programs import program
 from harnest.secrets import redact
 from harnest.tracking.courier import Courier, Outbox
 from harnest.tracking.journal import Journal, journals_below
 from harnest.tracking.provenance import provenance
+from harnest.tracking.recall import BEST
 from harnest.tracking.run import OBJECTIVE, RECORDED_IN, RUN_ID, STEPS, Run, still_here
 from harnest.tracking.store import experiment_id, open_store
+from harnest.tracking.summary import best_of, show_progress, summarise
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +27,18 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
     from harnest.study.listener import StudyFacts, TrialFacts
+    from harnest.study.outcome import Outcome
 
 #: Tags that tie runs to their study. The identity is the study's own: two studies of the same
 #: name, in two folders, stay apart.
 STUDY, IDENTITY, TRIAL = "study", "study.identity", "trial"
 
-_PARENT = "mlflow.parentRunId"
+#: Tags of a run that is only a member of a trial: its name, and the trial's.
+MEMBER, MEMBER_OF = "member", "member_of"
+
+#: What MLflow calls the tag that nests a run in another.
+PARENT = "mlflow.parentRunId"
+
 _SOON = 2.0  # seconds in which a store that is there has made a run
 
 
@@ -46,6 +55,7 @@ class StudyRecord(Callback):
         self.address = tracking_uri
         self.experiment = experiment
         self.patience = patience
+        self.config = DictConfig({})
 
     def __getstate__(self) -> dict[str, Any]:
         """A trial's process gets the callback, but neither its connection nor its runs."""
@@ -55,10 +65,16 @@ class StudyRecord(Callback):
             "patience": self.patience,
         }
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Keep what the study's config asks for and its facts do not say; called by Hydra."""
+        self.config = config
+
     def on_study_start(self, study: "StudyFacts", trials: Sequence["TrialFacts"]) -> None:
         """Start the parent run, or go on with it; end the child runs whose trials have ended."""
         self.study = study
         self.directory = study.directory.absolute()
+        self.asked = asked_of(self.config, study)
+        self.trials = {trial.number: trial for trial in trials}
         self.client = open_store(self.address)
         self.experiment_id = experiment_id(self.client, self.experiment)
         self.courier = Courier(self.address, self.patience)
@@ -66,16 +82,15 @@ class StudyRecord(Callback):
             self.parent = self._start_parent()
         self.parent.tag(
             {
-                "budget": str(study.budget),
-                "sampler": study.sampler,
-                "pruner": study.pruner,
-                "command": redact(study.command),
+                **self.asked,
                 "directory": str(self.directory),
                 **provenance(),
             }
         )
         self.children = self._started()
-        running = {run.info.run_id for run in self._search("attributes.status = 'RUNNING'")}
+        self.members: dict[tuple[int, str], Run] = {}
+        left = self._search("attributes.status = 'RUNNING'")
+        running = {run.info.run_id for run in left}
         for trial in trials:
             child = self.children.get(trial.number)
             if child is None or not trial.state.is_finished():
@@ -84,9 +99,14 @@ class StudyRecord(Callback):
                 self._end(child, trial)
             elif child.outbox is not None and child.outbox.journal.unsent():
                 self.courier.hand(child.outbox.journal)
+        ended = {f"trial-{trial.number}" for trial in trials if trial.state.is_finished()}
+        for run in left:
+            if run.data.tags.get(MEMBER_OF) in ended:
+                member = Run(self.client, run.info.run_id, owned=True)
+                member.fail(Failure(INTERRUPTED, "its sweeper process died"))
 
     def _start_parent(self) -> Run:
-        found = self._search(f"tags.`{TRIAL}` IS NULL")
+        found = self._search(f"tags.`{PARENT}` IS NULL")
         if found:
             run_id = found[0].info.run_id
             self.client.update_run(run_id, status="RUNNING")
@@ -105,59 +125,81 @@ class StudyRecord(Callback):
 
     def on_trial_start(self, trial: "TrialFacts", directory: Path) -> Mapping[str, str]:
         """Start the trial's run; its process finds it by the returned environment."""
-        tags = {
-            _PARENT: self.parent.run_id,
-            STUDY: self.study.name,
-            IDENTITY: self.study.identity,
-            TRIAL: str(trial.number),
-        }
+        tags = {PARENT: self.parent.run_id, TRIAL: str(trial.number)}
         if trial.retry_of is not None:
             tags["retry_of"] = f"trial-{trial.retry_of}"
+        child = self.children[trial.number] = self._begin(directory, f"trial-{trial.number}", tags)
+        return _finds(child)
+
+    def on_member_start(self, trial: "TrialFacts", name: str, directory: Path) -> Mapping[str, str]:
+        """Start the run of a trial's member, nested in the trial's."""
+        of = f"trial-{trial.number}"
+        child = self.children[trial.number]
+        tags = {PARENT: child.run_id or self.parent.run_id, MEMBER: name, MEMBER_OF: of}
+        run = self.members[trial.number, name] = self._begin(directory, f"{of}-{name}", tags)
+        return _finds(run)
+
+    def _begin(self, directory: Path, name: str, tags: Mapping[str, str]) -> Run:
+        """Start a run of this study that is recorded in ``directory``."""
         journal = Journal.begin(directory, self.address)
-        journal.create(self.experiment_id, f"trial-{trial.number}", tags)
-        child = self._held(journal)
-        self.children[trial.number] = child
+        family = {STUDY: self.study.name, IDENTITY: self.study.identity}
+        journal.create(self.experiment_id, name, {**family, **tags})
         self.courier.hand(journal)
         # An application that logs by MLflow's own functions needs the run's identity now.
         self.courier.wait(_SOON, unless_away=True)
-        known = {RUN_ID: child.run_id} if child.run_id else {}
-        return {RECORDED_IN: str(journal.directory), **known}
+        return self._held(journal)
+
+    def on_member_end(
+        self, trial: "TrialFacts", name: str, directory: Path, end: "Outcome"
+    ) -> None:
+        """End the member's run in the state that says how it ended."""
+        run = self.members.pop((trial.number, name), None)
+        if run is None:  # it could not be started
+            return
+        run.metrics(_scores(end.values), step=0)
+        if end.failure is not None:  # its own process may not have come to that
+            run.files(sorted(directory.glob("*.log")))
+            run.fail(end.failure)
+        else:
+            run.terminate("FINISHED")
 
     def on_trial_end(self, trial: "TrialFacts", directory: Path) -> None:
-        """End the trial's run in the state that says how the trial ended."""
+        """End the trial's run in the state that says how the trial ended, and how far we are."""
+        self.trials[trial.number] = trial
         run = self.children.get(trial.number)
         if run is None:  # it could not be started
             return
         if trial.reason is not None:  # its own process may not have come to that
             run.files(sorted(directory.glob("*.log")))
         self._end(run, trial)
+        show_progress(self.parent, self.study, list(self.trials.values()))
 
     def on_study_end(self, trials: Sequence["TrialFacts"], complete: bool) -> list[str]:
         """Sum the study up in its parent run; returns how to look at it.
 
         Where another sweeper still has trials running, that one will have the last word.
         """
-        from harnest.tracking.summary import summarise
-
         is_here = self.courier.wait(self.patience, unless_away=True)
         if not any(trial.state.name == "RUNNING" for trial in trials):
             try:
                 started = self._started() if is_here else self.children
                 run_ids = {number: run.run_id for number, run in started.items()}
-                summarise(self.parent, self.study, trials, run_ids)
+                summarise(self.parent, self.study, trials, run_ids, self.asked)
             except Exception as error:  # a study that has its trials does not fail for this
                 log.warning("the study's parent run is not complete: %s", error)
             finally:
                 self.parent.terminate("FINISHED" if complete else "KILLED")
         lines = [f"look:    {how_to_look(self.address)}"]
+        best = best_of(trials, self.study)
+        if best is not None and (self.directory / str(best.number) / BEST).is_file():
+            lines.append(f"promote: {program('harnest-promote')} {self.study.directory}")
         if not self.courier.finish():
             lines.append(f"missing: {still_here(self.courier, self.study.directory)}")
         return lines
 
     def _end(self, run: Run, trial: "TrialFacts") -> None:
-        several = {f"{OBJECTIVE}_{i}": value for i, value in enumerate(trial.values)}
-        scores = {OBJECTIVE: trial.values[0]} if len(trial.values) == 1 else several
-        run.metrics(scores | {STEPS: len(trial.steps)}, step=0)
+        deviation = {} if trial.deviation is None else {f"{OBJECTIVE}_deviation": trial.deviation}
+        run.metrics({**_scores(trial.values), **deviation, STEPS: len(trial.steps)}, step=0)
         # Choices of groups, which are no keys of the job's config; all where it logged none.
         run.missing_params(trial.params)
         if trial.reason is not None:
@@ -184,7 +226,7 @@ class StudyRecord(Callback):
         }
         runs = {n: Run(self.client, run_id, owned=True) for n, run_id in known.items()}
         for journal in journals_below(self.directory):
-            name = journal.directory.name
+            name = journal.directory.name if journal.directory != self.directory else ""
             if name.isdigit() and known.get(int(name), journal.run_id) == journal.run_id:
                 runs[int(name)] = self._held(journal)
         return runs
@@ -203,8 +245,47 @@ class StudyRecord(Callback):
                 return found
 
 
+def _scores(values: Sequence[float]) -> dict[str, float]:
+    if len(values) == 1:
+        return {OBJECTIVE: values[0]}
+    return {f"{OBJECTIVE}_{index}": value for index, value in enumerate(values)}
+
+
+def _finds(run: Run) -> dict[str, str]:
+    """Environment by which a trial's process finds its run."""
+    assert run.outbox is not None
+    known = {RUN_ID: run.run_id} if run.run_id else {}
+    return {RECORDED_IN: str(run.outbox.journal.directory), **known}
+
+
+def asked_of(config: DictConfig, study: "StudyFacts") -> dict[str, str]:
+    """What a study was asked to do, by name; an application need not have a seed or a metric."""
+    settings = {
+        part: OmegaConf.select(config, f"hydra.sweeper.{part}") for part in ("sampler", "pruner")
+    }
+    sampler = study.sampler + ("" if study.is_grid else _settings(settings["sampler"]))
+    metric, seed = (OmegaConf.select(config, key) for key in ("objective.metric", "seed"))
+    facts = {
+        "objective": metric,
+        "direction": ", ".join(study.directions),
+        "sampler": sampler,
+        "pruner": study.pruner + _settings(settings["pruner"]),
+        "budget": study.budget,
+        "seed": seed,
+        "command": redact(study.command),
+    }
+    return {name: str(value) for name, value in facts.items() if value is not None}
+
+
+def _settings(config: DictConfig | None) -> str:
+    """The arguments of a sampler or pruner that are set."""
+    every = {str(key): value for key, value in (config or {}).items()}
+    given = {k: v for k, v in sorted(every.items()) if v is not None and k != "_target_"}
+    return f"({', '.join(f'{key}={value}' for key, value in given.items())})"
+
+
 def how_to_look(address: str) -> str:
     """The command or address that shows a store in a browser."""
     if address.startswith(("http://", "https://")):
         return redact(address)
-    return f"{program('mlflow')} ui --backend-store-uri {redact(address)}   then open http://127.0.0.1:5000"
+    return f"{program('harnest-ui')} --tracking-uri {redact(address)}"

@@ -1,4 +1,4 @@
-"""What a study's parent run says at the end: the best trial, all trials, how it went."""
+"""What a study's parent run says: while it runs, how far it is; at the end, what came of it."""
 
 import json
 import math
@@ -6,15 +6,37 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harnest.tracking.report import counted, shown, study_page
+from harnest.tracking.rows import FINISHED, Row
 from harnest.tracking.run import Run
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from harnest.study.listener import StudyFacts, TrialFacts
 
+#: Artifacts of the parent run.
+TABLE, REPORT = "trials.json", "report.html"
 
 _STATES = ("complete", "pruned", "fail", "running", "waiting")
+_RUN_STATES = {"COMPLETE": FINISHED, "FAIL": "FAILED"}  # of which runs and tables speak
+_NOTE = "mlflow.note.content"  # what the UI shows on top of a run, as Markdown
+
+
+def show_progress(parent: Run, study: "StudyFacts", trials: Sequence["TrialFacts"]) -> None:
+    """Write the best value so far, by the number of ended trials, and how many are in each state.
+
+    Of several objectives each has a best value of its own.
+    """
+    counts = Counter(trial.state.name.lower() for trial in trials)
+    # All states, also those of an earlier session that no trial is in any more.
+    parent.tag({f"trials.{state}": str(counts[state]) for state in _STATES})
+    values = [trial.values for trial in _finished(trials) if not trial.broken]
+    if values:
+        single = len(study.directions) == 1
+        best = {
+            "best_value" if single else f"best_value_{at}": _better(way)(one[at] for one in values)
+            for at, way in enumerate(study.directions)
+        }
+        parent.metrics(best, step=sum(trial.state.is_finished() for trial in trials))
 
 
 def summarise(
@@ -22,45 +44,75 @@ def summarise(
     study: "StudyFacts",
     trials: Sequence["TrialFacts"],
     run_ids: Mapping[int, str],
+    asked: Mapping[str, str],
 ) -> None:
-    """Write best trial, value and parameters, counts by state, table and history to ``parent``."""
-    counts = Counter(trial.state.name.lower() for trial in trials)
-    # All states, also those of an earlier session that no trial is in any more.
-    parent.tag({f"trials.{state}": str(counts[state]) for state in _STATES})
-    finished = [trial for trial in trials if trial.state.name == "COMPLETE"]
-    if finished and len(study.directions) == 1:
-        best = best_of(finished, study.directions[0])
+    """Write the best trial, the table of all, the figures and the report to ``parent``.
+
+    ``asked`` are facts of the study's config, by name, which the report repeats.
+    """
+    show_progress(parent, study, trials)
+    best = best_of(trials, study)
+    rows = [_row(trial, run_ids.get(trial.number, "")) for trial in trials]
+    if best is not None:
+        run_id = run_ids.get(best.number, "")
         parent.tag(
             {
                 "best.trial": f"trial-{best.number}",
-                "best.run_id": run_ids.get(best.number, ""),
+                "best.run_id": run_id,
                 "best.params": json.dumps(dict(best.params)),
             }
         )
-        parent.metrics({"best_value": best.values[0]}, step=len(trials))
-        parent.figure(history(finished, study), "history.png")
-    _log_table(parent, table(trials, run_ids), "trials.json")
+        _log_history(parent, trials, study)
+    _log_table(parent, table(trials, run_ids), TABLE)
+    parent.text(study_page(study, trials, rows, best, asked), REPORT)
+    parent.tag({_NOTE: _note(parent, rows, best, asked)})
 
 
-def best_of(finished: Sequence["TrialFacts"], direction: str) -> "TrialFacts":
-    """The trial with the best value; the earlier one of equals."""
-    sign = 1 if direction == "minimize" else -1
-    return min(finished, key=lambda trial: (sign * trial.values[0], trial.number))
+def best_of(trials: Sequence["TrialFacts"], study: "StudyFacts") -> "TrialFacts | None":
+    """The trial with the best value that keeps to the constraints; the earlier one of equals.
+
+    None where there is none, or where several objectives leave open which one is the best.
+    """
+    if len(study.directions) > 1:
+        return None
+    sign = 1 if study.directions[0] == "minimize" else -1
+    kept = [trial for trial in _finished(trials) if not trial.broken]
+    return min(kept, key=lambda t: (sign * t.values[0], t.number), default=None)
 
 
 def table(trials: Sequence["TrialFacts"], run_ids: Mapping[int, str]) -> dict[str, list[Any]]:
-    """All trials by column, as MLflow's tables want them."""
+    """All trials by column, as MLflow's tables want them.
+
+    The objective's column is ``value``; of several they are ``value_0``, ``value_1``, ...
+    """
     keys = dict.fromkeys(key for trial in trials for key in trial.params)
+    objectives = max((len(trial.values) for trial in trials), default=0)
+    names = ["value"] if objectives < 2 else [f"value_{at}" for at in range(objectives)]
     columns: dict[str, list[Any]] = {
         "trial": [trial.number for trial in trials],
         "state": [trial.state.name for trial in trials],
-        "value": [trial.values[0] if trial.values else None for trial in trials],
+        **{
+            name: [trial.values[at] if trial.values else None for trial in trials]
+            for at, name in enumerate(names)
+        },
         "steps": [len(trial.steps) for trial in trials],
-        "seconds": [t.duration.total_seconds() if t.duration else None for t in trials],
+        "seconds": [_seconds(trial) for trial in trials],
         "reason": [trial.reason or "" for trial in trials],
         "run_id": [run_ids.get(trial.number, "") for trial in trials],
     }
     return columns | {key: [trial.params.get(key) for trial in trials] for key in keys}
+
+
+def _row(trial: "TrialFacts", run_id: str) -> Row:
+    return Row(
+        name=f"trial-{trial.number}",
+        run_id=run_id,
+        state=_RUN_STATES.get(trial.state.name, trial.state.name),
+        scores=trial.values,
+        steps=len(trial.steps),
+        seconds=_seconds(trial),
+        params={key: shown(value) for key, value in trial.params.items()},
+    )
 
 
 def _log_table(run: Run, columns: Mapping[str, Sequence[Any]], name: str) -> None:
@@ -74,11 +126,15 @@ def _as_json(cell: Any) -> Any:
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
-def history(finished: Sequence["TrialFacts"], study: "StudyFacts") -> "Figure":
-    """Each finished trial's value by number, and the best up to it."""
+def _log_history(parent: Run, trials: Sequence["TrialFacts"], study: "StudyFacts") -> None:
+    """Draw each finished trial's value by number, and the best up to it.
+
+    The one figure that is a picture as well: the UI shows it without opening the report.
+    """
     from matplotlib.figure import Figure
 
-    better = min if study.directions[0] == "minimize" else max
+    better = _better(study.directions[0])
+    finished = _finished(trials)
     numbers = [trial.number for trial in finished]
     values = [trial.values[0] for trial in finished]
     best = [better(values[: index + 1]) for index in range(len(values))]
@@ -88,4 +144,32 @@ def history(finished: Sequence["TrialFacts"], study: "StudyFacts") -> "Figure":
     axes.step(numbers, best, where="post", label="best so far")
     axes.set(xlabel="trial", ylabel="objective", title=f"study {study.name}")
     axes.legend()
-    return figure
+    parent.figure(figure, "history.png")
+
+
+def _note(
+    parent: Run, rows: Sequence[Row], best: "TrialFacts | None", asked: Mapping[str, str]
+) -> str:
+    """The parent run's description in the UI: its best trial, linked, and where the rest is."""
+    lines = [counted(rows)]
+    if best is not None:
+        row = next(row for row in rows if row.name == f"trial-{best.number}")
+        experiment = parent.client.get_run(parent.run_id).info.experiment_id
+        link = f"[{row.name}](#/experiments/{experiment}/runs/{row.run_id})"
+        value = f"{asked.get('objective', 'objective')} = {best.values[0]:.4f}"
+        params = "".join(f"\n- {key} = `{value}`" for key, value in row.params.items())
+        lines.append(f"**Best: {link}**, {value}\n{params}")
+    lines.append(f"Figures and the ranked table of all trials: the artifact `{REPORT}`.")
+    return "\n\n".join(lines)
+
+
+def _finished(trials: Sequence["TrialFacts"]) -> list["TrialFacts"]:
+    return [trial for trial in trials if trial.state.name == "COMPLETE"]
+
+
+def _better(direction: str) -> Any:
+    return min if direction == "minimize" else max
+
+
+def _seconds(trial: "TrialFacts") -> float | None:
+    return trial.duration.total_seconds() if trial.duration else None

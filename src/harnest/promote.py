@@ -1,0 +1,201 @@
+"""Entry: from a study's winner to a tested model in the registry."""
+
+import argparse
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harnest.cli import add_experiment_option, add_store_option, errors_as_lines
+from harnest.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
+
+#: Tag of a refit: the run that it refits.
+REFIT = "refit"
+
+
+@dataclass(frozen=True)
+class Refit:
+    """The winner's config, trained with another seed and tested: score and test scores."""
+
+    run_id: str
+    seed: int
+    score: float
+    tests: Mapping[str, float]
+
+
+def main() -> None:
+    """``harnest-promote``."""
+    parser = argparse.ArgumentParser(
+        prog="harnest-promote",
+        description="Refit a study's winner on several new seeds, and test each refit on the "
+        "test subjects, which the study has not met. As in the study, the validation subjects "
+        "pick the epoch and are not trained on. Mean and deviation go to the study's run; the "
+        "refit with the best validation score is registered, and becomes the champion if the mean "
+        "of its test scores beats the present champion's on the same data.",
+        epilog="examples: harnest-promote quick | harnest-promote multirun/quick --seeds 5. "
+        "A seed that was refitted before is not trained again.",
+    )
+    parser.add_argument("study", help="a study's name, directory or MLflow run id")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="refits (default: 3)")
+    parser.add_argument(
+        "--trial", type=int, metavar="N", help="refit this trial (default: the best one)"
+    )
+    parser.add_argument(
+        "--name", help="the registered model (default: harnest- and the data set's name)"
+    )
+    add_experiment_option(parser)
+    add_store_option(parser)
+    parser.add_argument("-v", action="store_true", help="show the traceback of an error")
+    arguments = parser.parse_args()
+    if arguments.seeds < 1:
+        parser.error(f"argument --seeds: {arguments.seeds} refits are none; give at least 1")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    with errors_as_lines():
+        from harnest.tracking.find import experiment_called, find_study
+        from harnest.tracking.store import open_existing
+
+        client = open_existing(arguments.tracking_uri)
+        group = experiment_called(client, arguments.experiment)
+        study = find_study(client, group, arguments.study)
+        winner = winner_of(client, study, arguments.trial)
+        refits = refit(client, study, winner, arguments.seeds)
+        promote(client, study, winner, refits, arguments.name)
+
+
+def winner_of(client: "MlflowClient", study: "MlflowRun", number: int | None) -> "MlflowRun":
+    """The run of the study's best trial, or of the trial that was chosen.
+
+    Raises `TrackingError` where there is none, or where it is not finished.
+    """
+    from harnest.tracking.find import trials_of
+    from harnest.tracking.study import TRIAL
+
+    name, best = study.info.run_name, study.data.tags.get("best.run_id")
+    if number is None:
+        if best is not None:
+            return _of_trainer(client.get_run(best))
+        raise TrackingError(
+            f"study {name} has no best trial: none has finished, or it has several objectives; "
+            "choose one with --trial N"
+        )
+    found = [run for run in trials_of(client, study) if run.data.tags[TRIAL] == str(number)]
+    if not found or found[0].info.status != "FINISHED":
+        raise TrackingError(f"study {name} has no finished trial {number}")
+    return _of_trainer(found[0])
+
+
+def _of_trainer(run: "MlflowRun") -> "MlflowRun":
+    if "objective.metric" not in run.data.params:
+        raise TrackingError(f"{run.info.run_name} was not trained by harnest-train")
+    return run
+
+
+def refit(
+    client: "MlflowClient", study: "MlflowRun", winner: "MlflowRun", count: int
+) -> list[Refit]:
+    """Train and test the winner's config with the ``count`` seeds after its own.
+
+    New ones, because its own is part of why it won. Each is a child of the study's run; a seed
+    that was refitted and tested before is read from the record.
+    """
+    from harnest.again import train_again
+    from harnest.evaluate import evaluate
+    from harnest.tracking.find import find, search
+    from harnest.tracking.recall import BEST
+    from harnest.tracking.replay import config_of
+    from harnest.tracking.run import Run
+    from harnest.tracking.study import PARENT, STUDY
+
+    group, identity = study.info.experiment_id, winner.info.run_id
+    condition = f"tags.`{REFIT}` = '{identity}' AND attributes.status = 'FINISHED'"
+    there = {r.seed: r for r in map(_recorded, search(client, group, condition)) if r.tests}
+    cfg = config_of(client, winner)
+    refits = []
+    for seed in range(cfg.seed + 1, cfg.seed + 1 + count):
+        if seed not in there:
+            print(f"refit of {winner.info.run_name} with seed {seed}")
+            again = cfg.copy()
+            again.seed = seed
+            again.folds, again.seeds = None, 1  # one of those that the trial may have been made of
+            done = train_again(
+                again,
+                name=f"{winner.info.run_name} seed {seed}",
+                address=client.tracking_uri,
+                tags={
+                    PARENT: study.info.run_id,
+                    STUDY: str(study.info.run_name),
+                    REFIT: identity,
+                },
+            )
+            run = find(client, group, str(done.directory))
+            tests = evaluate(again, done.directory / BEST)
+            Run(client, run.info.run_id, owned=False).metrics(tests, step=0)
+            there[seed] = Refit(run.info.run_id, seed, done.score, tests)
+        refits.append(there[seed])
+    return refits
+
+
+def _recorded(run: "MlflowRun") -> Refit:
+    from harnest.tracking.run import OBJECTIVE
+
+    metrics = run.data.metrics
+    tests = {name: value for name, value in metrics.items() if name.startswith("test/")}
+    seed = int(run.data.tags["seed"])
+    return Refit(run.info.run_id, seed, metrics.get(OBJECTIVE, float("nan")), tests)
+
+
+def promote(
+    client: "MlflowClient",
+    study: "MlflowRun",
+    winner: "MlflowRun",
+    refits: Sequence[Refit],
+    name: str | None,
+) -> None:
+    """Record mean and deviation, register the refit that validates best, and crown the champion."""
+    from harnest.tracking.champion import crown, model_of, register
+    from harnest.tracking.run import Run
+
+    params = winner.data.params
+    metric, mode = params["objective.metric"], params["objective.mode"]
+    tested = f"test/{metric.removeprefix('val/')}"
+    sign = 1 if mode == "max" else -1
+    best = max(refits, key=lambda one: sign * one.score)
+    summary = {
+        f"{test}.{word}": value
+        for test in sorted(best.tests)
+        for word, value in _mean_and_deviation([one.tests[test] for one in refits]).items()
+    }
+    Run(client, study.info.run_id, owned=False).metrics(summary, step=0)
+    for one in refits:
+        print(f"seed {one.seed}: {metric} {one.score:.4f}, {tested} {one.tests[tested]:.4f}")
+    for test in sorted(best.tests):
+        deviation = summary.get(f"{test}.std")
+        spread = "" if deviation is None else f" ± {deviation:.4f}"
+        print(f"{test:<14} {summary[f'{test}.mean']:.4f}{spread}, {len(refits)} seeds")
+    run = client.get_run(best.run_id)
+    model = model_of(client, run)
+    if model is None:
+        print(f"run {best.run_id} logged no model: nothing is registered")
+        return
+    name = name or f"harnest-{params['data.name']}"
+    facts = {key: run.data.tags[key] for key in ("data.digest", "subjects.test")}
+    scores = {key: repr(value) for key, value in summary.items()}
+    tags = {"study": str(study.info.run_name), "seed": str(best.seed), **facts, **scores}
+    version = register(client, name, best.run_id, model, tags)
+    print(f"registered as version {version} of {name}: seed {best.seed}, the best in {metric}")
+    print(crown(client, name, version, f"{tested}.mean", mode))
+
+
+def _mean_and_deviation(values: Sequence[float]) -> dict[str, float]:
+    """The sample standard deviation, where there is more than one value."""
+    mean = {"mean": statistics.fmean(values)}
+    return mean | ({"std": statistics.stdev(values)} if len(values) > 1 else {})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Models of runs in MLflow's registry, and which of them is the champion of its data."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
+    from mlflow.entities.model_registry import ModelVersion
+
+#: The alias of the best model of a registered name: ``models:/NAME@champion``.
+CHAMPION = "champion"
+
+#: Tags without which two models' scores mean nothing beside each other.
+_SAME = {"data.digest": "data", "subjects.test": "test subjects"}
+
+
+def model_of(client: "MlflowClient", run: "MlflowRun") -> str | None:
+    """Address of the model that a run logged last; None where it logged none."""
+    found = client.search_logged_models(
+        [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'", max_results=1
+    )
+    return f"models:/{found[0].model_id}" if found else None
+
+
+def register(
+    client: "MlflowClient", name: str, run_id: str, model: str, tags: Mapping[str, str]
+) -> str:
+    """Make a model, ``models:/ID`` or ``runs:/ID/model``, a new version of ``name``."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    is_logged = model.startswith("models:/")
+    resolve: Any = RunsArtifactRepository.get_underlying_uri
+    source = model if is_logged else resolve(model)
+    model_id = model.removeprefix("models:/") if is_logged else None
+    made = client.create_model_version(
+        name, source, run_id=run_id, tags=dict(tags), model_id=model_id
+    )
+    return str(made.version)
+
+
+def crown(client: "MlflowClient", name: str, version: str, metric: str, mode: str) -> str:
+    """Give ``version`` the alias of the champion if it beats the present one on the same data.
+
+    The versions' tags are compared: ``metric``, of which more is better where ``mode`` is max, and
+    what the scores were measured on. Returns a line that says what was decided.
+    """
+    challenger = client.get_model_version(name, version)
+    champion = _champion(client, name)
+    if champion is None:
+        client.set_registered_model_alias(name, CHAMPION, version)
+        return f"version {version} is the first champion of {name}"
+    differ = [
+        f"its {word} {'is' if word == 'data' else 'are'} another"
+        for key, word in _SAME.items()
+        if champion.tags.get(key) != challenger.tags.get(key)
+    ]
+    before, now = champion.tags.get(metric), challenger.tags.get(metric)
+    if before is None or now is None:
+        differ.append(f"it has no {metric}")
+    if differ:
+        return (
+            f"version {version} cannot be compared with the champion, version "
+            f"{champion.version}: {', '.join(differ)}; the champion stays"
+        )
+    assert before is not None
+    assert now is not None
+    is_better = float(now) > float(before) if mode == "max" else float(now) < float(before)
+    scores = f"{metric} {float(now):.4f} against {float(before):.4f} of version {champion.version}"
+    if not is_better:
+        return f"version {version} does not beat the champion: {scores}"
+    client.set_registered_model_alias(name, CHAMPION, version)
+    return f"version {version} is the new champion of {name}: {scores}"
+
+
+def _champion(client: "MlflowClient", name: str) -> "ModelVersion | None":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise

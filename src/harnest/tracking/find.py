@@ -1,0 +1,95 @@
+"""Recorded studies and runs, found by what people call them."""
+
+import gc
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harnest.errors import TrackingError
+from harnest.tracking.study import IDENTITY, PARENT, TRIAL
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
+
+_PAGE = 1000
+
+#: Runs that are no part of a study or of another run.
+OWN = f"tags.`{PARENT}` IS NULL"
+
+
+def experiment_called(client: "MlflowClient", name: str) -> str:
+    """Identity of an experiment that is there; raises `TrackingError` where it is not."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        raise TrackingError(f"there is no experiment {name} in the store; train something first")
+    return str(found.experiment_id)
+
+
+def search(client: "MlflowClient", experiment_id: str, condition: str) -> list["MlflowRun"]:
+    """All runs of which the condition holds, the newest first."""
+    found: list[Any] = []
+    token = None
+    # A thousand runs are a hundred thousand objects, none of them garbage: to look for some
+    # among them takes twice as long as to read them.
+    gc.disable()
+    try:
+        while True:
+            page = client.search_runs(
+                [experiment_id], condition, max_results=_PAGE, page_token=token
+            )
+            found += page
+            token = page.token
+            if not token:
+                return found
+    finally:
+        gc.enable()
+
+
+def find(client: "MlflowClient", experiment_id: str, name: str) -> "MlflowRun":
+    """The newest run that is called ``name``, or has this identity or directory.
+
+    A trial is found by its identity or directory: there is a trial-0 in each study. Raises
+    `TrackingError` where there is none, which names some that there are.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if re.fullmatch("[0-9a-f]{32}", name):
+        try:
+            return client.get_run(name)
+        except MlflowException as error:
+            raise TrackingError(f"the store has no run {name}") from error
+    for condition in (
+        f"attributes.run_name = {_quoted(name)} AND tags.`{TRIAL}` IS NULL",
+        f"tags.directory = {_quoted(str(Path(name).absolute()))}",
+    ):
+        found = client.search_runs([experiment_id], condition, max_results=1)
+        if found:
+            return found[0]
+    some = client.search_runs([experiment_id], OWN, max_results=8)
+    known = ", ".join(dict.fromkeys(str(run.info.run_name) for run in some))
+    raise TrackingError(f"no study or run is called {name}; there are {known or 'none yet'}")
+
+
+def find_study(client: "MlflowClient", experiment_id: str, name: str) -> "MlflowRun":
+    """The parent run of the study ``name``; raises `TrackingError` where that is none."""
+    found = find(client, experiment_id, name)
+    if not is_study(found):
+        raise TrackingError(f"{name} is a run, not a study; harnest-compare shows what there is")
+    return found
+
+
+def trials_of(client: "MlflowClient", study: "MlflowRun") -> list["MlflowRun"]:
+    """The child runs of a study's trials, the newest first."""
+    family = f"tags.`{IDENTITY}` = {_quoted(study.data.tags[IDENTITY])} AND tags.`{TRIAL}` != ''"
+    return search(client, study.info.experiment_id, family)
+
+
+def is_study(run: "MlflowRun") -> bool:
+    """Whether this is the parent run of a study."""
+    return IDENTITY in run.data.tags and PARENT not in run.data.tags
+
+
+def _quoted(text: str) -> str:
+    quote = '"' if "'" in text else "'"
+    return f"{quote}{text}{quote}"

@@ -1,0 +1,162 @@
+"""One page that holds a study: its ranked trials, its figures, and how to repeat it.
+
+The page is one HTML file that needs no network: the drawing library is part of it, once.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harnest.secrets import redact
+from harnest.tracking.recall import BEST
+from harnest.tracking.rows import Row, ranked, without_seeds
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from harnest.study.listener import StudyFacts, TrialFacts
+
+_SHOWN = 25  # rows before the others are folded away
+
+# In the page a figure is as wide as its column.
+_CONFIG = {"displaylogo": False, "responsive": True}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a page says: a title, what came of it, facts by name, commands by purpose."""
+
+    title: str
+    outcome: str
+    objectives: Sequence[str]
+    rows: Sequence[Row]
+    best: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    commands: Mapping[str, str] = field(default_factory=dict)
+
+
+def study_page(
+    study: "StudyFacts",
+    trials: Sequence["TrialFacts"],
+    rows: Sequence[Row],
+    best: "TrialFacts | None",
+    asked: Mapping[str, str],
+) -> str:
+    """The page of one study; ``rows`` are its ``trials``, in any order."""
+    from harnest.tracking.study_figures import figures, study_of
+
+    metric = asked.get("objective", "objective")
+    single = len(study.directions) == 1
+    objectives = [metric] if single else [f"objective {at}" for at in range(len(study.directions))]
+    program, space, arguments = redact(study.command).partition(" ")
+    commands = {"go on, or again": f"{Path(program).name}{space}{arguments}"}
+    in_words = {}
+    if best is not None:
+        folder = study.directory / str(best.number)
+        in_words = {"best": f"trial-{best.number}", metric: shown(best.values[0])}
+        in_words |= {key: shown(value) for key, value in best.params.items()}
+        if (folder / BEST).is_file():  # it is one of the trainer's
+            commands["repeat the best"] = f"harnest-rerun {folder}"
+            commands["test and register it"] = f"harnest-promote {study.directory}"
+    report = Report(
+        title=f"Study {study.name}",
+        outcome=f"{counted(rows)}, of a budget of {study.budget}",
+        objectives=objectives,
+        rows=ranked(without_seeds(rows), study.directions),
+        best=in_words,
+        commands=commands,
+        facts={
+            **asked,
+            **{f"search {key}": _distribution(one) for key, one in study.space.items()},
+            "fixed": " ".join(redact(line) for line in study.fixed),
+        },
+    )
+    return page(report, figures(study_of(trials, study.directions, study.space), objectives))
+
+
+def counted(rows: Sequence[Row]) -> str:
+    """How many trials there are, and how they ended."""
+    states = Counter(row.state.lower() for row in rows)
+    return f"{len(rows)} trials: {', '.join(f'{n} {state}' for state, n in states.items())}"
+
+
+def shown(value: Any) -> str:
+    """A parameter or score as a person wants to read it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def page(report: Report, figures: Iterable[tuple[str, "go.Figure"]]) -> str:
+    """Typeset a report and its figures, each with its title, as one HTML page."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    drawn = {
+        title: figure.to_html(full_html=False, include_plotlyjs=False, config=_CONFIG)
+        for title, figure in figures
+    }
+    loader = PackageLoader("harnest.tracking", ".")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        heads=heads(report.rows, report.objectives),
+        lines=[cells(row, report.rows, report.objectives) for row in report.rows],
+        shown=_SHOWN,
+        figures=drawn,
+        library=get_plotlyjs() if drawn else "",
+    )
+
+
+def heads(rows: Sequence[Row], objectives: Sequence[str]) -> list[str]:
+    """Headings of the columns that `cells` fills."""
+    several = _repeated(rows)
+    scores = [part for name in objectives for part in ((name, "±") if several else (name,))]
+    seeds = ["seeds"] if several else []
+    return ["run", "state", *scores, *seeds, "epochs", "seconds", *_keys(rows), "run id"]
+
+
+def cells(row: Row, rows: Sequence[Row], objectives: Sequence[str]) -> list[str]:
+    """One row as text, in the columns that all ``rows`` together need."""
+    several = _repeated(rows)
+    scores: list[str] = []
+    for index in range(len(objectives)):
+        scores.append(_number(row.scores[index : index + 1], 4))
+        if several:
+            scores.append(_number(row.deviations[index : index + 1], 4))
+    return [
+        row.name,
+        "FRONT" if row.is_on_front else row.state,
+        *scores,
+        *([str(row.seeds)] if several else []),
+        "" if row.steps is None else str(row.steps),
+        "" if row.seconds is None else f"{row.seconds:.1f}",
+        *(row.params.get(key, "") for key in _keys(rows)),
+        row.run_id,
+    ]
+
+
+def _distribution(described: Any) -> str:
+    """A searched distribution in words, from Optuna's description, or several by condition."""
+    if "attributes" not in described:
+        return "; ".join(f"{_distribution(one)} where {when}" for when, one in described.items())
+    about = described["attributes"]
+    if "choices" in about:
+        return ", ".join(map(str, about["choices"]))
+    step = f", in steps of {about['step']}" if about.get("step") else ""
+    return f"{about['low']} to {about['high']}{step}{', log' if about.get('log') else ''}"
+
+
+def _repeated(rows: Sequence[Row]) -> bool:
+    return any(row.seeds > 1 for row in rows)
+
+
+def _keys(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(key for row in rows for key in row.params))
+
+
+def _number(values: Sequence[float], digits: int) -> str:
+    return f"{values[0]:.{digits}f}" if values else ""

@@ -1,0 +1,98 @@
+"""Rows of a ranked table: trials and runs, best first, seeds taken together."""
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+#: How a trial or run ended, as tables say it.
+FINISHED, PRUNED = "FINISHED", "PRUNED"
+
+#: The parameter whose values are repetitions, not choices.
+SEED = "seed"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trial or run, or several that differ in their seed alone.
+
+    ``scores`` has one number per objective, and is empty where there is none; of several seeds
+    they are means, and ``deviations`` their sample standard deviations. ``seconds`` is None while
+    it runs.
+    """
+
+    name: str
+    run_id: str
+    state: str
+    scores: tuple[float, ...]
+    steps: int | None
+    seconds: float | None
+    params: dict[str, str]
+    deviations: tuple[float, ...] = ()
+    seeds: int = 1
+    is_on_front: bool = False
+
+
+def ranked(rows: Iterable[Row], directions: Sequence[str]) -> list[Row]:
+    """Finished runs, then pruned ones, then the rest; each by score, those without one last.
+
+    With several objectives the finished ones that no other is better than in all come first, and
+    are marked; then the first objective decides.
+    """
+    listed = list(rows)
+    if len(directions) > 1:
+        front = _front([row for row in listed if row.state == FINISHED and row.scores], directions)
+        listed = [replace(row, is_on_front=row.run_id in front) for row in listed]
+    places = {FINISHED: 0, PRUNED: 1}
+    sign = -1 if directions[0] == "maximize" else 1
+    return sorted(
+        listed,
+        key=lambda row: (
+            places.get(row.state, 2),
+            not row.is_on_front,
+            not row.scores,
+            sign * row.scores[0] if row.scores else 0.0,
+            row.name,
+        ),
+    )
+
+
+def without_seeds(rows: Sequence[Row]) -> list[Row]:
+    """Take finished rows together that differ in ``seed`` alone; the others stay as they are."""
+    groups: dict[object, list[Row]] = {}
+    for row in rows:
+        rest = tuple((key, value) for key, value in row.params.items() if key != SEED)
+        is_number = bool(row.scores) and all(map(math.isfinite, row.scores))
+        together = row.state == FINISHED and is_number and SEED in row.params
+        groups.setdefault(rest if together else row.run_id, []).append(row)
+    return [group[0] if len(group) == 1 else _mean(group) for group in groups.values()]
+
+
+def _mean(group: Sequence[Row]) -> Row:
+    scores = list(zip(*(row.scores for row in group), strict=True))
+    seconds = [row.seconds for row in group if row.seconds is not None]
+    steps = [row.steps for row in group if row.steps is not None]
+    return replace(
+        group[0],
+        name=f"{group[0].name} and {len(group) - 1} more",
+        scores=tuple(statistics.fmean(one) for one in scores),
+        deviations=tuple(statistics.stdev(one) for one in scores),
+        steps=round(statistics.fmean(steps)) if steps else None,
+        seconds=statistics.fmean(seconds) if seconds else None,
+        params=group[0].params | {SEED: ", ".join(row.params[SEED] for row in group)},
+        seeds=len(group),
+    )
+
+
+def _front(rows: Sequence[Row], directions: Sequence[str]) -> set[str]:
+    """Runs that no other is at least as good as in every objective, and better in one."""
+    signs = [-1 if direction == "maximize" else 1 for direction in directions]
+    points = {row.run_id: [s * x for s, x in zip(signs, row.scores, strict=True)] for row in rows}
+    return {
+        run_id
+        for run_id, point in points.items()
+        if not any(
+            other != point and all(a <= b for a, b in zip(other, point, strict=True))
+            for other in points.values()
+        )
+    }

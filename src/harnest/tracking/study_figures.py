@@ -1,0 +1,174 @@
+"""Figures of a study: how the search went, what mattered, what was tried, how trials learned."""
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import plotly.graph_objects as go
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    json_to_distribution,
+)
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from optuna.visualization import (
+    plot_optimization_history,
+    plot_parallel_coordinate,
+    plot_param_importances,
+    plot_pareto_front,
+    plot_slice,
+)
+
+if TYPE_CHECKING:
+    from harnest.study.listener import TrialFacts
+
+_BLUE, _GREY, _ORANGE = "#2f6690", "#b8bfc6", "#d1603d"
+_FRONT_AXES = (2, 3)  # objectives that a front can be drawn of
+
+
+def study_of(
+    trials: Sequence["TrialFacts"], directions: Sequence[str], space: Mapping[str, Any]
+) -> optuna.Study:
+    """Build the study that Optuna draws, in memory, from the facts of its ended trials.
+
+    ``space`` holds the searched distributions by key, as Optuna writes them to JSON, or those of
+    a key by condition.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it warns of each figure without trials
+    study = optuna.create_study(directions=[StudyDirection[one.upper()] for one in directions])
+    tried = [trial for trial in trials if _is_drawn(trial, len(directions))]
+    distributions = {
+        key: _wide_enough(
+            [json_to_distribution(json.dumps(one)) for one in _each(described)],
+            [trial.params[key] for trial in tried if key in trial.params],
+        )
+        for key, described in space.items()
+    }
+    for trial in tried:
+        params = {key: value for key, value in trial.params.items() if key in distributions}
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=trial.state,
+                values=list(trial.values) if trial.state is TrialState.COMPLETE else None,
+                params=params,
+                distributions={key: distributions[key] for key in params},
+                intermediate_values=dict(trial.steps),
+                user_attrs={"trial": trial.number},
+            )
+        )
+    return study
+
+
+def figures(study: optuna.Study, objectives: Sequence[str]) -> Iterator[tuple[str, go.Figure]]:
+    """Yield title and figure; those that would be empty are left out.
+
+    ``objectives`` are the names of the study's objectives, one for each.
+    """
+    finished = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    searched = list(dict.fromkeys(key for trial in finished for key in trial.params))
+    if finished and len(objectives) in _FRONT_AXES:
+        front = plot_pareto_front(study, target_names=list(objectives))
+        yield "Pareto front", _styled(front)
+    for index, name in enumerate(objectives if finished else ()):
+
+        def target(trial: optuna.trial.FrozenTrial, at: int = index) -> float:
+            return float(trial.values[at])
+
+        def loss(trial: optuna.trial.FrozenTrial, at: int = index) -> float:
+            sign = -1 if study.directions[at] is StudyDirection.MAXIMIZE else 1
+            return sign * float(trial.values[at])
+
+        several = len(objectives) > 1
+        of = f" of {name}" if several else ""
+        chosen: dict[str, Any] = {"target_name": name} | ({"target": target} if several else {})
+        yield f"History{of}", _styled(plot_optimization_history(study, **chosen))
+        if searched and len({target(trial) for trial in finished}) > 1:
+            # Optuna judges what makes a target low, and says so in a warning.
+            with suppress(ValueError, RuntimeError), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                weighed = plot_param_importances(study, target=loss, target_name=name)
+                yield f"Importance of parameters{of}", _styled(weighed)
+        if searched:
+            rows = _styled(plot_parallel_coordinate(study, **chosen))
+            rows.update_layout(margin_l=80)
+            yield f"Parameters side by side{of}", rows
+            yield f"One parameter at a time{of}", _styled(plot_slice(study, **chosen))
+    if any(trial.intermediate_values for trial in study.get_trials(deepcopy=False)):
+        yield "Learning curves", _styled(learning_curves(study, objectives[0]))
+
+
+def learning_curves(study: optuna.Study, name: str) -> go.Figure:
+    """All trials' values by step: finished ones, those that were stopped, and the best one.
+
+    One trace per kind: Optuna's own figure has one per trial, in colours that mean nothing.
+    """
+    trials = [t for t in study.get_trials(deepcopy=False) if t.intermediate_values]
+    best = study.best_trials[:1]
+    kinds = {
+        "pruned or failed": (_GREY, 1, [t for t in trials if t.state is not TrialState.COMPLETE]),
+        "finished": (_BLUE, 1, [t for t in trials if t.state is TrialState.COMPLETE]),
+        "best": (_ORANGE, 3, [t for t in best if t.intermediate_values]),
+    }
+    figure = go.Figure()
+    for kind, (colour, width, members) in kinds.items():
+        xs: list[float | None] = []
+        ys: list[float | None] = []
+        names: list[str] = []
+        for trial in members:
+            xs += [*trial.intermediate_values, None]  # a gap before the next one
+            ys += [*trial.intermediate_values.values(), None]
+            names += [f"trial {trial.user_attrs['trial']}"] * (len(trial.intermediate_values) + 1)
+        if members:
+            figure.add_scatter(
+                x=xs, y=ys, text=names, name=kind, mode="lines+markers", line_width=width,
+                line_color=colour, marker_size=3 + width,
+                hovertemplate="%{text}: %{y:.4f} at %{x}<extra></extra>",
+            )  # fmt: skip
+    return figure.update_layout(xaxis_title="epoch", yaxis_title=name, showlegend=True)
+
+
+def _styled(figure: go.Figure) -> go.Figure:
+    figure.update_traces(marker_color=_BLUE, selector={"type": "bar"})
+    return figure.update_layout(
+        template="plotly_white",
+        colorway=[_BLUE, _ORANGE],
+        title=None,
+        width=None,  # the page's
+        height=440,
+        margin={"l": 60, "r": 30, "t": 40, "b": 50},
+        font={"family": "system-ui, sans-serif", "size": 13, "color": "#2b3036"},
+    )
+
+
+def _is_drawn(trial: "TrialFacts", objectives: int) -> bool:
+    if trial.state is TrialState.COMPLETE:
+        return len(trial.values) == objectives
+    return trial.state.is_finished()
+
+
+def _each(described: Mapping[str, Any]) -> list[Any]:
+    """The distributions of one key: there are several where conditions tell them apart."""
+    return [described] if "attributes" in described else list(described.values())
+
+
+def _wide_enough(several: Sequence[BaseDistribution], tried: Sequence[Any]) -> BaseDistribution:
+    """One distribution that holds all, and what was tried first and lies outside of them."""
+    ranges = [d for d in several if not isinstance(d, CategoricalDistribution)]
+    choices = [c for d in several if isinstance(d, CategoricalDistribution) for c in d.choices]
+    numbers = [x for x in (*choices, *tried) if isinstance(x, int | float)]
+    if not ranges or len(numbers) < len(choices) + len(tried):
+        return CategoricalDistribution(list(dict.fromkeys([*choices, *tried])))
+    assert all(isinstance(d, FloatDistribution | IntDistribution) for d in ranges)
+    low = min([d.low for d in ranges] + numbers)  # type: ignore[attr-defined]
+    high = max([d.high for d in ranges] + numbers)  # type: ignore[attr-defined]
+    log = all(d.log for d in ranges)  # type: ignore[attr-defined]
+    # Steps are for drawing values, and those that were given need not lie on them.
+    if all(isinstance(x, int) for x in (low, high, *numbers)):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(low, high, log=log)
