@@ -15,7 +15,7 @@ from harnest.tracking.find import (
     trials_of,
 )
 from harnest.tracking.rows import FINISHED, PRUNED, Row, ranked, without_seeds
-from harnest.tracking.run import OBJECTIVE, STEPS
+from harnest.tracking.run import DEVIATION, OBJECTIVE, STEPS
 from harnest.tracking.store import open_existing
 from harnest.tracking.summary import REPORT, TABLE
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _TABLE_STATES = {"COMPLETE": FINISHED, "FAIL": "FAILED"}
 _PLACES = ("dirpath", "save_dir", "run_name")  # where a run wrote, and what it is called
-_OWN_COLUMNS = ("trial", "state", "steps", "seconds", "reason", "run_id")
+_OWN_COLUMNS = ("trial", "state", "deviation", "steps", "seconds", "reason", "run_id")
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ def _rows_in(table: Any, objectives: int) -> Iterator[Row]:
             run_id=cell["run_id"],
             state="KILLED" if was_killed else str(_TABLE_STATES.get(cell["state"], cell["state"])),
             scores=scores,
+            deviations=tuple(d for d in [cell.get("deviation")] if d is not None),
             steps=cell["steps"],
             seconds=cell["seconds"],
             params={key: "" if cell[key] is None else str(cell[key]) for key in keys},
@@ -142,6 +143,7 @@ def _row(run: "MlflowRun", name: str, keys: Iterable[str], scores: Sequence[str]
         run_id=info.run_id,
         state=PRUNED if "pruned" in run.data.tags else info.status,
         scores=tuple(metrics[key] for key in scores if key in metrics),
+        deviations=(metrics[DEVIATION],) if DEVIATION in metrics else (),
         steps=None if steps is None else int(steps),
         seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
         params={key: run.data.params.get(key, "") for key in keys},

@@ -113,25 +113,25 @@ def page(report: Report, figures: Iterable[tuple[str, "go.Figure"]]) -> str:
 
 def heads(rows: Sequence[Row], objectives: Sequence[str]) -> list[str]:
     """Headings of the columns that `cells` fills."""
-    several = _repeated(rows)
-    scores = [part for name in objectives for part in ((name, "±") if several else (name,))]
-    seeds = ["seeds"] if several else []
+    spread = _spread(rows)
+    scores = [part for name in objectives for part in ((name, "±") if spread else (name,))]
+    seeds = ["seeds"] if _repeated(rows) else []
     return ["run", "state", *scores, *seeds, "epochs", "seconds", *_keys(rows), "run id"]
 
 
 def cells(row: Row, rows: Sequence[Row], objectives: Sequence[str]) -> list[str]:
     """One row as text, in the columns that all ``rows`` together need."""
-    several = _repeated(rows)
+    spread = _spread(rows)
     scores: list[str] = []
     for index in range(len(objectives)):
         scores.append(_number(row.scores[index : index + 1], 4))
-        if several:
+        if spread:
             scores.append(_number(row.deviations[index : index + 1], 4))
     return [
         row.name,
         "FRONT" if row.is_on_front else row.state,
         *scores,
-        *([str(row.seeds)] if several else []),
+        *([str(row.seeds)] if _repeated(rows) else []),
         "" if row.steps is None else str(row.steps),
         "" if row.seconds is None else f"{row.seconds:.1f}",
         *(row.params.get(key, "") for key in _keys(rows)),
@@ -148,6 +148,10 @@ def _distribution(described: Any) -> str:
         return ", ".join(map(str, about["choices"]))
     step = f", in steps of {about['step']}" if about.get("step") else ""
     return f"{about['low']} to {about['high']}{step}{', log' if about.get('log') else ''}"
+
+
+def _spread(rows: Sequence[Row]) -> bool:
+    return any(row.deviations for row in rows)
 
 
 def _repeated(rows: Sequence[Row]) -> bool:

@@ -17,8 +17,8 @@ class Row:
     """One trial or run, or several that differ in their seed alone.
 
     ``scores`` has one number per objective, and is empty where there is none; of several seeds
-    they are means, and ``deviations`` their sample standard deviations. ``seconds`` is None while
-    it runs.
+    they are means, and ``deviations`` their sample standard deviations, as they are of a trial with
+    members. ``seconds`` is None while it runs.
     """
 
     name: str

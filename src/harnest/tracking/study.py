@@ -17,7 +17,15 @@ from harnest.tracking.courier import Courier, Outbox
 from harnest.tracking.journal import Journal, journals_below
 from harnest.tracking.provenance import provenance
 from harnest.tracking.recall import BEST
-from harnest.tracking.run import OBJECTIVE, RECORDED_IN, RUN_ID, STEPS, Run, still_here
+from harnest.tracking.run import (
+    DEVIATION,
+    OBJECTIVE,
+    RECORDED_IN,
+    RUN_ID,
+    STEPS,
+    Run,
+    still_here,
+)
 from harnest.tracking.store import experiment_id, open_store
 from harnest.tracking.summary import best_of, show_progress, summarise
 
@@ -198,7 +206,7 @@ class StudyRecord(Callback):
         return lines
 
     def _end(self, run: Run, trial: "TrialFacts") -> None:
-        deviation = {} if trial.deviation is None else {f"{OBJECTIVE}_deviation": trial.deviation}
+        deviation = {} if trial.deviation is None else {DEVIATION: trial.deviation}
         run.metrics({**_scores(trial.values), **deviation, STEPS: len(trial.steps)}, step=0)
         # Choices of groups, which are no keys of the job's config; all where it logged none.
         run.missing_params(trial.params)

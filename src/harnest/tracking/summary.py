@@ -83,7 +83,8 @@ def best_of(trials: Sequence["TrialFacts"], study: "StudyFacts") -> "TrialFacts 
 def table(trials: Sequence["TrialFacts"], run_ids: Mapping[int, str]) -> dict[str, list[Any]]:
     """All trials by column, as MLflow's tables want them.
 
-    The objective's column is ``value``; of several they are ``value_0``, ``value_1``, ...
+    The objective's column is ``value``; of several they are ``value_0``, ``value_1``, ... The
+    ``deviation`` is that of the first one, where a trial is the mean of several members.
     """
     keys = dict.fromkeys(key for trial in trials for key in trial.params)
     objectives = max((len(trial.values) for trial in trials), default=0)
@@ -95,6 +96,7 @@ def table(trials: Sequence["TrialFacts"], run_ids: Mapping[int, str]) -> dict[st
             name: [trial.values[at] if trial.values else None for trial in trials]
             for at, name in enumerate(names)
         },
+        "deviation": [trial.deviation for trial in trials],
         "steps": [len(trial.steps) for trial in trials],
         "seconds": [_seconds(trial) for trial in trials],
         "reason": [trial.reason or "" for trial in trials],
@@ -109,6 +111,7 @@ def _row(trial: "TrialFacts", run_id: str) -> Row:
         run_id=run_id,
         state=_RUN_STATES.get(trial.state.name, trial.state.name),
         scores=trial.values,
+        deviations=() if trial.deviation is None else (trial.deviation,),
         steps=len(trial.steps),
         seconds=_seconds(trial),
         params={key: shown(value) for key, value in trial.params.items()},
