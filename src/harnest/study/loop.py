@@ -2,15 +2,17 @@
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from shutil import disk_usage
 from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn
 from optuna.trial import TrialState
 
-from harnest.errors import StudyError
+from harnest.errors import HarnestError, StudyError
 from harnest.study.engine import OpenStudy, opened
 from harnest.study.interrupts import Interrupts
 from harnest.study.listener import StudyListener, TrialFacts
@@ -21,6 +23,7 @@ from harnest.study.terminal import Terminal
 from harnest.study.trial import NUMBER, STORAGE, STUDY
 
 _GRACE = 15.0  # seconds that interrupted trials have to stop by themselves
+_FULL = 2**16  # bytes: a disk with less than that is full
 
 Running = dict["Future[JobReturn]", int]
 
@@ -40,7 +43,7 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
     listeners: list[StudyListener] = [terminal, *recorders]
     interrupts = Interrupts()
     complete = False
-    with opened(plan, listeners) as study:
+    with _full_disk_told(plan), opened(plan, listeners) as study:
         try:
             with interrupts.held():
                 work_off(study, runner, interrupts)
@@ -52,6 +55,20 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
     if complete and not any(trial.state is TrialState.COMPLETE for trial in trials):
         first = next((trial.message for trial in trials if trial.message), "all were pruned")
         raise StudyError(f"study {plan.name}: none of its {len(trials)} trials finished; {first}")
+
+
+@contextmanager
+def _full_disk_told(plan: Plan) -> Iterator[None]:
+    """Say so where the disk is full, whatever was the first that could not be written."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, HarnestError) or disk_usage(plan.directory).free > _FULL:
+            raise
+        raise StudyError(
+            f"study {plan.name}: there is no space left in {plan.directory}; once there is, the "
+            "same command goes on"
+        ) from error
 
 
 def work_off(study: OpenStudy, runner: Runner | BatchRunner, interrupts: Interrupts) -> None:
