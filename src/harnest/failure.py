@@ -8,6 +8,9 @@ from harnest.secrets import redact
 
 INTERRUPTED = "interrupted"
 
+#: What a `TrialMemoryError` says.
+OUT_OF_MEMORY = "the kernel killed the trial's process: out of memory"
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -37,6 +40,10 @@ class TrialKilledError(StudyError):
     """A trial whose process did not live to its end."""
 
 
+class TrialMemoryError(StudyError):
+    """A trial whose process the kernel killed, because memory had run out."""
+
+
 class TrialInterruptedError(StudyError):
     """A trial that was asked to stop, or had to, through no fault of its own."""
 
@@ -51,6 +58,9 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, FloatingPointError):
         return "nan"
     # torch.OutOfMemoryError is no MemoryError, and torch is not imported for its name.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if (
+        isinstance(error, MemoryError | TrialMemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+    ):
         return "oom"
     return "error"

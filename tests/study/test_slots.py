@@ -1,5 +1,6 @@
 """Jobs in processes of their own: what kills one, and what becomes of the rest."""
 
+import json
 import signal
 import time
 from itertools import pairwise
@@ -42,6 +43,8 @@ def test_each_death_ends_its_own_trial_alone_with_its_reason(folder):
         assert output.startswith("alive")
         if reason is not None:
             assert "output.log" in {file.path for file in client.list_artifacts(run.info.run_id)}
+            assert not (folder.path / f"multirun/s/{by_do[do]}/.pid").exists()
+        assert ("end" in folder.facts(by_do[do])) == (reason is None)
     assert runs["s"].info.status == "FINISHED"
     assert "SIGSEGV" in runs[f"trial-{by_do['crash']}"].data.tags["message"]
     assert "exit code 3" in runs[f"trial-{by_do['leave']}"].data.tags["message"]
@@ -56,6 +59,33 @@ def test_a_freed_slot_is_refilled_while_a_long_trial_runs_on(folder):
     spans = sorted((fact["start"], fact["end"]) for fact in short)
     overlaps = [first[1] > second[0] for first, second in pairwise(spans)]
     assert not any(overlaps)  # on the one slot that was left
+
+
+def test_hydra_s_own_sweeper_runs_all_jobs_and_tells_of_the_one_that_died(folder):
+    assert folder.start("hydra/sweeper=basic", "do=finish,kill,error,finish-1").wait(120) == 2
+    jobs = sorted(folder.path.glob("multirun/*/*/*/facts.json"))
+    assert ["end" in json.loads(job.read_text()) for job in jobs] == [True, False, False, True]
+    assert "the trial's process died: SIGKILL" in folder.said()
+
+
+def test_the_stock_optuna_sweeper_counts_jobs_that_died_as_failed(folder):
+    sweeper = folder.start(
+        "hydra/sweeper=optuna",
+        "hydra/sweeper/sampler=random",
+        "hydra.sweeper.sampler.seed=1",
+        "hydra.sweeper.n_trials=6",
+        "hydra.sweeper.n_jobs=3",
+        "hydra.sweeper.max_failure_rate=1",
+        "do=choice(kill,finish)",
+        "seconds=0.25",
+    )
+    assert sweeper.wait(120) == 0, folder.said()
+    (results,) = folder.path.glob("multirun/*/*/optimization_results.yaml")
+    assert "best_value: 0.25" in results.read_text()
+    facts = [json.loads(file.read_text()) for file in folder.path.glob("multirun/*/*/*/facts.json")]
+    died = sum("end" not in one for one in facts)
+    assert 0 < died < len(facts) == 6
+    assert folder.said().count("Failed experiment") == died
 
 
 def test_an_interrupt_stops_all_trials_and_the_same_command_runs_them_again(folder):

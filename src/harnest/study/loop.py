@@ -1,13 +1,14 @@
 """The study's loop: slots are filled as they fall free, until the budget is spent."""
 
 import os
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from shutil import disk_usage
 from typing import Any
 
 from optuna.trial import TrialState
 
-from harnest.errors import StudyError
+from harnest.errors import HarnestError, StudyError
 from harnest.study.engine import opened
 from harnest.study.interrupts import Interrupts
 from harnest.study.listener import StudyListener
@@ -16,6 +17,8 @@ from harnest.study.runner import BatchRunner, Runner
 from harnest.study.session import Session
 from harnest.study.terminal import Terminal
 from harnest.study.trial import STORAGE
+
+_FULL = 2**16  # bytes: a disk with less than that is full
 
 
 def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]) -> None:
@@ -33,7 +36,7 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
     listeners: list[StudyListener] = [terminal, *recorders]
     interrupts = Interrupts()
     complete = False
-    with opened(plan, listeners) as study:
+    with _full_disk_told(plan), opened(plan, listeners) as study:
         try:
             # Jobs of a launcher that takes batches may print to the same terminal.
             is_ours = not isinstance(runner, BatchRunner)
@@ -48,3 +51,17 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
     if complete and not any(trial.state is TrialState.COMPLETE for trial in trials):
         first = next((trial.message for trial in trials if trial.message), "all were pruned")
         raise StudyError(f"study {plan.name}: none of its {len(trials)} trials finished; {first}")
+
+
+@contextmanager
+def _full_disk_told(plan: Plan) -> Iterator[None]:
+    """Say so where the disk is full, whatever was the first that could not be written."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, HarnestError) or disk_usage(plan.directory).free > _FULL:
+            raise
+        raise StudyError(
+            f"study {plan.name}: there is no space left in {plan.directory}; once there is, the "
+            "same command goes on"
+        ) from error

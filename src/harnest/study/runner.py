@@ -1,13 +1,8 @@
 """Launchers as the study uses them: jobs go in one by one, and come back when they end."""
 
-import contextvars
 import os
-import re
-import signal
-import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,17 +10,9 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
-from harnest.failure import TrialInterruptedError, TrialKilledError, TrialTimeoutError
-from harnest.study.guest import Guest
-from harnest.study.slot import mark_ended, signal_job
+from harnest.study.side_by_side import SideBySide, goes_side_by_side
 
-#: Launchers with processes of their own, which may be called from several threads.
-_SIDE_BY_SIDE = {"JoblibLauncher", "LocalLauncher", "SlurmLauncher", "RayLauncher"}
-
-#: What they raise for a job whose process did not live to its end.
-_DEATHS = {"UncompletedJobError", "WorkerCrashedError", "NodeDiedError"}
-
-#: Keys of theirs that say how many jobs they run at once.
+#: Keys of other launchers' that say how many jobs they run at once.
 _AT_ONCE = ("n_jobs", "ray.init.num_cpus")
 
 
@@ -106,124 +93,6 @@ class BatchRunner:
         """Nothing to let go of."""
 
 
-class SideBySide:
-    """A launcher with processes of its own, called once for each job, from a thread of its own.
-
-    So no job waits for the slowest of a batch, and the end of each is told apart. Where a pool's
-    one dead process ends the jobs of all, as joblib's does, nobody knows whose job killed it:
-    they are lost, and each is run again with no other beside it.
-    """
-
-    def __init__(self, launcher: Any, capacity: int, directory: Path) -> None:
-        launcher.task_function = Guest(launcher.task_function)
-        self.launcher = launcher
-        self.capacity = capacity
-        self.directory = directory
-        self._running: set[Path] = set()
-        self._lost: set[int] = set()
-        self._waits_for_all = False
-        self._changed = threading.Condition()
-
-    def submit(
-        self,
-        overrides: Sequence[str],
-        number: int,
-        member: str = "",
-        retry_of: int | None = None,
-    ) -> "Future[JobReturn]":
-        """Launch the job, once those before it leave it the room that it needs.
-
-        The future raises `TrialKilledError` where the job's process did not live to its end,
-        `TrialTimeoutError` where it took too long, and `TrialInterruptedError` where it had to end
-        with others.
-        """
-        if type(self.launcher).__name__ == "RayLauncher":
-            _start_ray(self.launcher)
-        future: Future[JobReturn] = Future()
-        future.set_running_or_notify_cancel()
-        alone = self.capacity == 1 or retry_of in self._lost
-        job = (overrides, number, self.directory / str(number) / member, alone, future)
-        # A config may only call what it is trusted with, and threads do not inherit that.
-        call = contextvars.copy_context().run
-        threading.Thread(target=call, args=(self._launch, *job), daemon=True).start()
-        return future
-
-    def interrupt(self, number_of_signal: int) -> None:
-        """Ask all running jobs to stop at once, as Ctrl-C would; SIGKILL does not ask."""
-        asked = signal.SIGINT if number_of_signal == signal.SIGTERM else number_of_signal
-        for directory in list(self._running):
-            signal_job(directory, asked)
-
-    def close(self) -> None:
-        """Nothing to let go of: these launchers end their processes with ours."""
-
-    def _launch(
-        self,
-        overrides: Sequence[str],
-        number: int,
-        directory: Path,
-        alone: bool,
-        future: "Future[JobReturn]",
-    ) -> None:
-        self._enter(directory, alone)
-        try:
-            (returned,) = self.launcher.launch([list(overrides)], initial_job_idx=number)
-        except BaseException as error:
-            self._leave(directory, alone)
-            future.set_exception(self._translated(error, number, alone))
-        else:
-            self._leave(directory, alone)
-            future.set_result(returned)
-
-    def _enter(self, directory: Path, alone: bool) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._waits_for_all)
-            self._waits_for_all = alone
-            self._changed.wait_for(lambda: not (alone and self._running))
-            self._running.add(directory)
-
-    def _leave(self, directory: Path, alone: bool) -> None:
-        with self._changed:
-            self._running.discard(directory)
-            mark_ended(directory)  # it may not have come to that itself
-            self._waits_for_all = self._waits_for_all and not alone
-            self._changed.notify_all()
-
-    def _translated(self, error: BaseException, number: int, alone: bool) -> BaseException:
-        told = " ".join(str(error).strip().splitlines()[:2])
-        if isinstance(error, BrokenProcessPool) and not alone:
-            self._lost.add(number)
-            translated: BaseException = TrialInterruptedError(
-                "it ended with another trial, whose process died: the launcher ends all then"
-            )
-        elif type(error).__name__ == "UncompletedJobError" and "timed-out" in told:
-            translated = TrialTimeoutError(told)
-        elif isinstance(error, BrokenProcessPool) or type(error).__name__ in _DEATHS:
-            number_of_signal = re.search(r"SIG[A-Z]+", str(error))
-            how = number_of_signal[0] if number_of_signal else told
-            translated = TrialKilledError(f"the trial's process died: {how}")
-        else:
-            return error
-        translated.__cause__ = error
-        return translated
-
-
-def _start_ray(launcher: Any) -> None:
-    """Start ray as its launcher would at its first job, but in the thread of the study's loop.
-
-    Two launches would start it twice, and it ends with the thread that started it. To run a job
-    again is the study's business: ray would do it under the same number, in the same directory.
-    """
-    import ray
-
-    launcher.ray_cfg = OmegaConf.merge({"remote": {"max_retries": 0}}, launcher.ray_cfg)
-    if not ray.is_initialized():
-        before = signal.getsignal(signal.SIGTERM)
-        options: Any = OmegaConf.to_container(launcher.ray_cfg.init, resolve=True)
-        ray.init(**options)
-        signal.signal(signal.SIGTERM, before)  # ray takes it, and it is the loop's
-
-
 def runner_for(
     launcher: Any, batch: int | None, config: DictConfig, directory: Path
 ) -> "Runner | BatchRunner":
@@ -234,7 +103,7 @@ def runner_for(
     """
     if hasattr(launcher, "submit"):
         runner: Runner | BatchRunner = launcher
-    elif type(launcher).__name__ in _SIDE_BY_SIDE:
+    elif goes_side_by_side(launcher, config):
         said = [OmegaConf.select(config, key) for key in _AT_ONCE]
         counts = [batch, *said, len(os.sched_getaffinity(0))]
         at_once = next(count for count in counts if count is not None and count > 0)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from harnest.failure import TrialKilledError, TrialTimeoutError
+from harnest.errors import StudyError
+from harnest.failure import OUT_OF_MEMORY, TrialKilledError, TrialMemoryError, TrialTimeoutError
+from harnest.study.memory import OomKills
 from harnest.study.slot import Slot, find_slots, mark_ended, signal_job
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class SlotsLauncher(Launcher):
         for slot in self.slots:
             self._free.put(slot)
         self._running: set[Path] = set()
+        self._oom_kills = OomKills()
         self._pool: ProcessPool | None = None
 
     def setup(
@@ -66,7 +69,7 @@ class SlotsLauncher(Launcher):
                 self.submit(overrides, initial_job_idx + index)
                 for index, overrides in enumerate(job_overrides)
             ]
-            return [job.result() for job in jobs]
+            return [_returned(job) for job in jobs]
         finally:
             self.close()
 
@@ -79,8 +82,9 @@ class SlotsLauncher(Launcher):
     ) -> "Future[JobReturn]":
         """Start job ``number`` once a slot is free.
 
-        The future raises `TrialTimeoutError` or `TrialKilledError` where the process did not
-        live to its end; an interrupted job returns a failed job whose error is the interrupt.
+        The future raises `TrialTimeoutError`, `TrialMemoryError` or `TrialKilledError` where the
+        process did not live to its end; an interrupted job returns a failed job whose error is
+        the interrupt. ``retry_of`` makes no difference here.
         """
         from harnest.study.process import Job, run
 
@@ -94,6 +98,7 @@ class SlotsLauncher(Launcher):
         result: Future[JobReturn] = Future()
         result.set_running_or_notify_cancel()
         self._running.add(directory)
+        oom_kills = self._oom_kills.unexplained()
         pool_future = self._opened().schedule(run, args=[job], timeout=self.timeout)
 
         def finish(done: "Future[bytes]") -> None:
@@ -103,7 +108,7 @@ class SlotsLauncher(Launcher):
             try:
                 result.set_result(Job.unpack(done.result()))
             except BaseException as error:
-                result.set_exception(self._translated(error))
+                result.set_exception(self._translated(error, oom_kills))
 
         pool_future.add_done_callback(finish)
         return result
@@ -135,14 +140,27 @@ class SlotsLauncher(Launcher):
             )
         return self._pool
 
-    def _translated(self, error: BaseException) -> BaseException:
+    def _translated(self, error: BaseException, oom_kills: int) -> BaseException:
         from pebble import ProcessExpired
 
         if isinstance(error, ProcessExpired):
+            is_kill = error.exitcode == -signal.SIGKILL
+            if is_kill and self._oom_kills.explain(oom_kills):
+                return TrialMemoryError(OUT_OF_MEMORY)
             return TrialKilledError(f"the trial's process died: {_how_it_died(error.exitcode)}")
         if isinstance(error, TimeoutError):
             return TrialTimeoutError(f"the trial took longer than {self.timeout:g} s")
         return error
+
+
+def _returned(job: "Future[JobReturn]") -> JobReturn:
+    """The job's return; one that did not live to its end has failed, and its sweeper decides."""
+    try:
+        return job.result()
+    except StudyError as error:
+        returned = JobReturn(status=JobStatus.FAILED)
+        returned.return_value = error
+        return returned
 
 
 def _how_it_died(code: int) -> str:

@@ -25,12 +25,14 @@ def open_storage(address: str) -> "BaseStorage":
     Raises `StudyError` where it cannot be opened.
     """
     from optuna.storages import get_storage
-    from optuna.storages.journal import JournalFileBackend, JournalStorage
+    from optuna.storages.journal import JournalStorage
+
+    from harnest.study.journal import Journal
 
     if address.startswith(_JOURNAL):
         file = address.removeprefix(_JOURNAL)
         lock: Any = _KernelLock(f"{file}.writing")
-        return JournalStorage(JournalFileBackend(file, lock_obj=lock))
+        return JournalStorage(Journal(file, lock_obj=lock))
     try:
         return get_storage(address)
     except Exception as error:  # each database driver has errors of its own

@@ -56,6 +56,14 @@ def end(do):
             full.write("x")
     elif do == "hang":
         time.sleep(300)
+    elif do == "devour":
+        pages = []
+        while True:
+            pages.append(b"x" * 2**24)
+    elif do == "fill":
+        with Path(HydraConfig.get().runtime.output_dir, "big").open("wb", buffering=0) as big:
+            while not Path("room").exists():
+                big.write(b"x" * 512)
     elif do == "linger":
         time.sleep(4)
     elif do == "leave":

@@ -33,17 +33,25 @@ class Folder:
         self.path = path
         self.launcher = (f"hydra/launcher={launcher}", *options)
 
-    def start(self, *arguments):
+    def start(self, *arguments, before=lambda: None):
+        """Start a sweep; ``before`` is called in its process, before anything else."""
+
+        def prepare():
+            # As from a terminal: a shell's background job would ignore Ctrl-C.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            before()
+
+        is_stock = any(one.startswith("hydra/sweeper=") for one in arguments)
+        named = () if is_stock else ("hydra.sweeper.study=s",)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("HARNEST_")}
         with (self.path / "out.txt").open("ab") as out:
             return subprocess.Popen(
-                [sys.executable, str(APP), "-m", *self.launcher, *arguments],
+                [sys.executable, str(APP), "-m", *self.launcher, *named, *arguments],
                 cwd=self.path,
                 env=environment | {"PYTHONUNBUFFERED": "1"},
                 stdout=out,
                 stderr=out,
-                # As from a terminal: a shell's background job would ignore Ctrl-C.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+                preexec_fn=prepare,
             )
 
     def sweep(self, *arguments, code=0):

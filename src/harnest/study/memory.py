@@ -1,0 +1,58 @@
+"""Whether it was the kernel that killed a process, because memory had run out."""
+
+import re
+from pathlib import Path
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+class OomKills:
+    """The kernel's count of processes that it killed for their memory, and who they were.
+
+    A process that dies of SIGKILL does not tell who sent it. The kernel counts what it sends
+    itself, before it sends it: for this process's control group, version 2 or 1, or else for the
+    whole machine. So a death while the count rose was the kernel's doing, and each rise explains
+    one death. What cannot be told apart is a SIGKILL of another origin in the lifetime of a
+    process whose neighbour outside the study, in the same group, the kernel killed. A memory
+    watchdog outside the kernel (earlyoom, systemd-oomd) is not counted.
+    """
+
+    def __init__(self) -> None:
+        self._claimed = 0
+
+    def unexplained(self) -> int:
+        """How many such deaths there were so far that are not explained by a job's end."""
+        return _counted() - self._claimed
+
+    def explain(self, before: int) -> bool:
+        """Whether there was one more than ``before``; it then explains one job's end."""
+        if self.unexplained() <= before:
+            return False
+        self._claimed += 1
+        return True
+
+
+def _counted() -> int:
+    for file in _counters():
+        try:
+            found = re.search(r"^oom_kill (\d+)$", file.read_text(), re.MULTILINE)
+        except OSError:
+            continue
+        if found:
+            return int(found[1])
+    return 0
+
+
+def _counters() -> list[Path]:
+    """Where the count may be: the nearest first."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    files = []
+    for _, controllers, group in (line.split(":", 2) for line in lines):
+        if controllers == "":
+            files.append(_CGROUPS / group.lstrip("/") / "memory.events")
+        elif "memory" in controllers.split(","):
+            files.append(_CGROUPS / "memory" / group.lstrip("/") / "memory.oom_control")
+    return [*files, Path("/proc/vmstat")]

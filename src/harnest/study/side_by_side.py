@@ -1,0 +1,176 @@
+"""Jobs on launchers that have processes of their own: joblib, submitit, ray."""
+
+import contextvars
+import re
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from omegaconf import DictConfig, OmegaConf
+
+from harnest.errors import StudyError
+from harnest.failure import (
+    OUT_OF_MEMORY,
+    TrialInterruptedError,
+    TrialKilledError,
+    TrialMemoryError,
+    TrialTimeoutError,
+)
+from harnest.study.guest import Guest
+from harnest.study.memory import OomKills
+from harnest.study.slot import mark_ended, signal_job
+
+#: They may be called from several threads.
+_LAUNCHERS = {"JoblibLauncher", "LocalLauncher", "SlurmLauncher", "RayLauncher"}
+
+#: What they raise for a job whose process did not live to its end.
+_DEATHS = {"UncompletedJobError", "WorkerCrashedError", "NodeDiedError"}
+
+_TAKEN_ALONG = "it ended with another trial, whose process died: the launcher ends all then"
+
+
+def goes_side_by_side(launcher: Any, config: DictConfig) -> bool:
+    """Whether `SideBySide` is for this launcher; joblib runs a single job in this very process.
+
+    Raises `StudyError` for one that would wait without end for a process that was killed.
+    """
+    if config.get("backend") == "multiprocessing":
+        raise StudyError(
+            "hydra.launcher.backend=multiprocessing waits for killed processes without end; "
+            "choose loky, or hydra/launcher=slots"
+        )
+    return type(launcher).__name__ in _LAUNCHERS and config.get("n_jobs", -1) != 1
+
+
+class SideBySide:
+    """A launcher with processes of its own, called once for each job, from a thread of its own.
+
+    So no job waits for the slowest of a batch, and the end of each is told apart. Where a pool's
+    one dead process ends the jobs of all, as joblib's does, nobody knows whose job killed it:
+    they are lost, and each is run again with no other beside it.
+    """
+
+    def __init__(self, launcher: Any, capacity: int, directory: Path) -> None:
+        launcher.task_function = Guest(launcher.task_function)
+        self.launcher = launcher
+        self.capacity = capacity
+        self.directory = directory
+        self._running: set[Path] = set()
+        self._lost: set[int] = set()
+        self._waits_for_all = False
+        self._changed = threading.Condition()
+        self._oom_kills = OomKills()
+
+    def submit(
+        self,
+        overrides: Sequence[str],
+        number: int,
+        member: str = "",
+        retry_of: int | None = None,
+    ) -> "Future[JobReturn]":
+        """Launch the job, once those before it leave it the room that it needs.
+
+        The future raises `TrialKilledError` or `TrialMemoryError` where the job's process did not
+        live to its end, `TrialTimeoutError` where it took too long, and `TrialInterruptedError`
+        where it had to end with others.
+        """
+        if type(self.launcher).__name__ == "RayLauncher":
+            _start_ray(self.launcher)
+        future: Future[JobReturn] = Future()
+        future.set_running_or_notify_cancel()
+        alone = self.capacity == 1 or retry_of in self._lost
+        # A config may only call what it is trusted with, and threads do not inherit that.
+        call = contextvars.copy_context().run
+        arguments = (self._launch, overrides, number, alone, future)
+        threading.Thread(target=call, args=arguments, daemon=True).start()
+        return future
+
+    def interrupt(self, number_of_signal: int) -> None:
+        """Ask all running jobs to stop at once, as Ctrl-C would; SIGKILL does not ask."""
+        asked = signal.SIGINT if number_of_signal == signal.SIGTERM else number_of_signal
+        for directory in list(self._running):
+            signal_job(directory, asked)
+
+    def close(self) -> None:
+        """Nothing to let go of: these launchers end their processes with ours."""
+
+    def _launch(
+        self,
+        overrides: Sequence[str],
+        number: int,
+        directory: Path,
+        alone: bool,
+        future: "Future[JobReturn]",
+    ) -> None:
+        self._enter(directory, alone)
+        oom_kills = self._oom_kills.unexplained()
+        try:
+            (returned,) = self.launcher.launch([list(overrides)], initial_job_idx=number)
+        except BaseException as error:
+            self._leave(directory, alone)
+            if isinstance(error, BrokenProcessPool) and not alone:
+                self._lost.add(number)
+                future.set_exception(_caused(TrialInterruptedError(_TAKEN_ALONG), error))
+            elif _is_death(error) and self._oom_kills.explain(oom_kills):
+                future.set_exception(_caused(TrialMemoryError(OUT_OF_MEMORY), error))
+            else:
+                future.set_exception(_translated(error))
+        else:
+            self._leave(directory, alone)
+            future.set_result(returned)
+
+    def _enter(self, directory: Path, alone: bool) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waits_for_all)
+            self._waits_for_all = alone
+            self._changed.wait_for(lambda: not (alone and self._running))
+            self._running.add(directory)
+
+    def _leave(self, directory: Path, alone: bool) -> None:
+        with self._changed:
+            self._running.discard(directory)
+            mark_ended(directory)  # it may not have come to that itself
+            self._waits_for_all = self._waits_for_all and not alone
+            self._changed.notify_all()
+
+
+def _translated(error: BaseException) -> BaseException:
+    """What became of the trial, in the words of `harnest.failure`."""
+    told = " ".join(str(error).strip().splitlines()[:2])
+    if type(error).__name__ == "UncompletedJobError" and "timed-out" in told:
+        return _caused(TrialTimeoutError(told), error)
+    if _is_death(error):
+        by = re.search(r"\bSIG[A-Z]+", str(error))
+        how = by[0] if by else told
+        return _caused(TrialKilledError(f"the trial's process died: {how}"), error)
+    return error
+
+
+def _is_death(error: BaseException) -> bool:
+    return isinstance(error, BrokenProcessPool) or type(error).__name__ in _DEATHS
+
+
+def _caused(error: BaseException, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error
+
+
+def _start_ray(launcher: Any) -> None:
+    """Start ray as its launcher would at its first job, but in the thread of the study's loop.
+
+    Two launches would start it twice, and it ends with the thread that started it. To run a job
+    again is the study's business: ray would do it under the same number, in the same directory.
+    """
+    import ray
+
+    launcher.ray_cfg = OmegaConf.merge({"remote": {"max_retries": 0}}, launcher.ray_cfg)
+    if not ray.is_initialized():
+        before = signal.getsignal(signal.SIGTERM)
+        options: Any = OmegaConf.to_container(launcher.ray_cfg.init, resolve=True)
+        ray.init(**options)
+        signal.signal(signal.SIGTERM, before)  # ray takes it, and it is the loop's
