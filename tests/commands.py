@@ -11,7 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-_MODULES = {"train": "harnest.train", "evaluate": "harnest.evaluate", "compare": "harnest.compare"}
+_MODULES = {
+    "train": "harnest.train",
+    "evaluate": "harnest.evaluate",
+    "compare": "harnest.compare",
+    "predict": "harnest.predict",
+    "sync": "harnest.sync",
+}
 
 
 @dataclass(frozen=True)

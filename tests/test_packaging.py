@@ -51,7 +51,7 @@ def test_the_wheel_holds_code_configs_and_licence(wheel):
 def test_the_wheel_names_its_commands_and_plugins(unpacked):
     (points,) = unpacked.glob("*.dist-info/entry_points.txt")
     text = points.read_text()
-    for name in ("train", "evaluate", "compare"):
+    for name in ("train", "evaluate", "compare", "predict", "sync"):
         assert f"harnest-{name} = harnest.{name}:main" in text
     assert "[hydra.plugins]" in text
 

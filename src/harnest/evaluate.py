@@ -1,8 +1,8 @@
 """Entry: from a recorded run to its scores on the test subjects."""
 
 import argparse
-import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from harnest.cli import add_store_option, errors_as_lines
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-def evaluate(cfg: "DictConfig", checkpoint: Path) -> dict[str, float]:
+def evaluate(cfg: "DictConfig", checkpoint: Path, figures: Path | None = None) -> dict[str, float]:
     """Loss, accuracy and macro-F1 of ``checkpoint`` on the test subjects of its config.
 
+    The folder ``figures`` gets the pictures that a run has of its validation subjects, of these.
     Raises `CheckpointError` where the checkpoint is not one of this config's network.
     """
     import torch
@@ -21,6 +22,8 @@ def evaluate(cfg: "DictConfig", checkpoint: Path) -> dict[str, float]:
     from harnest.assemble import build, make_classifier, make_data
     from harnest.fit import check_checkpoint
     from harnest.quiet import quieten
+    from harnest.results import judge
+    from harnest.tracking.figures import draw
 
     quieten()
     data = make_data(cfg)
@@ -38,6 +41,9 @@ def evaluate(cfg: "DictConfig", checkpoint: Path) -> dict[str, float]:
         use_distributed_sampler=False,
     )
     (scores,) = trainer.test(classifier, datamodule=data, verbose=False)
+    if figures is not None:
+        judged = judge(classifier, data, "test", trainer.strategy.root_device)
+        draw(judged, {}, figures)
     return dict(scores)
 
 
@@ -45,8 +51,8 @@ def main() -> None:
     """``harnest-evaluate``."""
     parser = argparse.ArgumentParser(
         prog="harnest-evaluate",
-        description="Test a recorded run on the test subjects, and write the scores back to its "
-        "MLflow run. A run that was tested before shows what was recorded then.",
+        description="Test a recorded run on the test subjects, and write scores and figures to "
+        "its MLflow run. A run that was tested before shows what was recorded then.",
         epilog="examples: harnest-evaluate multirun/quick/7 | harnest-evaluate MLFLOW_RUN_ID",
     )
     parser.add_argument("run", help="a run's or trial's directory, or its MLflow run id")
@@ -62,16 +68,15 @@ def main() -> None:
     with errors_as_lines():
         from harnest.tracking.recall import recall
 
-        # A run that is named by its id is read from the store: small files, no bar for each.
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         recalled = recall(arguments.run, arguments.tracking_uri)
         if arguments.checkpoint is not None:
             scores = evaluate(recalled.cfg, arguments.checkpoint)
         elif scores := recalled.metrics("test"):
             print("tested before; these are the recorded scores")
         else:
-            scores = evaluate(recalled.cfg, recalled.checkpoint)
-            recalled.record(scores)
+            with TemporaryDirectory() as folder:
+                scores = evaluate(recalled.cfg, recalled.checkpoint, Path(folder))
+                recalled.record(scores, sorted(Path(folder).iterdir()), "figures/test")
         for name, value in sorted(scores.items()):
             print(f"{name:<14} {value:.4f}")
 

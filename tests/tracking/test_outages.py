@@ -5,7 +5,6 @@ import time
 
 import mlflow
 import pytest
-from foreign_bench import wait_until
 
 from harnest.errors import TrackingError
 from harnest.failure import Failure
@@ -127,7 +126,17 @@ def test_a_directory_with_an_unsent_record_is_not_written_over(server, tmp_path)
         start(server, tmp_path / "run")
 
 
-RECORDED = ("callbacks@hydra.callbacks=mlflow", "+hydra.callbacks.mlflow.patience=1.0")
+RECORDED = "callbacks@hydra.callbacks=mlflow"
+IMPATIENT = (RECORDED, "+hydra.callbacks.mlflow.patience=1.0")
+PATIENT = (RECORDED, "+hydra.callbacks.mlflow.patience=120")
+
+
+def wait_until(condition, what):
+    """Longer than elsewhere: a server starts beside what is waited for."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, f"waited for {what} in vain"
+        time.sleep(0.02)
 
 
 def children(client):
@@ -148,12 +157,12 @@ def own(server, client):
 
 def test_a_study_outlives_its_server_and_is_sent_afterwards(server, client, own, bench):
     """Away from the middle of trial 1 on, and until after the end."""
-    sweeper = bench.start("x=1,2,3", "do=hang@1", *RECORDED)
+    sweeper = bench.start("x=1,2,3", "do=hang@1", *IMPATIENT)
     wait_until(lambda: (bench.directory(1) / "seen.json").exists(), "the second trial")
     server.kill()
     began = time.monotonic()
     (bench.folder / "release").touch()
-    out, err = sweeper.communicate(timeout=60)
+    out, err = sweeper.communicate(timeout=150)
     assert sweeper.returncode == 0, err.decode()
     assert time.monotonic() - began < 30
     assert bench.states() == ["COMPLETE"] * 3
@@ -172,12 +181,12 @@ def test_a_study_outlives_its_server_and_is_sent_afterwards(server, client, own,
 
 def test_a_study_whose_server_comes_back_needs_no_help(server, client, own, bench):
     """Away while one trial ends and another one starts and fails."""
-    sweeper = bench.start("x=1,2,3", "do=fail@2", "steps=0", "callbacks@hydra.callbacks=mlflow")
+    sweeper = bench.start("x=1,2,3", "do=fail@2", "steps=0", *PATIENT)
     wait_until(lambda: (bench.directory(0) / "seen.json").exists(), "the first trial")
     server.kill()
     wait_until(lambda: (bench.directory(2) / "seen.json").exists(), "the last trial")
     server.start()
-    out, err = sweeper.communicate(timeout=60)
+    out, err = sweeper.communicate(timeout=150)
     assert sweeper.returncode == 0, err.decode()
     assert b"harnest-sync" not in out + err
     parent, kept = children(client)
@@ -187,14 +196,14 @@ def test_a_study_whose_server_comes_back_needs_no_help(server, client, own, benc
 
 
 def test_the_next_sweeper_sends_what_a_killed_one_left(server, client, own, bench):
-    sweeper = bench.start("x=1,2,3", "do=hang@1", *RECORDED)
+    sweeper = bench.start("x=1,2,3", "do=hang@1", *IMPATIENT)
     wait_until(lambda: (bench.directory(1) / "seen.json").exists(), "the second trial")
     server.kill()
     sweeper.kill()
     sweeper.communicate()
     server.start()
     (bench.folder / "release").touch()
-    bench.sweep("x=1,2,3", "do=hang@1", *RECORDED)
+    bench.sweep("x=1,2,3", "do=hang@1", *IMPATIENT)
     parent, kept = children(client)
     states = [run.info.status for run in (parent, *kept)]
     assert states == ["FINISHED", "FINISHED", "KILLED", "FINISHED", "FINISHED"]

@@ -131,11 +131,12 @@ def _evenly(
             f"{file}, line {at + 3}: nothing for {steps[at]:.3g} s after {times[at]:g} s; cut the "
             "file there"
         )
-    if np.abs(steps / step - 1).max() < _SAME:
-        return float(times[0]), (len(times) - 1) / float(times[-1] - times[0]), signal
-    even = np.arange(times[0], times[-1] + step / 2, step)
-    parts = [np.interp(even, times, signal[:, index]) for index in range(signal.shape[1])]
-    return float(times[0]), 1 / step, np.stack(parts, axis=1)
+    start, end = float(times[0]), float(times[-1])
+    if np.abs(steps / step - 1).max() > _SAME:
+        even = np.linspace(start, end, len(times))
+        parts = [np.interp(even, times, signal[:, index]) for index in range(signal.shape[1])]
+        signal = np.stack(parts, axis=1)
+    return start, (len(times) - 1) / (end - start), signal
 
 
 def _slower(signal: NDArray[np.float64], own: float, rate: float) -> NDArray[np.float64]:

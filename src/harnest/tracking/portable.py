@@ -25,30 +25,20 @@ class NotPortableError(HarnestError):
     """A network that does not compute the same once it is taken out of Python."""
 
 
-class _Probabilities(nn.Module):
-    def __init__(self, classifier: nn.Module) -> None:
-        super().__init__()
-        self.classifier = classifier
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(x)
-        return logits.softmax(dim=1)
-
-
 def save(
     classifier: nn.Module, windows: NDArray[np.float32], facts: Mapping[str, Any], folder: Path
 ) -> None:
     """Write ``classifier``, which maps raw windows to logits, as an MLflow model into ``folder``.
 
-    ``windows`` (n, time, channels) are some that it can be tried with, at least two. ``facts``
-    become the model's metadata; ``activities``, ``channels``, ``steps`` and ``rate`` [Hz] have to
-    be among them. Raises `NotPortableError` where the saved program does not give the same.
+    It is frozen then. ``windows`` (n, time, channels) are some that it can be tried with, at
+    least two. ``facts`` become the model's metadata; ``activities``, ``channels``, ``steps`` and
+    ``rate`` [Hz] have to be among them. Raises `NotPortableError` where the saved program does not give the same.
     """
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "data").mkdir(parents=True)
     (folder / "code").mkdir()
     shutil.copyfile(_CODE, folder / "code" / _CODE.name)
-    _save_network(_Probabilities(classifier).eval(), windows, folder / "data" / "network.pt")
+    _save_network(classifier, windows, folder / "data" / "network.pt")
     (folder / "data" / "facts.json").write_text(json.dumps(facts))
     versions = {name: metadata.version(name).partition("+")[0] for name in _NEEDS}
     needs = "\n".join(f"{name}=={version}" for name, version in versions.items())
@@ -56,16 +46,23 @@ def save(
     _save_mlmodel(windows[:_EXAMPLE], facts, folder)
 
 
-def _save_network(network: nn.Module, windows: NDArray[np.float32], file: Path) -> None:
-    """Trace it with some of the windows, and try it with the others."""
+def _save_network(classifier: nn.Module, windows: NDArray[np.float32], file: Path) -> None:
+    """Trace it with one of the windows, and try it with the others."""
+
+    def probabilities(x: Tensor) -> Tensor:
+        logits: Tensor = classifier(x)
+        return logits.softmax(dim=1)
+
+    # A function is traced, with the weights as its constants: a LightningModule without its
+    # trainer refuses to be. Not torch.export: it takes ten seconds.
+    classifier.eval().requires_grad_(False)
     example, others = torch.from_numpy(windows[:1].copy()), torch.from_numpy(windows[1:].copy())
     jit: Any = torch.jit
     try:
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of tracing: what it says is tried here
-            traced = jit.trace(network, example, check_trace=False)
-            jit.save(traced, file)
-            off = (jit.load(file)(others) - network(others)).abs().max().item()
+            warnings.simplefilter("ignore")  # what tracing warns of is tried here
+            jit.trace(probabilities, example, check_trace=False).save(str(file))
+            off = (jit.load(file)(others) - probabilities(others)).abs().max().item()
     except Exception as error:  # whatever the network does
         reason = str(error).strip().splitlines()[-1]
         raise NotPortableError(f"the network cannot be traced: {reason}") from error

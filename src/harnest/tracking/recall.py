@@ -1,5 +1,6 @@
 """What a recorded run left behind: its config, its checkpoint, its record."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,9 +35,12 @@ class RecordedRun:
         found = self.run.client.get_run(self.run.run_id).data.metrics
         return {name: value for name, value in found.items() if name.startswith(f"{part}/")}
 
-    def record(self, metrics: dict[str, float]) -> None:
-        """Write metrics back to the run."""
+    def record(
+        self, metrics: dict[str, float], files: Sequence[Path] = (), folder: str | None = None
+    ) -> None:
+        """Write metrics back to the run, and files as its artifacts in ``folder``."""
         if self.run is not None:
+            self.run.files(files, folder)
             self.run.metrics(metrics, step=0)
 
 

@@ -1,0 +1,93 @@
+"""Figures of predictions: each as a picture and as a plot on a page that needs nothing else."""
+
+import base64
+import json
+import re
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from matplotlib.image import imread
+
+from harnest.tracking.figures import draw
+from harnest.tracking.judged import Judged
+from harnest.tracking.page import page
+
+HISTORY = {
+    f"{part}/{name}": [(epoch, 1 / (epoch + 1)) for epoch in range(4)]
+    for part in ("train", "val")
+    for name in ("loss", "accuracy", "macro_f1")
+}
+
+
+def judged(labels, predicted, activities=("walk", "run", "sit"), channels=2):
+    generator = np.random.default_rng(0)
+    probabilities = np.full((len(labels), len(activities)), 0.1, np.float32)
+    probabilities[np.arange(len(labels)), predicted] = 0.8
+    return Judged(
+        part="validation",
+        data_set="made",
+        signals=generator.normal(size=(len(labels), 50, channels)).astype(np.float32),
+        labels=np.array(labels),
+        subjects=np.arange(len(labels)) % 3 + 1,
+        probabilities=probabilities,
+        activities=activities,
+        channels=tuple(f"c{number} [g]" for number in range(channels)),
+        rate=25.0,
+    )
+
+
+def figures_in(folder):
+    text = (folder / "figures.html").read_text()
+    found = re.search(r'<script id="figures"[^>]*>(.*?)</script>', text, re.DOTALL)
+    return json.loads(found[1])
+
+
+def test_each_figure_is_a_picture_and_a_plot(tmp_path):
+    files = draw(judged([0, 1, 2, 0, 1, 2, 0], [0, 1, 2, 1, 1, 0, 0]), HISTORY, tmp_path)
+    assert set(files) == set(tmp_path.iterdir())
+    names = {file.stem for file in files if file.suffix == ".png"}
+    assert names == {"confusion", "per_class", "per_subject", "samples", "curves"}
+    for name in names:
+        picture = imread(tmp_path / f"{name}.png")[..., :3]
+        assert picture.min() < 0.5 < picture.max()  # something is drawn
+    plots = figures_in(tmp_path)
+    assert set(plots) == names
+    assert plots["confusion"]["data"][0]["text"] == [[2, 1, 0], [0, 2, 0], [1, 0, 1]]
+    subjects = plots["per_subject"]["data"][0]
+    assert subjects["x"] == ["1 (3)", "2 (2)", "3 (2)"]
+    assert subjects["y"] == pytest.approx([2 / 3, 1.0, 0.5])
+    assert plots["curves"]["data"][0]["y"] == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4])
+
+
+def test_the_surest_mistakes_are_shown_first(tmp_path):
+    one = judged([0, 1, 2, 0, 1, 2, 0], [0, 1, 2, 1, 1, 0, 0])
+    one.probabilities[5] *= 1.2
+    draw(one, {}, tmp_path)
+    told = [note["text"] for note in figures_in(tmp_path)["samples"]["layout"]["annotations"]]
+    assert told[:2] == ["subject 3: walk 96%, is sit", "subject 1: run 80%, is walk"]
+    assert len(told) == 6
+    assert "curves.png" not in {file.name for file in tmp_path.iterdir()}  # it had no training
+
+
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.integers(1, 9), st.integers(1, 12), st.integers(2, 12))
+def test_any_number_of_windows_channels_and_activities(tmp_path, windows, channels, activities):
+    names = tuple(f"activity <{number}>" for number in range(activities))
+    labels = [number % activities for number in range(windows)]
+    one = judged(labels, [0] * windows, names, channels)
+    assert len(draw(one, HISTORY, tmp_path)) == 6
+
+
+def test_a_page_is_whole_and_asks_nobody():
+    text = page("a < b", {"one": {"data": [], "layout": {"title": "</script><b>"}}})
+    assert "a &lt; b" in text
+    library = re.search(r'<script id="plotly"[^>]*>(.*?)</script>', text, re.DOTALL)[1]
+    assert b"plotly.js v" in zlib.decompress(base64.b64decode(library))[:200]
+    rest = text.replace(library, "")
+    assert not re.search(r"(src|href)=", rest)
+    assert rest.count("</script>") == 3
