@@ -129,3 +129,17 @@ def test_a_transformer_knows_the_order_of_its_patches():
 def test_a_width_that_heads_cannot_share_is_refused(hidden_size, near):
     with pytest.raises(ConfigError, match=rf"hidden_size={hidden_size} .*heads=4, as {near} is"):
         Transformer(3, 5, hidden_size=hidden_size)
+
+
+@pytest.mark.parametrize(
+    ("network", "option"),
+    [
+        *((network, "kernel_size") for network in (InceptionTime, DeepConvLSTM, ConvLSTM, TCN)),
+        *((DeepConvLSTM, "filters"), (ConvLSTM, "parts")),
+        *((Transformer, "heads"), (Transformer, "patch")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_counts_below_one_are_refused(network, option):
+    with pytest.raises(ConfigError, match=f"{option}=0 cannot be used: it must be at least 1"):
+        network(3, 5, **{option: 0})

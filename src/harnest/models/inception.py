@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from harnest.models.convolution import convolution
+from harnest.models.options import check_counts
 
 EVERY = 3
 """A shortcut leads over each three modules."""
@@ -58,6 +59,7 @@ class InceptionTime(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        check_counts(kernel_size=kernel_size)
         features = 4 * hidden_size
         self.inceptions = nn.ModuleList(
             Inception(features if index else channels, hidden_size, kernel_size)
