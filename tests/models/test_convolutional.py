@@ -8,7 +8,7 @@ from harnest.errors import ConfigError
 from harnest.models.convlstm import ConvLSTM
 from harnest.models.deepconvlstm import DeepConvLSTM
 from harnest.models.fcn import FCN
-from harnest.models.inception import InceptionTime
+from harnest.models.inception import InceptionTime, Peak
 from harnest.models.resnet import ResNet
 from harnest.models.tcn import TCN
 from harnest.models.transformer import Transformer
@@ -41,6 +41,11 @@ def test_inception_modules_have_three_widths_and_a_maximum():
     widths = [(32, 32, 41), (32, 32, 21), (32, 32, 11)]
     assert first == [(3, 32, 1), *widths, (3, 32, 1)]
     assert second == [(128, 32, 1), *widths, (128, 32, 1)]
+
+
+def test_the_maximum_is_that_of_three_steps():
+    x = windows().transpose(1, 2)
+    torch.testing.assert_close(Peak()(x), nn.functional.max_pool1d(x, 3, stride=1, padding=1))
 
 
 @pytest.mark.parametrize(("layers", "shortcuts"), [(1, 0), (3, 1), (5, 1), (6, 2)])

@@ -10,6 +10,18 @@ EVERY = 3
 """A shortcut leads over each three modules."""
 
 
+class Peak(nn.Module):
+    """The largest of each step and its two neighbours: (batch, channels, time) to the same.
+
+    Torch's own maximum, MaxPool1d, has a gradient that may not repeat itself on a GPU.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compare each step with its neighbours."""
+        padded = nn.functional.pad(x, (1, 1), value=float("-inf"))
+        return torch.maximum(torch.maximum(padded[..., :-2], x), padded[..., 2:])
+
+
 class Inception(nn.Module):
     """Three convolutions of different widths and a maximum, side by side, normalised together.
 
@@ -25,9 +37,7 @@ class Inception(nn.Module):
             nn.Conv1d(squeezed, filters, odd, padding=odd // 2, bias=False)
             for odd in (width // part | 1 for part in (1, 2, 4))
         )
-        self.peak = nn.Sequential(
-            nn.MaxPool1d(3, stride=1, padding=1), nn.Conv1d(inputs, filters, 1, bias=False)
-        )
+        self.peak = nn.Sequential(Peak(), nn.Conv1d(inputs, filters, 1, bias=False))
         self.normalise = nn.Sequential(nn.BatchNorm1d(4 * filters), nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
