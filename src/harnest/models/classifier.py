@@ -95,7 +95,8 @@ class Classifier(L.LightningModule):
         if self.copies == 0:
             return cast(Tensor, self(x))
         each = [self(x), *(self(self._changed(x)) for _ in range(self.copies))]
-        return torch.stack([logits.softmax(dim=1) for logits in each]).mean(dim=0).log()
+        # The logarithm of the mean probability, but for a constant.
+        return torch.stack([logits.log_softmax(dim=1) for logits in each]).logsumexp(dim=0)
 
     def _step(self, logits: Tensor, targets: Tensor, part: str) -> Tensor:
         """Count a batch; ``targets`` are labels (batch,) or probabilities (batch, classes)."""
