@@ -1,6 +1,7 @@
 """The classifier: what it normalises by, minimises and measures."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
 from harnest.data.module import Batches
+from harnest.errors import ConfigError
 from harnest.models import METRICS
 from harnest.models.augmentation.mixup import Mixup
 from harnest.models.classifier import Classifier, channel_statistics, inverse_frequencies
@@ -294,3 +296,33 @@ def test_a_scheduler_that_asks_for_steps_acts_after_each():
     trainer.fit(module, answers(*random_answers(0, 20), 8))
     assert asked == [6]
     assert trainer.optimizers[0].param_groups[0]["lr"] == 0.5**6
+
+
+def test_a_schedule_that_ends_before_the_run_is_refused(tmp_path):
+    def fit(epochs, ckpt_path=None):
+        torch.manual_seed(0)
+        module = classifier(
+            nn.Sequential(AsGiven(), nn.Linear(CLASSES, CLASSES)),
+            optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0, momentum=0.9),
+            scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.1),
+        )
+        trainer = L.Trainer(
+            accelerator="cpu",
+            max_epochs=epochs,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, answers(*random_answers(0, 20), 8), ckpt_path=ckpt_path)
+        return trainer
+
+    fit(2).save_checkpoint(tmp_path / "two.ckpt")
+    fit(2, tmp_path / "two.ckpt")
+    with pytest.raises(ConfigError, match="ends after 6 training steps"):
+        fit(3, tmp_path / "two.ckpt")
+
+
+def test_fewer_copies_than_none_are_refused():
+    with pytest.raises(ConfigError, match="copies=-1 cannot be used"):
+        classifier(copies=-1)

@@ -8,7 +8,7 @@ from harnest.errors import ConfigError
 from harnest.models.convlstm import ConvLSTM
 from harnest.models.deepconvlstm import DeepConvLSTM
 from harnest.models.fcn import FCN
-from harnest.models.inception import InceptionTime
+from harnest.models.inception import InceptionTime, Peak
 from harnest.models.resnet import ResNet
 from harnest.models.tcn import TCN
 from harnest.models.transformer import Transformer
@@ -41,6 +41,11 @@ def test_inception_modules_have_three_widths_and_a_maximum():
     widths = [(32, 32, 41), (32, 32, 21), (32, 32, 11)]
     assert first == [(3, 32, 1), *widths, (3, 32, 1)]
     assert second == [(128, 32, 1), *widths, (128, 32, 1)]
+
+
+def test_the_maximum_is_that_of_three_steps():
+    x = windows().transpose(1, 2)
+    torch.testing.assert_close(Peak()(x), nn.functional.max_pool1d(x, 3, stride=1, padding=1))
 
 
 @pytest.mark.parametrize(("layers", "shortcuts"), [(1, 0), (3, 1), (5, 1), (6, 2)])
@@ -129,3 +134,17 @@ def test_a_transformer_knows_the_order_of_its_patches():
 def test_a_width_that_heads_cannot_share_is_refused(hidden_size, near):
     with pytest.raises(ConfigError, match=rf"hidden_size={hidden_size} .*heads=4, as {near} is"):
         Transformer(3, 5, hidden_size=hidden_size)
+
+
+@pytest.mark.parametrize(
+    ("network", "option"),
+    [
+        *((network, "kernel_size") for network in (InceptionTime, DeepConvLSTM, ConvLSTM, TCN)),
+        *((DeepConvLSTM, "filters"), (ConvLSTM, "parts")),
+        *((Transformer, "heads"), (Transformer, "patch")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_counts_below_one_are_refused(network, option):
+    with pytest.raises(ConfigError, match=f"{option}=0 cannot be used: it must be at least 1"):
+        network(3, 5, **{option: 0})

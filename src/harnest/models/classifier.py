@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
+from harnest.errors import ConfigError
 from harnest.models.augmentation.augment import Augment
 from harnest.models.augmentation.contract import Augmentation, Layout, Triad
 from harnest.models.augmentation.mixup import Mixup
@@ -69,6 +70,8 @@ class Classifier(L.LightningModule):
         self.classes = classes
         self.augment = Augment(augmentations)
         self.triads = triads
+        if copies < 0:
+            raise ConfigError(f"test_time.copies={copies} cannot be used: it must be at least 0")
         self.copies = copies
         self.seed = seed
         self.losses = nn.ModuleDict({part: MeanMetric(nan_strategy="disable") for part in _PARTS})
@@ -92,7 +95,8 @@ class Classifier(L.LightningModule):
         if self.copies == 0:
             return cast(Tensor, self(x))
         each = [self(x), *(self(self._changed(x)) for _ in range(self.copies))]
-        return torch.stack([logits.softmax(dim=1) for logits in each]).mean(dim=0).log()
+        # The logarithm of the mean probability, but for a constant.
+        return torch.stack([logits.log_softmax(dim=1) for logits in each]).logsumexp(dim=0)
 
     def _step(self, logits: Tensor, targets: Tensor, part: str) -> Tensor:
         """Count a batch; ``targets`` are labels (batch,) or probabilities (batch, classes)."""
@@ -130,6 +134,16 @@ class Classifier(L.LightningModule):
         """Count one batch of test windows."""
         x, y = batch
         self._step(self._held_out(x), y, "test")
+
+    def on_train_start(self) -> None:
+        """Raise `ConfigError` where a checkpoint's scheduler ends before the run does."""
+        for config in self.trainer.lr_scheduler_configs:
+            steps = getattr(config.scheduler, "total_steps", None)
+            if steps is not None and steps < self.trainer.estimated_stepping_batches:
+                raise ConfigError(
+                    f"the scheduler in the checkpoint ends after {steps} training steps: go on "
+                    "with the trainer.max_epochs and data.batch_size that it was begun with"
+                )
 
     def on_train_epoch_start(self) -> None:
         """Seed the epoch, and log its learning rate: at its end the scheduler has changed it."""

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from harnest.models.options import check_counts
+
 
 class ConvLSTMCell(nn.Module):
     """One step of a convolutional LSTM.
@@ -49,6 +51,7 @@ class ConvLSTM(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        check_counts(parts=parts, kernel_size=kernel_size)
         self.parts = parts
         self.cells = nn.ModuleList(
             ConvLSTMCell(hidden_size if index else channels, hidden_size, kernel_size)

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from harnest.models.options import check_counts
+
 
 class DeepConvLSTM(nn.Module):
     """Four convolutions over time within each channel, then a stacked LSTM, its last state.
@@ -26,6 +28,7 @@ class DeepConvLSTM(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
+        check_counts(filters=filters, kernel_size=kernel_size)
         convolutions: list[nn.Module] = []
         for inputs in (1, filters, filters, filters):
             convolutions += [

@@ -4,9 +4,22 @@ import torch
 from torch import Tensor, nn
 
 from harnest.models.convolution import convolution
+from harnest.models.options import check_counts
 
 EVERY = 3
 """A shortcut leads over each three modules."""
+
+
+class Peak(nn.Module):
+    """The largest of each step and its two neighbours: (batch, channels, time) to the same.
+
+    Torch's own maximum, MaxPool1d, has a gradient that may not repeat itself on a GPU.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compare each step with its neighbours."""
+        padded = nn.functional.pad(x, (1, 1), value=float("-inf"))
+        return torch.maximum(torch.maximum(padded[..., :-2], x), padded[..., 2:])
 
 
 class Inception(nn.Module):
@@ -24,9 +37,7 @@ class Inception(nn.Module):
             nn.Conv1d(squeezed, filters, odd, padding=odd // 2, bias=False)
             for odd in (width // part | 1 for part in (1, 2, 4))
         )
-        self.peak = nn.Sequential(
-            nn.MaxPool1d(3, stride=1, padding=1), nn.Conv1d(inputs, filters, 1, bias=False)
-        )
+        self.peak = nn.Sequential(Peak(), nn.Conv1d(inputs, filters, 1, bias=False))
         self.normalise = nn.Sequential(nn.BatchNorm1d(4 * filters), nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,6 +69,7 @@ class InceptionTime(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        check_counts(kernel_size=kernel_size)
         features = 4 * hidden_size
         self.inceptions = nn.ModuleList(
             Inception(features if index else channels, hidden_size, kernel_size)

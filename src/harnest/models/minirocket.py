@@ -71,8 +71,9 @@ class MiniRocket(nn.Module):
         sample = windows[torch.randperm(len(windows))[:_SAMPLE]]
         shares = torch.cat([self._shares(part) for part in torch.split(sample, 64)])
         self.center.copy_(shares.mean(dim=0))
-        deviation = shares.std(dim=0, correction=0)
-        self.spread.copy_(torch.where(deviation > 0, deviation, 1.0))
+        # What hardly ever moves by a step is no reason to cry out when it does.
+        least = 1 / windows.shape[1]
+        self.spread.copy_(shares.std(dim=0, correction=0).clamp(min=least))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map windows (batch, time, channels) to logits (batch, classes)."""

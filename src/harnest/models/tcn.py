@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from harnest.models.options import check_counts
 from harnest.models.pooling import Pooling, attention_score, check_pooling, pooled
 
 
@@ -53,6 +54,7 @@ class TCN(nn.Module):
         pooling: Pooling = "last",
     ) -> None:
         super().__init__()
+        check_counts(kernel_size=kernel_size)
         check_pooling(pooling)
         self.blocks = nn.Sequential(
             *(

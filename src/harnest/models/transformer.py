@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from harnest.errors import ConfigError
+from harnest.models.options import check_counts
 from harnest.models.pooling import attention_score, pooled
 
 
@@ -32,6 +33,7 @@ class Transformer(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        check_counts(heads=heads, patch=patch)
         if hidden_size % (2 * heads):
             raise ConfigError(
                 f"hidden_size={hidden_size} must be an even multiple of heads={heads}, as "

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from harnest.models.augmentation.contract import Layout, check
@@ -30,8 +31,10 @@ class TimeWarp:
         """Return windows of changing pace."""
         last = x.shape[1] - 1
         pace = (1 + self.strength * smooth_curves(x, 1)[:, 1:]).clamp(min=SLOWEST)
+        # A sum up to each step. Torch's own, cumsum, may not repeat itself on a GPU.
+        elapsed = torch.ones(last, last, device=x.device, dtype=x.dtype).tril() @ pace
         place = x.new_zeros(x.shape[0], x.shape[1], 1)
-        place[:, 1:] = last * pace.cumsum(dim=1) / pace.sum(dim=1, keepdim=True)
+        place[:, 1:] = last * elapsed / elapsed[:, -1:]
         before = place.long().clamp(max=max(0, last - 1))
         after = (before + 1).clamp(max=last)
         values = [x.gather(1, step.expand_as(x)) for step in (before, after)]
