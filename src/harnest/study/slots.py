@@ -133,7 +133,8 @@ class SlotsLauncher(Launcher):
             import pebble
 
             context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(["harnest.study.process", "optuna", *self.preload])
+            needed = ["harnest.study.warm", "harnest.study.process", "optuna"]
+            context.set_forkserver_preload([*needed, *self.preload])
             # One process more than slots: it waits, ready, for the slot that is freed next.
             self._pool = pebble.ProcessPool(
                 max_workers=self.capacity + 1, max_tasks=1, context=context

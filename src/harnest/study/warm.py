@@ -1,0 +1,14 @@
+"""Preloaded by the warm process that jobs are forked from, and by it alone."""
+
+import sys
+from types import TracebackType
+
+
+def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    # A spare process that is still being made when its pool closes does not find the pool's locks
+    # any more. Nobody waits for it, and its traceback would be the last that a study shows.
+    if not (isinstance(error, FileNotFoundError) and error.filename is None):
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _end
