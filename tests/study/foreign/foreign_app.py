@@ -44,6 +44,8 @@ def _is_meant(cfg: DictConfig, running) -> bool:
 def _end(cfg: DictConfig, do: str):
     if do == "fail":
         raise ValueError(f"no luck with x={cfg.x}\nand more of it")
+    if do == "shout":
+        raise ValueError("ä" * 90_000)
     if do == "memory":
         raise MemoryError
     if do == "gpu_memory":
