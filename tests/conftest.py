@@ -2,12 +2,14 @@
 
 import os
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from commands import Answer, command, warm
+from databases import SERVERS
 
 # A shell's background job is started to ignore Ctrl-C, and all that it starts would too: the
 # tests that send one have to mean something there as well.
@@ -50,3 +52,28 @@ def workplace(tmp_path_factory):
     assert swept.code == 0, swept
     (run,) = folder.glob("outputs/*/*")
     return Workplace(folder, run, folder / "multirun" / "pair", swept)
+
+
+@pytest.fixture(scope="session")
+def server_called():
+    """Gives the database server of a name, started when it is first asked for.
+
+    Tests that use one belong to the xdist group of its name.
+    """
+    running = {}
+    with ExitStack() as stack:
+
+        def called(name):
+            if name not in running:
+                running[name] = stack.enter_context(SERVERS[name]())
+            return running[name]
+
+        yield called
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in SERVERS]
+)
+def server(request, server_called):
+    """Each of the database servers."""
+    return server_called(request.param)

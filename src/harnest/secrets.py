@@ -3,7 +3,8 @@
 import os
 import re
 
-_USER = re.compile(r"(\w[\w+.-]*://[^\s/:@]*:)[^\s@]+(@)")
+# A scheme is short: without a limit, a long word would be searched for one from each letter on.
+_USER = re.compile(r"(\w[\w+.-]{0,40}://[^\s/:@]*:)[^\s@]+(@)")
 _QUERY = re.compile(r"([?&](?:password|passwd|pwd|token)=)[^\s&'\"]+()", re.IGNORECASE)
 
 

@@ -87,14 +87,14 @@ def test_another_sweeper_takes_over_what_was_interrupted(bench):
     assert sorted(t.params["x"] for t in trials if t.state.name == "COMPLETE") == [1, 2, 3]
 
 
-def test_a_trial_killed_before_it_drew_is_retried_with_what_it_was_to_try(bench):
+def test_a_trial_that_no_sweeper_came_to_own_is_taken_by_the_next(bench):
     bench.sweep("x=1,2,3", "hydra.sweeper.n_trials=1")
     storage = open_storage(journal_in(bench.folder / "multirun/s"))
     taken = optuna.load_study(study_name="s", storage=storage).ask()
     assert taken.params == {}  # as far as a sweeper comes that is killed at once
     bench.sweep("x=1,2,3")
     complete = [t.params["x"] for t in bench.trials() if t.state.name == "COMPLETE"]
-    assert complete == [1, 3, 2]
+    assert complete == [1, 2, 3]
 
 
 def test_sweepers_that_start_together_share_the_budget(bench):

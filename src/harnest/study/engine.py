@@ -3,13 +3,13 @@
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
-from filelock import FileLock
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -26,8 +26,10 @@ from harnest.study.listener import (
     StudyListener,
     TrialFacts,
 )
+from harnest.study.lock import LockLostError, lock_in
 from harnest.study.outcome import Outcome
-from harnest.study.ownership import OWNER, is_alive, owner_token
+from harnest.study.ownership import OWNER, Owner, owning
+from harnest.study.patience import patience_with
 from harnest.study.plan import Plan
 from harnest.study.search import make_pruner, make_sampler
 from harnest.study.storage import journal_in, open_storage
@@ -35,6 +37,11 @@ from harnest.study.trial import PRUNED_AT
 
 #: Trials that have to have ended before a study can be called broken.
 _ENOUGH = 5
+
+#: Characters of an error that are kept with its trial: MySQL's texts hold 65,535 bytes of JSON.
+_LONGEST = 10_000
+
+T = TypeVar("T")
 
 _IDENTITY, _SPACE = "identity", "space"
 
@@ -48,9 +55,11 @@ def opened(plan: Plan, listeners: Sequence[StudyListener]) -> Iterator["OpenStud
     """
     is_new = not plan.directory.exists()
     plan.directory.mkdir(parents=True, exist_ok=True)
-    with owner_token(plan.directory) as owner:
+    with ExitStack() as stack:
         try:
-            study = OpenStudy(plan, owner, listeners)
+            storage = open_storage(plan.storage)
+            owner = stack.enter_context(owning(plan.storage, plan.directory))
+            study = OpenStudy(plan, storage, owner, listeners)
         except BaseException:
             if is_new and not any(path.name.isdigit() for path in plan.directory.iterdir()):
                 shutil.rmtree(plan.directory)
@@ -61,50 +70,33 @@ def opened(plan: Plan, listeners: Sequence[StudyListener]) -> Iterator["OpenStud
 class OpenStudy:
     """One study, as this sweeper process works on it."""
 
-    def __init__(self, plan: Plan, owner: str, listeners: Sequence[StudyListener]) -> None:
+    def __init__(
+        self, plan: Plan, storage: BaseStorage, owner: Owner, listeners: Sequence[StudyListener]
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.plan = plan
-        self.owner = owner
         self.listeners = listeners
+        self._storage = storage
+        self._owner = owner
         self._opened = time.monotonic()
-        storage = open_storage(plan.storage)
-        with self._lock():
-            is_new = plan.name not in optuna.get_all_study_names(storage)
-            if is_new:
-                _refuse_leftovers(plan.directory)
-            self._study = optuna.create_study(
-                study_name=plan.name,
-                storage=storage,
-                directions=[StudyDirection[one.upper()] for one in plan.directions],
-                pruner=make_pruner(plan.pruner),
-                load_if_exists=not is_new,
-            )
-            if is_new:
-                self._study.set_user_attr(_SPACE, _identifying(plan))
-                self._study.set_user_attr(_IDENTITY, uuid.uuid4().hex)
-                self._enqueue()
-            _refuse_other_search(self._study, plan)
-            self._reap()
-        for listener in listeners:
-            listener.on_study_start(self._facts(), self.trials())
+        self._lock = lock_in(plan.storage, plan.name)
+        self._taken: set[int] = set()
+        self._alone(self._open)
 
     def next(self) -> TrialFacts | None:
         """Take the next trial, or None where the budget is spent."""
-        with self._lock():
-            self._line_up()  # also what another sweeper was interrupted in
-            trials = self._study.get_trials(deepcopy=False)
-            if self._is_over() or _spent(trials) >= self.plan.budget:
-                return None
-            self._study.sampler = make_sampler(self.plan.sampler, len(trials))
-            trial = self._study.ask()
-            self.plan.space.draw(trial)
-            trial.set_user_attr(OWNER, self.owner)
-        return self.trial(trial.number)
+        number = self._alone(self._take)
+        if number is None:
+            return None
+        self._taken.add(number)
+        return self.trial(number)
 
     def end(self, number: int, outcome: Outcome) -> None:
         """Tell Optuna, then everyone else, how a trial ended; the first word on it counts."""
-        if not self._frozen(number).state.is_finished():
-            self._tell(number, self._checked(number, outcome))
+        trial = self._frozen(number)
+        if not trial.state.is_finished():
+            self._tell(trial, self._checked(trial, outcome))
+        self._owner.leave(trial._trial_id)
         for listener in self.listeners:
             listener.on_trial_end(self.trial(number), self.directory(number))
 
@@ -134,8 +126,7 @@ class OpenStudy:
     def trials(self) -> list[TrialFacts]:
         """What is known of all trials now."""
         best = {trial.number for trial in self._study.best_trials}
-        trials = self._study.get_trials(deepcopy=False)
-        return [TrialFacts.of(trial, trial.number in best) for trial in trials]
+        return [TrialFacts.of(trial, trial.number in best) for trial in self._trials()]
 
     def is_pruned(self, number: int) -> bool:
         """Whether the trial was told to stop."""
@@ -143,54 +134,108 @@ class OpenStudy:
 
     def is_complete(self) -> bool:
         """Whether the budget is spent, and no other sweeper is still at it."""
-        trials = self._study.get_trials(deepcopy=False)
+        trials = self._trials()
         is_busy = any(trial.state is TrialState.RUNNING for trial in trials)
         return not is_busy and _spent(trials) >= self.plan.budget
 
     def broken(self) -> TrialFacts | None:
         """The first failed trial of this session, once more of them failed than may."""
-        trials = [TrialFacts.of(t) for t in self._study.get_trials(deepcopy=False) if self._owns(t)]
-        ended = [t for t in trials if t.state.is_finished() and t.reason != INTERRUPTED]
+        ended = [
+            trial
+            for trial in self._trials()
+            if trial.state.is_finished()
+            and trial.number in self._taken
+            and trial.user_attrs.get(REASON) != INTERRUPTED
+        ]
         bad = [trial for trial in ended if trial.state is TrialState.FAIL]
         is_broken = len(bad) > self.plan.max_failure_rate * len(ended)
-        return bad[0] if is_broken and len(ended) >= _ENOUGH else None
-
-    def _owns(self, trial: FrozenTrial) -> bool:
-        return trial.user_attrs.get(OWNER) == self.owner
+        return TrialFacts.of(bad[0]) if is_broken and len(ended) >= _ENOUGH else None
 
     def _is_over(self) -> bool:
         timeout = self.plan.timeout
         return timeout is not None and time.monotonic() - self._opened > timeout
 
-    def _lock(self) -> FileLock:
-        """Held while the budget is counted: a study's sweepers do that one at a time."""
-        return FileLock(self.plan.directory / ".budget.lock")
+    def _alone(self, work: Callable[[], T]) -> T:
+        """Do ``work`` while no other sweeper of this study does any, wherever it runs.
+
+        It is done again where the lock was lost meanwhile, so it has to bear that.
+        """
+        patience = patience_with(self.plan.storage)
+        while True:
+            with suppress(LockLostError), ExitStack() as stack:
+                patience(lambda: stack.enter_context(self._lock()))
+                return work()
+
+    def _open(self) -> None:
+        """Make the study where there is none; a study without identity was not made whole."""
+        plan = self.plan
+        is_new = plan.name not in optuna.get_all_study_names(self._storage)
+        if is_new:
+            _refuse_leftovers(plan.directory)
+        self._study = optuna.create_study(
+            study_name=plan.name,
+            storage=self._storage,
+            directions=[StudyDirection[one.upper()] for one in plan.directions],
+            pruner=make_pruner(plan.pruner),
+            load_if_exists=True,
+        )
+        if is_new:
+            self._study.set_user_attr(_SPACE, _identifying(plan))
+        _refuse_other_search(self._study, plan)
+        if _IDENTITY not in self._study.user_attrs:
+            self._enqueue()
+            self._study.set_user_attr(_IDENTITY, uuid.uuid4().hex)
+        self._put_back()
+        self._reap()
+        for listener in self.listeners:
+            listener.on_study_start(self._facts(), self.trials())
+
+    def _take(self) -> int | None:
+        self._put_back()
+        if _spent(self._trials()) >= self.plan.budget:
+            for number in self._reap():
+                for listener in self.listeners:
+                    listener.on_trial_end(self.trial(number), self.directory(number))
+        self._line_up()  # also what another sweeper was interrupted in
+        trials = self._trials()
+        if self._is_over() or _spent(trials) >= self.plan.budget:
+            return None
+        self._study.sampler = make_sampler(self.plan.sampler, len(trials))
+        trial = self._study.ask()
+        self._owner.take(trial._trial_id)
+        self.plan.space.draw(trial)
+        trial.set_user_attr(OWNER, self._owner.token)
+        return trial.number
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
 
     def _frozen(self, number: int) -> FrozenTrial:
-        return self._study.get_trials(deepcopy=False)[number]
+        study = self._study._study_id
+        return self._storage.get_trial(
+            self._storage.get_trial_id_from_study_id_trial_number(study, number)
+        )
 
-    def _checked(self, number: int, outcome: Outcome) -> Outcome:
+    def _checked(self, trial: FrozenTrial, outcome: Outcome) -> Outcome:
         """A finished trial has measured all that the study limits, or it failed."""
-        measured = self._frozen(number).constraints
-        missing = [one.name for one in self.plan.constraints if one.name not in measured]
+        limited = [one.name for one in self.plan.constraints]
+        missing = [name for name in limited if name not in trial.constraints]
         if outcome.state is not TrialState.COMPLETE or not missing:
             return outcome
         message = f"the job did not measure {missing[0]}, which hydra.sweeper.constraints limits"
         return Outcome(TrialState.FAIL, failure=Failure("error", message))
 
-    def _tell(self, number: int, outcome: Outcome) -> None:
+    def _tell(self, trial: FrozenTrial, outcome: Outcome) -> None:
         if outcome.failure is not None:
-            identity = self._frozen(number)._trial_id
             for key, value in (
                 (REASON, outcome.failure.reason),
-                (MESSAGE, outcome.failure.message),
-                (DETAILS, outcome.failure.details),
+                (MESSAGE, outcome.failure.message[:_LONGEST]),
+                (DETAILS, outcome.failure.details and outcome.failure.details[-_LONGEST:]),
             ):
-                self._study._storage.set_trial_user_attr(identity, key, value)
+                self._storage.set_trial_user_attr(trial._trial_id, key, value)
         if outcome.deviation is not None:
-            identity = self._frozen(number)._trial_id
-            self._study._storage.set_trial_user_attr(identity, DEVIATION, outcome.deviation)
-        self._study.tell(number, list(outcome.values) or None, state=outcome.state)
+            self._storage.set_trial_user_attr(trial._trial_id, DEVIATION, outcome.deviation)
+        self._study.tell(trial.number, list(outcome.values) or None, state=outcome.state)
 
     def _enqueue(self) -> None:
         """Line up what is to be tried first; in a grid, the points that agree with it."""
@@ -213,17 +258,29 @@ class OpenStudy:
         for values in first:
             self._study.enqueue_trial(space.named(values), skip_if_exists=True)
 
-    def _reap(self) -> None:
-        """End the trials of dead sweepers."""
-        for trial in self._study.get_trials(deepcopy=False):
+    def _put_back(self) -> None:
+        """Line up again what was taken, but by nobody who knows of it.
+
+        Its sweeper died, or lost the storage or the lock, before the trial was its own.
+        """
+        for trial in self._trials():
             owner = trial.user_attrs.get(OWNER)
-            if trial.state is TrialState.RUNNING and not is_alive(self.plan.directory, owner):
-                died = Failure(INTERRUPTED, "its sweeper process died")
-                self._tell(trial.number, Outcome(TrialState.FAIL, failure=died))
+            is_lost = owner == self._owner.token and trial.number not in self._taken
+            if trial.state is TrialState.RUNNING and (owner is None or is_lost):
+                self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+
+    def _reap(self) -> list[int]:
+        """End the trials of dead sweepers; their numbers."""
+        running = [trial for trial in self._trials() if trial.state is TrialState.RUNNING]
+        orphans = self._owner.orphans(self._study._study_id, running)
+        died = Failure(INTERRUPTED, "its sweeper process died")
+        for trial in orphans:
+            self._tell(trial, Outcome(TrialState.FAIL, failure=died))
+        return [trial.number for trial in orphans]
 
     def _line_up(self) -> None:
         """Let every interrupted trial be run once more, and failed ones as often as planned."""
-        trials = self._study.get_trials(deepcopy=False)
+        trials = self._trials()
         retried = _retried(trials)
         for trial in trials:
             reason = trial.user_attrs.get(REASON)

@@ -90,7 +90,10 @@ class StudyListener(Protocol):
     """
 
     def on_study_start(self, study: StudyFacts, trials: Sequence[TrialFacts]) -> None:
-        """The study was opened; ``trials`` are those of earlier sessions."""
+        """The study was opened; ``trials`` are those of earlier sessions.
+
+        Of several sweepers that open a study at once, each does this alone.
+        """
 
     def on_trial_start(self, trial: TrialFacts, directory: Path) -> Mapping[str, str]:
         """A trial is about to run; returns environment variables for its process."""

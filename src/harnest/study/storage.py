@@ -1,45 +1,98 @@
 """Where a study is kept."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
+from optuna.storages.journal import JournalStorage
+from optuna.trial import TrialState
 
 from harnest.errors import StudyError
 from harnest.secrets import redact
+from harnest.study.journal import Journal
+from harnest.study.lock import JOURNAL, lock_in
+from harnest.study.patience import Patience, patience_with, said
 
-if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
-
-_JOURNAL = "journal://"
+#: By the server that an address begins with: our extra with its driver, and how that is named.
+_EXTRAS = {
+    "postgresql": ("postgresql", "postgresql+psycopg"),
+    "mysql": ("mysql", "mysql+pymysql"),
+    "mariadb": ("mysql", "mariadb+pymysql"),
+}
 
 
 def journal_in(directory: Path) -> str:
     """Address of the journal file that keeps the study of ``directory``."""
-    return f"{_JOURNAL}{directory.absolute() / 'study.journal'}"
+    return f"{JOURNAL}{directory.absolute() / 'study.journal'}"
 
 
-def open_storage(address: str) -> "BaseStorage":
-    """Open ``journal://FILE``, or any database address that Optuna takes.
+def open_storage(address: str) -> BaseStorage:
+    """Open ``journal://FILE``, or any database address that Optuna takes; tables are made there.
 
-    Raises `StudyError` where it cannot be opened.
+    Raises `StudyError` where it cannot be opened; a database that goes away later is waited for.
     """
-    from optuna.storages import get_storage
-    from optuna.storages.journal import JournalStorage
-
-    from harnest.study.journal import Journal
-
-    if address.startswith(_JOURNAL):
-        file = address.removeprefix(_JOURNAL)
-        lock: Any = _KernelLock(f"{file}.writing")
-        return JournalStorage(Journal(file, lock_obj=lock))
+    if address.startswith(JOURNAL):
+        return _journal(address)
     try:
-        return get_storage(address)
+        with lock_in(address, "tables")():  # several that make them at once fail
+            RDBStorage(address).engine.dispose()
+        return _WaitingStorage(database_again(address), patience_with(address))
     except Exception as error:  # each database driver has errors of its own
-        first = str(error).strip().splitlines()[0]
-        raise StudyError(
-            f"the study's storage {redact(address)} cannot be opened: {redact(first)}"
-        ) from error
+        told = f"the study's storage {redact(address)} cannot be opened: {said(error)}"
+        extra = _EXTRAS.get(address.partition(":")[0].partition("+")[0])
+        if isinstance(error, ImportError) and extra is not None:
+            told += f"; pip install 'harnest[{extra[0]}]' and begin the address with {extra[1]}://"
+        raise StudyError(told) from error
+
+
+def reopen_storage(address: str) -> BaseStorage:
+    """Open what `open_storage` has opened before; where it has gone away since, wait for it.
+
+    Raises `StudyError` where it does not come back.
+    """
+    if address.startswith(JOURNAL):
+        return _journal(address)
+    patience = patience_with(address)
+    return _WaitingStorage(patience(lambda: database_again(address)), patience)
+
+
+def database_again(address: str, **heartbeats: int) -> RDBStorage:
+    """Another connection to a database that `open_storage` has opened before."""
+    return RDBStorage(
+        address,
+        {"pool_pre_ping": True},
+        skip_compatibility_check=True,
+        skip_table_creation=True,
+        **heartbeats,  # type: ignore[arg-type]
+    )
+
+
+class _WaitingStorage(_CachedStorage):
+    """Optuna's storage in a database, which waits where that has gone away."""
+
+    def __init__(self, database: RDBStorage, patience: Patience) -> None:
+        super().__init__(database)
+
+        def waiting(method: Any) -> Any:
+            return lambda *args, **kwargs: patience(lambda: method(*args, **kwargs))
+
+        for name in BaseStorage.__abstractmethods__:
+            setattr(self, name, waiting(getattr(self, name)))
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Say how a trial ended; to say it again, after a try that seemed to fail, is no error."""
+        try:
+            return super().set_trial_state_values(trial_id, state, values)
+        except UpdateFinishedTrialError:
+            told = self.get_trial(trial_id)
+            if told.state is state and list(told.values or ()) == list(values or ()):
+                return True
+            raise
 
 
 class _KernelLock:
@@ -58,3 +111,9 @@ class _KernelLock:
 
     def release(self) -> None:
         self._lock.release()
+
+
+def _journal(address: str) -> BaseStorage:
+    file = address.removeprefix(JOURNAL)
+    lock: Any = _KernelLock(f"{file}.writing")
+    return JournalStorage(Journal(file, lock_obj=lock))

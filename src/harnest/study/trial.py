@@ -29,10 +29,10 @@ class Trial:
     ) -> None:
         import optuna
 
-        from harnest.study.storage import open_storage
+        from harnest.study.storage import reopen_storage
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        opened = optuna.load_study(study_name=study, storage=open_storage(storage), pruner=pruner)
+        opened = optuna.load_study(study_name=study, storage=reopen_storage(storage), pruner=pruner)
         identity = opened._storage.get_trial_id_from_study_id_trial_number(opened._study_id, number)
         self.study = study
         self.number = number

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -86,8 +85,7 @@ class StudyRecord(Callback):
         self.client = open_store(self.address)
         self.experiment_id = experiment_id(self.client, self.experiment)
         self.courier = Courier(self.address, self.patience)
-        with FileLock(study.directory / ".record.lock"):  # one parent for several sweepers
-            self.parent = self._start_parent()
+        self.parent = self._start_parent()
         self.parent.tag(
             {
                 **self.asked,
@@ -174,7 +172,8 @@ class StudyRecord(Callback):
     def on_trial_end(self, trial: "TrialFacts", directory: Path) -> None:
         """End the trial's run in the state that says how the trial ended, and how far we are."""
         self.trials[trial.number] = trial
-        run = self.children.get(trial.number)
+        # A dead sweeper's may have been started after this one looked.
+        run = self.children.get(trial.number) or self._started().get(trial.number)
         if run is None:  # it could not be started
             return
         if trial.reason is not None:  # its own process may not have come to that

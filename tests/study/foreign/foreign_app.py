@@ -50,6 +50,8 @@ def _end(cfg: DictConfig, do: str):
         return _divide(cfg)
     if do == "fail":
         raise ValueError(f"no luck with x={cfg.x}\nand more of it")
+    if do == "shout":
+        raise ValueError("ä" * 90_000)
     if do == "memory":
         raise MemoryError
     if do == "gpu_memory":

@@ -1,6 +1,7 @@
 """A bench for sweeps of the foreign application: shared by the tests of study and tracking."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -101,6 +102,35 @@ def runner(monkeypatch, capfd):
 def bench(tmp_path, monkeypatch, runner):
     monkeypatch.chdir(tmp_path)
     return Bench(tmp_path, runner)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """The database file of a store that was made once, for all tests to copy."""
+    from harnest.tracking.store import open_store
+
+    folder = tmp_path_factory.mktemp("store")
+    open_store(f"sqlite:///{folder}/mlflow.db")
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def store(empty_store, tmp_path, monkeypatch):
+    """Address of a new store; artifacts go to the test's folder, which is the working one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_RUN_ID", "")
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    address = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("STORE", address)  # where the foreign application's callback writes
+    return address
+
+
+@pytest.fixture
+def client(store):
+    from harnest.tracking.store import open_store
+
+    return open_store(store)
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

@@ -13,17 +13,7 @@ import mlflow
 import optuna
 import pytest
 
-from harnest.tracking.store import open_store
-
 APP = Path(__file__).with_name("mortal_app.py")
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory):
-    """A new MLflow database: making one takes longer than most of these tests."""
-    file = tmp_path_factory.mktemp("store") / "mlflow.db"
-    open_store(f"sqlite:///{file}")
-    return file
 
 
 class Folder:

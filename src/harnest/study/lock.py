@@ -1,0 +1,93 @@
+"""Locks that lie where a study is kept, so that all of its sweepers meet at them.
+
+For a file that is a lock of the operating system's beside it; for a server, whose sweepers may
+run on several hosts, a lock of the server's, which goes when its connection does.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+JOURNAL = "journal://"
+
+# What is asked of a server, by SQLAlchemy's name for it. The first lets it end the session, and
+# the lock, of a host that has vanished, in minutes.
+_SET_UP = {
+    "postgresql": "SELECT set_config('tcp_keepalives_idle', '60', false),"
+    " set_config('tcp_keepalives_interval', '10', false),"
+    " set_config('tcp_keepalives_count', '6', false)",
+    "mysql": "SET SESSION wait_timeout = 600",
+}
+_TAKE = {
+    "postgresql": "SELECT true FROM pg_advisory_lock(hashtextextended(:name, 0))",
+    "mysql": "SELECT GET_LOCK(:name, 86400)",
+}
+_RELEASE = {
+    "postgresql": "SELECT pg_advisory_unlock(hashtextextended(:name, 0))",
+    "mysql": "SELECT RELEASE_LOCK(:name)",
+}
+
+Lock = Callable[[], AbstractContextManager[Any]]
+
+
+class LockLostError(Exception):
+    """A lock that its server gave up meanwhile: someone else may have held it as well."""
+
+
+def lock_in(address: str, name: str) -> Lock:
+    """A function that takes the lock called ``name`` where ``address`` leads.
+
+    Leaving its context raises `LockLostError` where the server went away inside, and entering it
+    SQLAlchemy's errors.
+    """
+    file = file_of(address)
+    if file is not None:
+        return lambda: FileLock(file.with_name(f".{name}.lock"))
+    return lambda: _held_on_server(address, name)
+
+
+def file_of(address: str) -> Path | None:
+    """The file that a journal or an SQLite database is; None: it is on a server."""
+    if address.startswith(JOURNAL):
+        return Path(address.removeprefix(JOURNAL))
+    from sqlalchemy.engine import make_url
+
+    url = make_url(address)
+    return None if _server(url) in _TAKE else Path(url.database or "")
+
+
+@contextmanager
+def _held_on_server(address: str, name: str) -> Iterator[None]:
+    from sqlalchemy import NullPool, create_engine, text
+    from sqlalchemy.exc import DBAPIError
+
+    engine = create_engine(address, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    server = _server(engine.url)
+    # MySQL's locks are the server's, not the database's; their names have 64 characters at most.
+    key = hashlib.sha256(f"{engine.url.database}/{name}".encode()).hexdigest()[:40]
+    with engine.connect() as connection:
+        connection.execute(text(_SET_UP[server]))
+        try:
+            if not connection.execute(text(_TAKE[server]), {"name": key}).scalar():
+                raise LockLostError
+            yield
+            try:
+                is_held = connection.execute(text(_RELEASE[server]), {"name": key}).scalar()
+            except DBAPIError:
+                is_held = False
+            if not is_held:
+                raise LockLostError
+        finally:
+            connection.invalidate()  # which fails on no server, as a proper end might
+
+
+def _server(url: "URL") -> str:
+    name = url.get_backend_name()
+    return "mysql" if name == "mariadb" else name

@@ -1,0 +1,172 @@
+"""Database servers of the tests' own: in a temporary folder, on a free port of 127.0.0.1."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+USER, PASSWORD = "harnest", "pl4nted-s3cr3t"
+
+# Neither server runs as root.
+_AS = {"user": "nobody", "group": "nogroup", "extra_groups": ()} if os.geteuid() == 0 else {}
+
+
+@dataclass
+class Server:
+    """A running server; `stop` and `start` make outages."""
+
+    scheme: str
+    port: int
+    command: list[str]
+    folder: Path
+    system: str  # the database that is always there
+    ending: signal.Signals  # lets it end without waiting for its clients
+    process: subprocess.Popen[bytes] | None = None
+
+    def address(self, database: str, password: str = PASSWORD) -> str:
+        return f"{self.scheme}://{USER}:{password}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, cwd=self.folder, stdout=log, stderr=log, **_AS
+            )
+        engine = sqlalchemy.create_engine(
+            self.address(self.system), poolclass=sqlalchemy.pool.NullPool
+        )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                engine.connect().close()
+            except sqlalchemy.exc.OperationalError:
+                said = (self.folder / "server.log").read_text()
+                assert self.process.poll() is None, said
+                assert time.monotonic() < deadline, said
+                time.sleep(0.05)
+            else:
+                return
+
+    def stop(self, how: signal.Signals | None = None) -> None:
+        assert self.process is not None
+        self.process.send_signal(how or self.ending)
+        self.process.wait(30)
+
+    def new_database(self) -> str:
+        """Make an empty database; its address."""
+        name = f"t{uuid.uuid4().hex[:10]}"
+        engine = sqlalchemy.create_engine(
+            self.address(self.system),
+            isolation_level="AUTOCOMMIT",
+            poolclass=sqlalchemy.pool.NullPool,
+        )
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+        return self.address(name)
+
+
+@contextmanager
+def postgresql() -> Iterator[Server]:
+    programs = _programs("postgresql", ["initdb", "postgres"], ["/usr/lib/postgresql/*/bin"])
+    with _folder() as folder:
+        (folder / "password").write_text(PASSWORD)
+        data = folder / "data"
+        made = [programs["initdb"], "-D", data, "-U", USER, f"--pwfile={folder / 'password'}"]
+        _run([*made, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync"], folder)
+        (folder / "password").unlink()
+        port = _free_port()
+        options = {
+            "port": port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+        }
+        settings = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
+        command = [programs["postgres"], "-D", str(data), *settings]
+        yield from _served(
+            Server("postgresql+psycopg", port, command, folder, "postgres", signal.SIGINT)
+        )
+
+
+@contextmanager
+def mariadb() -> Iterator[Server]:
+    programs = _programs("mariadb", ["mariadb-install-db", "mariadbd"], ["/usr/sbin"])
+    with _folder() as folder:
+        data = folder / "data"
+        _run([programs["mariadb-install-db"], "--no-defaults", f"--datadir={data}"], folder)
+        (folder / "init.sql").write_text(
+            f"CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\n"
+            f"GRANT ALL ON *.* TO '{USER}'@'%';\n"
+        )
+        port = _free_port()
+        options = {
+            "datadir": data,
+            "port": port,
+            "bind-address": "127.0.0.1",
+            "socket": folder / "socket",
+            "pid-file": folder / "pid",
+            "init-file": folder / "init.sql",
+            "skip-name-resolve": "on",
+            "innodb-flush-log-at-trx-commit": 0,
+            "max-connections": 100,
+        }
+        settings = [f"--{key}={value}" for key, value in options.items()]
+        command = [programs["mariadbd"], "--no-defaults", *settings]
+        yield from _served(Server("mysql+pymysql", port, command, folder, "mysql", signal.SIGTERM))
+
+
+SERVERS: dict[str, Callable[[], Iterator[Server]]] = {"postgresql": postgresql, "mariadb": mariadb}
+
+
+def _served(server: Server) -> Iterator[Server]:
+    try:
+        server.start()
+        yield server
+    finally:
+        if server.process is not None and server.process.poll() is None:
+            server.stop()
+
+
+def _programs(server: str, names: list[str], places: list[str]) -> dict[str, str]:
+    folders = [str(path) for place in places for path in sorted(Path("/").glob(place[1:]))]
+    path = os.pathsep.join([os.environ.get("PATH", ""), *folders])
+    found = {name: shutil.which(name, path=path) for name in names}
+    missing = [name for name, program in found.items() if program is None]
+    if missing:
+        pytest.skip(f"{server} is not installed: no {missing[0]}")
+    return found
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """One that another user can use: pytest's own are closed to it."""
+    folder = Path(tempfile.mkdtemp(prefix="harnest-server-"))
+    if _AS:
+        shutil.chown(folder, _AS["user"], _AS["group"])
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(command: list[object], folder: Path) -> None:
+    done = subprocess.run(
+        [str(part) for part in command], cwd=folder, capture_output=True, text=True, **_AS
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
