@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from harnest.errors import ConfigError
 from harnest.models import METRICS
+from harnest.study.slot import visible_gpus
 
 _INSTALLED = Path(__file__).parent / "conf"
 
@@ -80,6 +81,19 @@ def check_limits(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, key)
         if value is not None and not _holds(allowed, value):
             raise ConfigError(f"{key}={value} cannot be used: it must be {wanted}")
+    if OmegaConf.select(cfg, "trainer.accelerator") in ("gpu", "cuda") and not _has_gpu():
+        raise ConfigError(
+            "trainer.accelerator=gpu cannot be used: there is no GPU here that torch can use; "
+            "choose trainer=auto or trainer=cpu"
+        )
+
+
+def _has_gpu() -> bool:
+    if visible_gpus():
+        return True
+    import torch  # late, and only for those of another make
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def directions(objective: DictConfig) -> list[str]:

@@ -1,6 +1,7 @@
 """Jobs in processes of their own: what kills one, and what becomes of the rest."""
 
 import json
+import os
 import signal
 import time
 from itertools import pairwise
@@ -138,11 +139,33 @@ def test_trials_end_with_a_killed_sweeper_and_the_next_one_reaps_them(folder):
 
 
 def test_each_trial_sees_its_own_share_of_the_machine(folder, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    folder.sweep("seconds=0.5,0.51,0.52,0.53", "hydra.launcher.per_gpu=2")
-    seen = sorted(folder.facts(number)["CUDA_VISIBLE_DEVICES"] for number in range(4))
-    assert seen == ["4", "4", "7", "7"]
-    assert {folder.facts(number)["OMP_NUM_THREADS"] for number in range(4)} == {"1"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,MIG-7")
+    options = ("hydra.launcher.per_gpu=2", "hydra.launcher.preload=[torch]")
+    folder.sweep("seconds=0.5,0.51,0.52,0.53", *options)
+    facts = [folder.facts(number) for number in range(4)]
+    assert sorted(one["CUDA_VISIBLE_DEVICES"] for one in facts) == ["4", "4", "MIG-7", "MIG-7"]
+    share = max(1, len(os.sched_getaffinity(0)) // 4)
+    assert {(one["OMP_NUM_THREADS"], one["threads"]) for one in facts} == {(str(share), share)}
+    assert not any(one["cuda"] for one in facts)  # the warm process made no context
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("hydra.launcher.per_gpu=0.5", "hydra.launcher.per_gpu=0.5: it must be a whole number"),
+        ("hydra.launcher.timeout=0", "hydra.launcher.timeout=0: it must be a number above 0"),
+        ("hydra.launcher.timeout=soon", "hydra.launcher.timeout=soon: it must be a number above 0"),
+        (
+            "hydra.launcher.preload=[torhc.nn]",
+            "hydra.launcher.preload: there is no module torhc.nn",
+        ),
+        ("hydra.sweeper.max_failure_rate=7", "max_failure_rate=7: it must be from 0 to 1"),
+    ],
+)
+def test_a_launcher_that_cannot_be_is_refused_before_the_first_trial(folder, option, told):
+    folder.sweep("seconds=1,2", option, code=2)
+    assert folder.said().strip().startswith(told)
+    assert not (folder.path / "multirun").exists()
 
 
 @pytest.mark.parametrize(
@@ -153,6 +176,9 @@ def test_each_trial_sees_its_own_share_of_the_machine(folder, monkeypatch):
         ("0,1", {"gpus": [1], "per_gpu": 3}, ["1", "1", "1"]),
         ("0,1", {"gpus": "none", "cpu_slots": 1}, [None]),
         ("", {"gpus": "auto", "cpu_slots": 2}, [None, None]),
+        ("0,-1,1", {"gpus": "auto"}, ["0"]),
+        ("GPU-1a, MIG-2b", {"gpus": "auto", "per_gpu": 2}, ["GPU-1a"] * 2 + ["MIG-2b"] * 2),
+        ("GPU-1a,MIG-2b", {"gpus": ["MIG-2b"]}, ["MIG-2b"]),
     ],
 )
 def test_slots_are_shares_of_cards_or_of_cores(monkeypatch, visible, asked, gpus):
@@ -168,8 +194,10 @@ def test_slots_are_shares_of_cards_or_of_cores(monkeypatch, visible, asked, gpus
     [
         ({"gpus": [3]}, "no GPU 3"),
         ({"gpus": "some"}, "auto, none or a list"),
-        ({"gpus": "none", "cpu_slots": 0}, "at least 1"),
-        ({"gpus": "auto", "per_gpu": 0}, "at least 1"),
+        ({"gpus": "none", "cpu_slots": 0}, "cpu_slots=0: it must be a whole number"),
+        ({"gpus": "none", "cpu_slots": "many"}, "cpu_slots=many: it must be a whole number"),
+        ({"gpus": "auto", "per_gpu": 0}, "per_gpu=0: it must be a whole number"),
+        ({"gpus": "auto", "per_gpu": 0.5}, "per_gpu=0.5: it must be a whole number"),
     ],
 )
 def test_slots_that_cannot_be_are_refused(monkeypatch, asked, told):

@@ -23,26 +23,20 @@ from harnest.study.slot import Slot, mark_ended, mark_running
 _GRACE = 5.0  # seconds that an orphaned job has to stop by itself
 
 
+def pack_common(context: HydraContext, task: TaskFunction) -> bytes:
+    """Pickle what all jobs share; by value what lives in ``__main__``, as a script's task does."""
+    state = Singleton.get_state()
+    return bytes(cloudpickle.dumps((context, task, state, dict(os.environ), str(Path.cwd()))))
+
+
 @dataclass(frozen=True)
 class Job:
-    """One job on its way to a process: pickled, with where it runs and writes."""
+    """One job on its way to a process: what all share, its own config, where it runs and writes."""
 
-    payload: bytes
+    common: bytes
+    config: DictConfig
     slot: Slot
     directory: Path
-
-    @staticmethod
-    def pack(
-        context: HydraContext,
-        task: TaskFunction,
-        config: DictConfig,
-        slot: Slot,
-        directory: Path,
-    ) -> "Job":
-        """Pickle by value what lives in ``__main__``, as the task of a script does."""
-        state = Singleton.get_state()
-        parts = (context, task, config, state, dict(os.environ), str(Path.cwd()))
-        return Job(cloudpickle.dumps(parts), slot, directory)
 
     @staticmethod
     def unpack(result: bytes) -> JobReturn:
@@ -73,7 +67,7 @@ def run(job: Job) -> bytes:
 
 
 def _run(job: Job) -> JobReturn:
-    context, task, config, state, environment, folder = cloudpickle.loads(job.payload)
+    context, task, state, environment, folder = cloudpickle.loads(job.common)
     os.environ.update(environment)
     os.chdir(folder)
     _take_slot(job.slot)
@@ -82,7 +76,7 @@ def _run(job: Job) -> JobReturn:
     return run_job(
         hydra_context=context,
         task_function=task,
-        config=config,
+        config=job.config,
         job_dir_key="hydra.sweep.dir",
         job_subdir_key="hydra.sweep.subdir",
     )

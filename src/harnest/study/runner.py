@@ -10,6 +10,7 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
+from harnest.errors import StudyError
 from harnest.study.side_by_side import SideBySide, goes_side_by_side
 
 #: Keys of other launchers' that say how many jobs they run at once.
@@ -99,8 +100,11 @@ def runner_for(
     """The launcher itself where it takes single jobs, else one that hands them to it.
 
     ``batch`` is how many it gets at once; None: as many as its ``config`` says, else one per core
-    for a launcher with processes of its own, and one for any other.
+    for a launcher with processes of its own, and one for any other. Raises `StudyError` where it
+    is no whole number of at least 1.
     """
+    if batch is not None and not (isinstance(batch, int) and batch >= 1):
+        raise StudyError(f"hydra.sweeper.batch={batch}: it must be a whole number from 1 up")
     if hasattr(launcher, "submit"):
         runner: Runner | BatchRunner = launcher
     elif goes_side_by_side(launcher, config):

@@ -6,6 +6,7 @@ import socket
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -34,12 +35,15 @@ def find_slots(
 ) -> list[Slot]:
     """The slots of this machine: ``per_gpu`` on each GPU, or ``cpu_slots`` where there is none.
 
-    Threads are shared out evenly. Raises `StudyError` for numbers below 1 and for GPUs that
-    were asked for and are not there.
+    Threads are shared out evenly. Raises `StudyError` for what is no whole number of at least 1,
+    and for GPUs that were asked for and are not there.
     """
     cores = len(os.sched_getaffinity(0))
-    places = [None] * (cores if cpu_slots == "auto" else int(cpu_slots))
-    cards = _visible_gpus()
+    at_once = cores if cpu_slots == "auto" else cpu_slots
+    for key, count in (("per_gpu", per_gpu), ("cpu_slots", at_once)):
+        if not isinstance(count, int) or count < 1:
+            raise StudyError(f"hydra.launcher.{key}={count}: it must be a whole number from 1 up")
+    cards = visible_gpus()
     if not isinstance(gpus, str):
         missing = [str(card) for card in gpus if str(card) not in cards]
         if missing:
@@ -51,18 +55,21 @@ def find_slots(
     elif gpus != "auto":
         raise StudyError(f"hydra.launcher.gpus={gpus}: choose auto, none or a list of numbers")
     on_cards: list[str | None] = [card for card in cards for _ in range(per_gpu)]
-    chosen = on_cards or places
-    if per_gpu < 1 or not chosen:
-        raise StudyError("hydra.launcher: per_gpu and cpu_slots must be at least 1")
+    chosen = on_cards or [None] * at_once
     threads = max(1, cores // len(chosen))
     return [Slot(number, gpu, threads) for number, gpu in enumerate(chosen)]
 
 
-def _visible_gpus() -> list[str]:
-    """Names of the GPUs that this process may use, found without making a CUDA context."""
+def visible_gpus() -> list[str]:
+    """Names of NVIDIA's GPUs that this process may use, found without making a CUDA context.
+
+    They are numbers, or the identities of cards or of parts of cards (MIG), as
+    CUDA_VISIBLE_DEVICES names them; CUDA reads it up to the first name that is none.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
+        names = (name.strip() for name in visible.split(","))
+        return list(takewhile(lambda name: name not in ("", "-1"), names))
     program = shutil.which("nvidia-smi")
     if program is None:
         return []

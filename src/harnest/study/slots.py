@@ -4,6 +4,7 @@ import queue
 import signal
 from collections.abc import Sequence
 from concurrent.futures import Future
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,12 @@ class SlotsLauncher(Launcher):
         timeout: float | None,
         preload: Sequence[str],
     ) -> None:
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+            raise StudyError(f"hydra.launcher.timeout={timeout}: it must be a number above 0")
+        # The warm process passes over what it cannot import, and each trial would be slow.
+        missing = [name for name in preload if find_spec(name.partition(".")[0]) is None]
+        if missing:
+            raise StudyError(f"hydra.launcher.preload: there is no module {missing[0]}")
         self.slots = find_slots(gpus, per_gpu, cpu_slots)
         self.timeout = timeout
         self.preload = list(preload)
@@ -46,6 +53,7 @@ class SlotsLauncher(Launcher):
         self._running: set[Path] = set()
         self._oom_kills = OomKills()
         self._pool: ProcessPool | None = None
+        self._common: bytes | None = None
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -86,7 +94,7 @@ class SlotsLauncher(Launcher):
         process did not live to its end; an interrupted job returns a failed job whose error is
         the interrupt. ``retry_of`` makes no difference here.
         """
-        from harnest.study.process import Job, run
+        from harnest.study.process import Job, pack_common, run
 
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
@@ -94,7 +102,9 @@ class SlotsLauncher(Launcher):
             config.hydra.job.num = number
         directory = Path(config.hydra.sweep.dir).absolute() / str(config.hydra.sweep.subdir)
         slot = self._free.get()
-        job = Job.pack(self.hydra_context, self.task_function, config, slot, directory)
+        if self._common is None:  # most of a job, and the same for each
+            self._common = pack_common(self.hydra_context, self.task_function)
+        job = Job(self._common, config, slot, directory)
         result: Future[JobReturn] = Future()
         result.set_running_or_notify_cancel()
         self._running.add(directory)

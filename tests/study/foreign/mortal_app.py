@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -19,6 +20,9 @@ def live(cfg):
     directory = Path(HydraConfig.get().runtime.output_dir)
     facts = {"pid": os.getpid(), "start": time.time()}
     facts |= {key: os.environ.get(key) for key in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")}
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        facts |= {"threads": torch.get_num_threads(), "cuda": torch.cuda.is_initialized()}
     print("alive", flush=True)
     trial = current_trial()
     if trial is not None:
