@@ -207,4 +207,6 @@ def how_to_look(address: str) -> str:
     """The command or address that shows a store in a browser."""
     if address.startswith(("http://", "https://")):
         return redact(address)
-    return f"{program('mlflow')} ui --backend-store-uri {redact(address)}   then open http://127.0.0.1:5000"
+    # Without the variable the UI's server would ask its makers for a configuration.
+    command = f"MLFLOW_DISABLE_TELEMETRY=true {program('mlflow')} ui"
+    return f"{command} --backend-store-uri {redact(address)}   then open http://127.0.0.1:5000"
