@@ -1,6 +1,8 @@
 # make demo: install and see a sweep. make test: install and see every test pass.
 PYTHON ?= python3.11
 BIN := .venv/bin
+# MLflow's UI asks its makers' server for a configuration unless it is told not to.
+export MLFLOW_DISABLE_TELEMETRY ?= true
 # One thread per process is fastest for small networks on few cores, and tests run two at a time.
 JOBS ?= 2
 

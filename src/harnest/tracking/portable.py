@@ -32,8 +32,8 @@ def save(
 
     It is frozen then. ``windows`` (n, time, channels) are some that it can be tried with, at
     least two. ``facts`` become the model's metadata; ``activities``, ``channels``, ``steps`` and
-    ``rate`` [Hz] have to be among them. Raises `NotPortableError` where the saved program does not
-    give the same.
+    ``rate`` [Hz] have to be among them. Raises `NotPortableError` where the saved program does
+    not give the same.
     """
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "data").mkdir(parents=True)
