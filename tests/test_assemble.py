@@ -130,6 +130,10 @@ def test_augmentations_come_in_their_order_and_null_leaves_one_out(tmp_path):
     assert members("augmentation=light", "augmentation.scaling=null") == ["Rotation", "Jitter"]
 
 
+def test_accelerometer_and_gyroscope_are_known_to_turn_together(tmp_path):
+    assert assemble(compose(), tmp_path).classifier.triads == ((0, 1, 2), (3, 4, 5))
+
+
 def test_an_augmentation_that_does_not_fit_the_data_is_refused_before_training(tmp_path):
     cfg = compose("augmentation=rotation")
     data = make_data(cfg)

@@ -203,6 +203,12 @@ def test_rotation_without_three_axes_says_what_to_do():
         ("acc_x acc_y acc_z gyro_x gyro_y gyro_z", ((0, 1, 2), (3, 4, 5))),
         ("acc_z gyro_x acc_x gyro_y acc_y gyro_z", ((2, 4, 0), (1, 3, 5))),
         ("body_acc_x body_acc_y body_acc_z gravity_x gravity_y gravity_z", ((0, 1, 2), (3, 4, 5))),
+        (
+            " ".join(
+                f"{kind}_{axis}" for kind in ("total_acc", "body_acc", "gyro") for axis in "xyz"
+            ),
+            ((0, 1, 2), (3, 4, 5), (6, 7, 8)),
+        ),
         ("accX accY accZ", ((0, 1, 2),)),
         ("x y z", ((0, 1, 2),)),
         ("acc_x acc_y heart", ()),

@@ -36,9 +36,8 @@ class Rotation:
         columns = [channel for triad in layout.triads for channel in triad]
         sensors = x[:, :, columns].reshape(*x.shape[:2], -1, 3)  # (batch, time, triads, 3)
         turned = x.clone()
-        turned[:, :, columns] = torch.einsum("bij,btsj->btsi", self._matrices(x), sensors).flatten(
-            2
-        )
+        sensors = torch.einsum("bij,btsj->btsi", self._matrices(x), sensors)
+        turned[:, :, columns] = sensors.flatten(2)
         return turned
 
     def _matrices(self, x: Tensor) -> Tensor:
