@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-_MODULES = {"train": "harnest.train", "evaluate": "harnest.evaluate", "compare": "harnest.compare"}
+_MODULES = {
+    name: f"harnest.{name}" for name in ("train", "evaluate", "compare", "rerun", "promote", "ui")
+}
 
 
 @dataclass(frozen=True)

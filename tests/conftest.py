@@ -50,3 +50,17 @@ def workplace(tmp_path_factory):
     assert swept.code == 0, swept
     (run,) = folder.glob("outputs/*/*")
     return Workplace(folder, run, folder / "multirun" / "pair", swept)
+
+
+@pytest.fixture(scope="module")
+def tidied(workplace):
+    """The workplace, whose store has afterwards no more runs than before."""
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{workplace.folder}/mlflow.db")
+    group = client.get_experiment_by_name("harnest").experiment_id
+    before = {run.info.run_id for run in client.search_runs([group])}
+    yield workplace
+    for run in client.search_runs([group]):
+        if run.info.run_id not in before:
+            client.delete_run(run.info.run_id)

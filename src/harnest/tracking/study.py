@@ -14,6 +14,7 @@ from harnest.programs import program
 from harnest.secrets import redact
 from harnest.tracking.provenance import provenance
 from harnest.tracking.run import OBJECTIVE, RUN_ID, STEPS, Run
+from harnest.tracking.search import search
 from harnest.tracking.store import experiment_id, open_store
 from harnest.tracking.summary import best_of, show_progress, summarise
 
@@ -39,7 +40,6 @@ class StudyRecord(Callback):
     def __init__(self, tracking_uri: str, experiment: str) -> None:
         self.address = tracking_uri
         self.experiment = experiment
-
         self.config = DictConfig({})
 
     def __getstate__(self) -> dict[str, str]:
@@ -123,16 +123,16 @@ class StudyRecord(Callback):
         """
         if not any(trial.state.name == "RUNNING" for trial in trials):
             run_ids = {number: run.run_id for number, run in self._started().items()}
-            summarise(self.parent, self.study, trials, run_ids, self.asked)
-            self.client.set_terminated(self.parent.run_id, "FINISHED" if complete else "KILLED")
+            try:
+                summarise(self.parent, self.study, trials, run_ids, self.asked)
+            finally:  # also where the disk is full
+                state = "FINISHED" if complete else "KILLED"
+                self.client.set_terminated(self.parent.run_id, state)
         hints = [f"look:    {how_to_look(self.address)}"]
         best = best_of(trials, self.study)
-        if (
-            best is not None
-            and self.study.directory.joinpath(
-                str(best.number), "checkpoints", "best.ckpt"
-            ).is_file()
-        ):
+        model = self.study.directory / f"{best.number if best else None}/checkpoints/best.ckpt"
+        if model.is_file():  # the jobs are the trainer's
+            hints.append(f"model:   {model}")
             hints.append(f"promote: {program('harnest-promote')} {self.study.directory}")
         return hints
 
@@ -160,16 +160,7 @@ class StudyRecord(Callback):
 
     def _search(self, condition: str) -> list["MlflowRun"]:
         query = f"tags.`{IDENTITY}` = '{self.study.identity}' AND {condition}"
-        found: list[Any] = []
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [self.experiment_id], query, max_results=1000, page_token=token
-            )
-            found += page
-            token = page.token
-            if not token:
-                return found
+        return search(self.client, self.experiment_id, query)
 
 
 def asked_of(config: DictConfig, study: "StudyFacts") -> dict[str, str]:
