@@ -69,7 +69,7 @@ class Page:
     async def choose(self, field: int, *names: str) -> None:
         """Choose options of a drop-down, by typing them into its field."""
         await self.run(f"document.querySelectorAll('input[type=search]')[{field}].focus()")
-        enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\\r"}
+        enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}
         for name in names:
             await self.call("Input.insertText", text=name)
             await asyncio.sleep(0.5)

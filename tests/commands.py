@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _MODULES = {
-    "train": "harnest.train",
-    "evaluate": "harnest.evaluate",
-    "compare": "harnest.compare",
-    "predict": "harnest.predict",
-    "sync": "harnest.sync",
+    name: f"harnest.{name}"
+    for name in ("train", "evaluate", "compare", "predict", "sync", "rerun", "promote", "ui")
 }
 
 

@@ -77,3 +77,17 @@ def server_called():
 def server(request, server_called):
     """Each of the database servers."""
     return server_called(request.param)
+
+
+@pytest.fixture(scope="module")
+def tidied(workplace):
+    """The workplace, whose store has afterwards no more runs than before."""
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{workplace.folder}/mlflow.db")
+    group = client.get_experiment_by_name("harnest").experiment_id
+    before = {run.info.run_id for run in client.search_runs([group])}
+    yield workplace
+    for run in client.search_runs([group]):
+        if run.info.run_id not in before:
+            client.delete_run(run.info.run_id)

@@ -10,7 +10,16 @@ import yaml
 from commands import command
 from harnest.config import FOLDER
 
-HEAVY = ("torch", "pytorch_lightning", "mlflow", "optuna", "sklearn", "matplotlib", "pandas")
+HEAVY = (
+    "torch",
+    "pytorch_lightning",
+    "mlflow",
+    "optuna",
+    "sklearn",
+    "matplotlib",
+    "pandas",
+    "plotly",
+)
 GROUPS = {
     folder.name: {path.stem for path in folder.glob("*.yaml")}
     for folder in FOLDER.iterdir()
@@ -106,6 +115,24 @@ def test_nothing_heavy_is_imported_before_a_run_begins(tmp_path, arguments, code
     heavy = {name.partition(".")[0] for name in imported} & set(HEAVY)
     # Optuna takes a tenth of a second, and reads what a sweep searches.
     assert heavy <= ({"optuna"} if "-m" in arguments else set())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["evaluate", "compare", "rerun", "promote", "ui"])
+def test_the_other_commands_help_imports_nothing_heavy_either(tmp_path, name):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", f"harnest.{name}", "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    assert done.returncode == 0, done
+    assert f"usage: harnest-{name}" in done.stdout
+    assert "examples: harnest-" in done.stdout
+    assert not imported & set(HEAVY)
     assert not list(tmp_path.iterdir())
 
 

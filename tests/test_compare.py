@@ -88,3 +88,20 @@ def test_a_name_that_is_not_there(workplace):
     assert "pair" in line  # what there is
     other = warm("compare", "--experiment", "nowhere", folder=workplace.folder).line
     assert "nowhere" in other
+
+
+def test_the_report_of_a_study_is_what_it_wrote_at_its_end(workplace, trials):
+    answer = warm("compare", "pair", "--format", "html", folder=workplace.folder)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith("<!DOCTYPE html>")
+    assert "Study pair" in answer.out
+    assert "<h2>Learning curves</h2>" in answer.out
+    assert "harnest-promote multirun/pair" in answer.out
+    assert all(f"{score:.4f}" in answer.out for score in trials.values())
+
+
+def test_a_page_of_several_is_a_table(workplace):
+    answer = warm("compare", "--format", "html", folder=workplace.folder)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.count("<tr") == 3
+    assert len(answer.out) < 20_000  # nothing is drawn, and no library for it is there

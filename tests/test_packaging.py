@@ -41,7 +41,8 @@ def unpacked(wheel, tmp_path_factory):
 def test_the_wheel_holds_code_configs_and_licence(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {f"harnest/conf/{path.relative_to(FOLDER)}" for path in FOLDER.rglob("*.yaml")}
-    modules = {f"harnest/{p.relative_to(ROOT / 'src/harnest')}" for p in ROOT.glob("src/**/*.py")}
+    sources = [*ROOT.glob("src/**/*.py"), *ROOT.glob("src/**/*.j2")]
+    modules = {f"harnest/{path.relative_to(ROOT / 'src/harnest')}" for path in sources}
     assert configs | modules <= names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     rest = names - configs - modules
@@ -51,7 +52,8 @@ def test_the_wheel_holds_code_configs_and_licence(wheel):
 def test_the_wheel_names_its_commands_and_plugins(unpacked):
     (points,) = unpacked.glob("*.dist-info/entry_points.txt")
     text = points.read_text()
-    for name in ("train", "evaluate", "compare", "predict", "sync"):
+    names = ("train", "evaluate", "compare", "predict", "sync", "rerun", "promote", "ui")
+    for name in names:
         assert f"harnest-{name} = harnest.{name}:main" in text
     assert "[hydra.plugins]" in text
 

@@ -46,13 +46,12 @@ def main() -> None:
         if arguments.format == "html":
             print(_html(board))
             return
-        from harnest.tracking.report import cells, heads
+        from harnest.tracking.report import as_table
 
         # A file gets every digit, a reader as many as can be read.
         rows = board.rows if arguments.format == "csv" else list(map(_rounded, board.rows))
-        lines = [cells(row, rows, board.scores) for row in rows]
         show = {"table": _table, "markdown": _markdown, "csv": _csv}[arguments.format]
-        show(heads(board.rows, board.scores), lines)
+        show(*as_table(rows, board.scores))
 
 
 def _rounded(row: "Row") -> "Row":

@@ -105,10 +105,11 @@ def refit(
     """
     from harnest.again import train_again
     from harnest.evaluate import evaluate
-    from harnest.tracking.find import find, search
+    from harnest.tracking.find import find
     from harnest.tracking.recall import BEST
     from harnest.tracking.replay import config_of
     from harnest.tracking.run import Run
+    from harnest.tracking.search import search
     from harnest.tracking.study import PARENT, STUDY
 
     group, identity = study.info.experiment_id, winner.info.run_id

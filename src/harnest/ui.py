@@ -75,7 +75,11 @@ def serve(arguments: argparse.Namespace, servers: list["subprocess.Popen[bytes]"
         command = ["mlflow", "ui", "--host", _HOST, "--port", str(port), "--workers", "1"]
         # In the environment: a database's address may hold a password, and others see arguments.
         # Jobs are for language models: seven processes that nobody would use.
-        environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        # Nothing leaves the machine, and nothing runs on it but the pages.
+        environment = {
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true"),
+        }
         servers.append(_start(command, arguments.v, MLFLOW_BACKEND_STORE_URI=store, **environment))
         addresses["MLflow"] = f"http://{_HOST}:{port}"
     if journal is not None and find_spec("optuna_dashboard") is not None:

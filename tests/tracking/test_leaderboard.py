@@ -1,12 +1,10 @@
-import math
+import json
 import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from harnest.errors import TrackingError
-from harnest.tracking.leaderboard import Row, _ranked, leaderboard
+from harnest.tracking.leaderboard import leaderboard
 from harnest.tracking.run import OBJECTIVE
 
 
@@ -50,7 +48,9 @@ class Writer:
         directions = {"directions": "maximize" if mode == "max" else "minimize"}
         best = {"best.run_id": max(scores)[1]} if scores else {}
         directory = {"directory": f"/somewhere/multirun/{name}"}
-        self.run(name, searched | directions, tags=tags | best | directory)
+        parent = self.run(name, searched | directions, tags=tags | best | directory)
+        for child in children:
+            self.client.set_tag(child, "mlflow.parentRunId", parent)
         return children
 
 
@@ -69,17 +69,18 @@ TRIALS = [
 ]
 
 
-def names(rows):
-    return [row.name for row in rows]
+def names(board):
+    return [row.name for row in board.rows]
 
 
 def test_a_study_gives_its_trials_finished_ones_first(store, writer):
     writer.study("quick", TRIALS)
-    rows = leaderboard(store, "harnest", ["quick"])
-    assert names(rows) == ["trial-3", "trial-0", "trial-2", "trial-5", "trial-1", "trial-4"]
+    board = leaderboard(store, "harnest", ["quick"])
+    rows = board.rows
+    assert names(board) == ["trial-3", "trial-0", "trial-2", "trial-5", "trial-1", "trial-4"]
     assert [row.state for row in rows[:4]] == ["FINISHED", "FINISHED", "PRUNED", "PRUNED"]
     assert rows[0].params == {"lr": "0.4"}
-    assert (rows[0].score, rows[0].steps, rows[4].score) == (0.7, 3, None)
+    assert (rows[0].scores, rows[0].steps, rows[4].scores) == ((0.7,), 3, ())
     assert rows[0].seconds >= 0
 
 
@@ -91,14 +92,14 @@ def test_a_study_that_minimises_is_ranked_the_other_way(store, writer):
 @pytest.mark.parametrize("name", ["quick", "/somewhere/multirun/quick"])
 def test_a_study_is_found_by_name_and_directory(store, writer, name):
     children = writer.study("quick", TRIALS)
-    rows = leaderboard(store, "harnest", [name])
+    rows = leaderboard(store, "harnest", [name]).rows
     assert {row.run_id for row in rows} == set(children)
 
 
 def test_several_studies_give_their_best_trials(store, writer):
     first = writer.study("one", TRIALS)
     second = writer.study("two", [({"lr": 0.1, "size": 8}, 0.8, "FINISHED", {})])
-    rows = leaderboard(store, "harnest", ["one", "two"])
+    rows = leaderboard(store, "harnest", ["one", "two"]).rows
     assert [(row.name, row.run_id) for row in rows] == [
         ("two/trial-0", second[0]),
         ("one/trial-3", first[3]),
@@ -110,7 +111,7 @@ def test_several_studies_give_their_best_trials(store, writer):
 def test_a_parameter_that_repeats_another_is_not_shown(store, writer):
     writer.run("one", {"lr": 0.1, "copy": 0.1, "seed": 0}, 0.5)
     writer.run("two", {"lr": 0.2, "copy": 0.2, "seed": 0}, 0.6)
-    first, second = leaderboard(store, "harnest", [])
+    first, second = leaderboard(store, "harnest", []).rows
     assert len(first.params) == len(second.params) == 1
 
 
@@ -118,8 +119,8 @@ def test_without_names_all_studies_and_runs_of_their_own_are_ranked(store, write
     writer.study("one", TRIALS)
     writer.run("alone", {"lr": 0.9, "logger.save_dir": "/a"}, 0.95)
     writer.run("again", {"lr": 0.9, "logger.save_dir": "/b"}, 0.1)
-    rows = leaderboard(store, "harnest", [])
-    assert names(rows) == ["alone", "one/trial-3", "again"]
+    rows = leaderboard(store, "harnest", []).rows
+    assert [row.name for row in rows] == ["alone", "one/trial-3", "again"]
     assert "logger.save_dir" not in rows[0].params
     assert rows[0].params["lr"] == "0.9"
 
@@ -127,7 +128,7 @@ def test_without_names_all_studies_and_runs_of_their_own_are_ranked(store, write
 def test_runs_and_single_trials_can_be_compared(store, writer):
     children = writer.study("one", TRIALS)
     alone = writer.run("alone", {"lr": 0.9}, 0.6)
-    rows = leaderboard(store, "harnest", [children[0], "alone"])
+    rows = leaderboard(store, "harnest", [children[0], "alone"]).rows
     assert [row.run_id for row in rows] == [alone, children[0]]
 
 
@@ -135,15 +136,15 @@ def test_the_newest_of_a_name_is_meant(store, writer):
     writer.study("quick", TRIALS, identity="old")
     time.sleep(0.002)  # MLflow counts in milliseconds
     newer = writer.study("quick", TRIALS[:1], identity="new")
-    rows = leaderboard(store, "harnest", ["quick"])
+    rows = leaderboard(store, "harnest", ["quick"]).rows
     assert [row.run_id for row in rows] == newer
 
 
 def test_a_study_without_a_finished_trial_stands_for_itself(store, writer):
     writer.study("none", TRIALS[1:2])
     writer.run("alone", {}, 0.6)
-    rows = leaderboard(store, "harnest", ["none", "alone"])
-    assert [(row.name, row.score) for row in rows] == [("alone", 0.6), ("none", None)]
+    rows = leaderboard(store, "harnest", ["none", "alone"]).rows
+    assert [(row.name, row.scores) for row in rows] == [("alone", (0.6,)), ("none", ())]
 
 
 def test_an_unknown_name_is_told_with_those_there_are(store, writer):
@@ -161,30 +162,64 @@ def test_an_unknown_experiment_is_told(store):
 
 
 def test_an_experiment_without_runs_is_an_empty_table(store, writer):
-    assert leaderboard(store, "harnest", []) == []
+    assert leaderboard(store, "harnest", []).rows == []
 
 
-rows = st.builds(
-    Row,
-    name=st.text("abc", min_size=1, max_size=3),
-    run_id=st.uuids().map(str),
-    state=st.sampled_from(["FINISHED", "PRUNED", "FAILED", "KILLED", "RUNNING"]),
-    score=st.none() | st.floats(allow_nan=False),
-    steps=st.none(),
-    seconds=st.none(),
-    params=st.just({}),
-)
+def test_a_study_that_has_ended_is_read_from_its_table(store, writer, client):
+    children = writer.study("quick", TRIALS)
+    parent = client.search_runs([writer.experiment], "tags.trial IS NULL")[0].info.run_id
+    run = leaderboard(store, "harnest", ["quick"])
+    columns = ["trial", "state", "value", "steps", "seconds", "reason", "run_id", "lr"]
+    lines = [
+        [0, "COMPLETE", 0.5, 3, 1.5, "", children[0], 0.1],
+        [1, "FAIL", None, 0, 1.5, "oom", children[1], 0.2],
+        [2, "PRUNED", 0.9, 2, 1.5, "", children[2], 0.3],
+        [3, "COMPLETE", 0.7, 3, 1.5, "", children[3], 0.4],
+        [4, "FAIL", None, 0, 1.5, "interrupted", children[4], 0.5],
+        [5, "PRUNED", 0.2, 1, 1.5, "", children[5], 0.6],
+    ]
+    client.log_text(parent, json.dumps({"columns": columns, "data": lines}), "trials.json")
+    table = leaderboard(store, "harnest", ["quick"])
+    for part in ("name", "run_id", "state", "scores", "params"):
+        assert [getattr(r, part) for r in table.rows] == [getattr(r, part) for r in run.rows]
+    assert table.rows[0].seconds == 1.5
+
+    client.update_run(parent, status="RUNNING")  # it goes on: the table is of yesterday
+    client.delete_run(children[3])
+    assert len(leaderboard(store, "harnest", ["quick"]).rows) == 5
 
 
-@given(st.lists(rows), st.booleans())
-def test_rows_are_ranked_by_state_then_score(made, minimize):
-    ranked = _ranked(made, minimize)
-    assert sorted(row.run_id for row in ranked) == sorted(row.run_id for row in made)
-    places = [{"FINISHED": 0, "PRUNED": 1}.get(row.state, 2) for row in ranked]
-    assert places == sorted(places)
-    for place in range(3):
-        scores = [row.score for row, at in zip(ranked, places, strict=True) if at == place]
-        known = [score for score in scores if score is not None]
-        assert scores[: len(known)] == known  # what has no score comes last
-        assert known == sorted(known, reverse=not minimize)
-        assert not any(map(math.isnan, known))
+def test_seeds_are_one_row_with_mean_and_deviation(store, writer):
+    scores = [({"lr": lr, "seed": s}, lr + s / 10, "FINISHED", {}) for lr in (1, 2) for s in (0, 1)]
+    writer.study("seeds", [*scores, ({"lr": 1, "seed": 2}, 0.1, "KILLED", {"pruned": "early"})])
+    best, second, pruned = leaderboard(store, "harnest", ["seeds"]).rows
+    assert best.params == {"lr": "2", "seed": "0, 1"}
+    assert (best.scores, best.seeds) == ((pytest.approx(2.05),), 2)
+    assert best.deviations == (pytest.approx(0.0707, abs=1e-4),)
+    assert (second.name, second.seeds) == ("trial-0 and 1 more", 2)
+    assert (pruned.name, pruned.seeds) == ("trial-4", 1)
+
+
+def test_runs_that_differ_in_their_seed_alone_are_one_row(store, writer):
+    for seed in range(3):
+        writer.run(f"run-{seed}", {"lr": 0.1, "seed": seed}, 0.5 + seed / 10)
+    (row,) = leaderboard(store, "harnest", []).rows
+    assert (row.seeds, row.scores, row.deviations) == (
+        3,
+        (pytest.approx(0.6),),
+        (pytest.approx(0.1),),
+    )
+
+
+def test_a_run_that_is_named_twice_is_shown_twice(store, writer):
+    writer.run("alone", {"lr": 0.1, "seed": 0}, 0.5)
+    assert names(leaderboard(store, "harnest", ["alone", "alone"])) == ["alone", "alone"]
+
+
+def test_refits_are_no_runs_of_their_own(store, writer):
+    writer.study("quick", TRIALS)
+    tags = {"study": "quick", "mlflow.parentRunId": "whatever", "refit": "trial-3"}
+    writer.run("trial-3 seed 1", {"lr": 0.4}, 0.8, tags=tags)
+    writer.run("alone", {"lr": 0.9}, 0.1)
+    assert names(leaderboard(store, "harnest", [])) == ["quick/trial-3", "alone"]
+    assert len(leaderboard(store, "harnest", ["quick"]).rows) == len(TRIALS)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -81,7 +82,82 @@ def test_a_finished_study_is_a_parent_with_a_child_per_trial(study, bench):
     assert tags["directory"] == str(bench.folder / "multirun/s")
     assert record.parent.data.params["fixed"] == f"network=large steps=2 {RECORDED}"
     assert '"choices": [3, 1, 2]' in record.parent.data.params["search.x"]
-    assert {"trials.json", "history.png"} <= record.artifacts(record.parent)
+    assert {"trials.json", "history.png", "report.html"} <= record.artifacts(record.parent)
+
+
+def test_the_parent_says_what_was_asked(study, bench):
+    record = study(
+        "x=interval(1,3)",
+        "hydra.sweeper.n_trials=2",
+        "hydra/sweeper/sampler=random",
+        "hydra.sweeper.sampler.seed=7",
+        "hydra/sweeper/pruner=threshold",
+        "hydra.sweeper.pruner.upper=99",
+    )
+    tags = record.parent.data.tags
+    assert tags["sampler"] == "RandomSampler(seed=7)"
+    assert tags["pruner"] == "ThresholdPruner(upper=99)"
+    assert (tags["direction"], tags["budget"]) == ("minimize", "2")
+    assert "-m hydra.sweeper.study=s" in tags["command"]
+
+
+def test_the_best_value_is_followed_by_the_number_of_ended_trials(study, client):
+    study("x=3,4,2,1", "do=fail@2", "hydra.sweeper.n_trials=2")
+    record = study("x=3,4,2,1", "do=fail@2")
+    run_id = record.parent.info.run_id
+    values = {one.step: one.value for one in client.get_metric_history(run_id, "best_value")}
+    assert values == {1: 9, 2: 9, 3: 9, 4: 1}
+
+
+def test_counts_and_best_value_are_there_while_the_study_runs(hanging, client):
+    wait_until(lambda: Record(client).parent.data.metrics.get("best_value") == 1, "its first end")
+    tags = Record(client).parent.data.tags
+    assert tags["trials.complete"] == "1"
+
+
+def test_the_parents_description_links_its_best_trial(study):
+    record = study("x=3,1,2")
+    note = record.parent.data.tags["mlflow.note.content"]
+    info = record.children[1].info
+    assert f"[trial-1](#/experiments/{info.experiment_id}/runs/{info.run_id})" in note
+    assert "3 trials: 3 finished" in note
+    assert "objective = 1.0000, with x = `1`" in note
+
+
+def test_the_report_holds_every_trial_and_figure_and_needs_no_network(study):
+    record = study("x=3,1,2", "do=fail@2", "steps=2")
+    report = record.text(record.parent, "report.html")
+    for text in (
+        "Study s",
+        "3 trials: 2 finished, 1 failed, of a budget of 3",
+        "trial-0",
+        "trial-1",
+        "trial-2",
+        "<h2>History</h2>",
+        "<h2>Importance of parameters</h2>",
+        "<h2>Parameters side by side</h2>",
+        "<h2>One parameter at a time</h2>",
+        "<h2>Learning curves</h2>",
+    ):
+        assert text in report, text
+    assert report.index("<table>") < report.index("<h2>History")
+    assert "harnest-promote" not in report  # these jobs leave no model
+    assert report.count("<script>/**\n* plotly.js v") == 1
+    loaded = re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"'](.*?)[\"']", report)
+    assert [one for one in loaded if not one.startswith("data:")] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["x=1,2", "do=fail"], "2 trials: 2 failed"),
+        (["x=1,2", "do=prune@0", "hydra.sweeper.n_trials=1"], "1 pruned, 1 waiting"),
+    ],
+)
+def test_a_study_without_a_finished_trial_has_a_report(study, arguments, told):
+    record = study(*arguments, code=2)
+    assert told in record.text(record.parent, "report.html")
+    assert "best.trial" not in record.parent.data.tags
 
 
 def test_the_table_holds_each_trial_once_whatever_the_sessions(study, bench):
@@ -146,7 +222,14 @@ def test_a_study_without_a_score_still_ends(study):
 def test_several_objectives_are_recorded_by_number(study):
     record = study("x=1,2", "do=pair", "hydra.sweeper.direction=[minimize,maximize]")
     assert record.children[1].data.metrics == {"objective_0": 4, "objective_1": -2, "steps": 0}
-    assert record.parent.data.params["directions"] == "minimize, maximize"
+    parent = record.parent
+    assert parent.data.params["directions"] == "minimize, maximize"
+    assert (parent.data.metrics["best_value_0"], parent.data.metrics["best_value_1"]) == (1, -1)
+    assert "best.trial" not in parent.data.tags
+    assert {"value_0", "value_1"} <= set(record.table())
+    report = record.text(parent, "report.html")
+    assert "Pareto front" in report
+    assert "FRONT" in report
 
 
 def test_what_is_searched_shows_in_every_child(study):

@@ -1,7 +1,7 @@
 """Models of runs in MLflow's registry, and which of them is the champion of its data."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,21 +26,16 @@ def model_of(client: "MlflowClient", run: "MlflowRun") -> str | None:
 def register(
     client: "MlflowClient", name: str, run_id: str, model: str, tags: Mapping[str, str]
 ) -> str:
-    """Make a model, ``models:/ID`` or ``runs:/ID/model``, a new version of ``name``."""
+    """Make a logged model, ``models:/ID``, a new version of ``name``; returns its number."""
     from mlflow.exceptions import MlflowException
-    from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    is_logged = model.startswith("models:/")
-    resolve: Any = RunsArtifactRepository.get_underlying_uri
-    source = model if is_logged else resolve(model)
-    model_id = model.removeprefix("models:/") if is_logged else None
     made = client.create_model_version(
-        name, source, run_id=run_id, tags=dict(tags), model_id=model_id
+        name, model, run_id=run_id, tags=dict(tags), model_id=model.removeprefix("models:/")
     )
     return str(made.version)
 

@@ -1,18 +1,16 @@
 """Recorded studies and runs, found by what people call them."""
 
-import gc
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harnest.errors import TrackingError
+from harnest.tracking.search import search
 from harnest.tracking.study import IDENTITY, PARENT, TRIAL
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
-
-_PAGE = 1000
 
 #: Runs that are no part of a study or of another run.
 OWN = f"tags.`{PARENT}` IS NULL"
@@ -24,26 +22,6 @@ def experiment_called(client: "MlflowClient", name: str) -> str:
     if found is None:
         raise TrackingError(f"there is no experiment {name} in the store; train something first")
     return str(found.experiment_id)
-
-
-def search(client: "MlflowClient", experiment_id: str, condition: str) -> list["MlflowRun"]:
-    """All runs of which the condition holds, the newest first."""
-    found: list[Any] = []
-    token = None
-    # A thousand runs are a hundred thousand objects, none of them garbage: to look for some
-    # among them takes twice as long as to read them.
-    gc.disable()
-    try:
-        while True:
-            page = client.search_runs(
-                [experiment_id], condition, max_results=_PAGE, page_token=token
-            )
-            found += page
-            token = page.token
-            if not token:
-                return found
-    finally:
-        gc.enable()
 
 
 def find(client: "MlflowClient", experiment_id: str, name: str) -> "MlflowRun":

@@ -11,11 +11,11 @@ from harnest.tracking.find import (
     experiment_called,
     find,
     is_study,
-    search,
     trials_of,
 )
 from harnest.tracking.rows import FINISHED, PRUNED, Row, ranked, without_seeds
 from harnest.tracking.run import DEVIATION, OBJECTIVE, STEPS
+from harnest.tracking.search import search
 from harnest.tracking.store import open_existing
 from harnest.tracking.summary import REPORT, TABLE
 

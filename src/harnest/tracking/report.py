@@ -57,7 +57,9 @@ def study_page(
         folder = study.directory / str(best.number)
         in_words = {"best": f"trial-{best.number}", metric: shown(best.values[0])}
         in_words |= {key: shown(value) for key, value in best.params.items()}
-        if (folder / BEST).is_file():  # it is one of the trainer's
+        model = folder / BEST
+        if model.is_file():  # it is one of the trainer's
+            in_words["weights"] = str(model)
             commands["repeat the best"] = f"harnest-rerun {folder}"
             commands["test and register it"] = f"harnest-promote {study.directory}"
     report = Report(
@@ -68,7 +70,7 @@ def study_page(
         best=in_words,
         commands=commands,
         facts={
-            **asked,
+            **{name: value for name, value in asked.items() if name != "command"},
             **{f"search {key}": _distribution(one) for key, one in study.space.items()},
             "fixed": " ".join(redact(line) for line in study.fixed),
         },
@@ -84,7 +86,7 @@ def counted(rows: Sequence[Row]) -> str:
 
 def shown(value: Any) -> str:
     """A parameter or score as a person wants to read it."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else redact(str(value))
 
 
 def page(report: Report, figures: Iterable[tuple[str, "go.Figure"]]) -> str:
@@ -96,47 +98,56 @@ def page(report: Report, figures: Iterable[tuple[str, "go.Figure"]]) -> str:
         title: figure.to_html(full_html=False, include_plotlyjs=False, config=_CONFIG)
         for title, figure in figures
     }
-    loader = PackageLoader("harnest.tracking", ".")
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("harnest.tracking", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+    )
+    heads, lines = as_table(report.rows, report.objectives)
     return environment.get_template("report.html.j2").render(
         report=report,
-        heads=heads(report.rows, report.objectives),
-        lines=[cells(row, report.rows, report.objectives) for row in report.rows],
+        heads=heads,
+        lines=lines,
         shown=_SHOWN,
         figures=drawn,
         library=get_plotlyjs() if drawn else "",
     )
 
 
-def heads(rows: Sequence[Row], objectives: Sequence[str]) -> list[str]:
-    """Headings of the columns that `cells` fills."""
-    spread = _spread(rows)
+def as_table(rows: Sequence[Row], objectives: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Headings, and the rows as text, in the columns that all of them together need."""
+    spread = any(row.deviations for row in rows)
+    several = any(row.seeds > 1 for row in rows)
+    keys = list(dict.fromkeys(key for row in rows for key in row.params))
     scores = [part for name in objectives for part in ((name, "±") if spread else (name,))]
-    seeds = ["seeds"] if _repeated(rows) else []
-    return ["run", "state", *scores, *seeds, "epochs", "seconds", *_keys(rows), "run id"]
-
-
-def cells(row: Row, rows: Sequence[Row], objectives: Sequence[str]) -> list[str]:
-    """One row as text, in the columns that all ``rows`` together need."""
-    spread = _spread(rows)
-    scores: list[str] = []
-    for index in range(len(objectives)):
-        scores.append(_number(row.scores[index : index + 1], 4))
-        if spread:
-            scores.append(_number(row.deviations[index : index + 1], 4))
-    return [
-        row.name,
-        "FRONT" if row.is_on_front else row.state,
-        *scores,
-        *([str(row.seeds)] if _repeated(rows) else []),
-        "" if row.steps is None else str(row.steps),
-        "" if row.seconds is None else f"{row.seconds:.1f}",
-        *(row.params.get(key, "") for key in _keys(rows)),
-        row.run_id,
+    seeds = ["seeds"] if several else []
+    heads = ["run", "state", *scores, *seeds, "epochs", "seconds", *keys, "run id"]
+    lines = [
+        [
+            row.name,
+            "FRONT" if row.is_on_front else row.state,
+            *_scores(row, len(objectives), spread),
+            *([str(row.seeds)] if several else []),
+            "" if row.steps is None else str(row.steps),
+            "" if row.seconds is None else f"{row.seconds:.1f}",
+            *(row.params.get(key, "") for key in keys),
+            row.run_id,
+        ]
+        for row in rows
     ]
+    return heads, lines
+
+
+def _scores(row: Row, count: int, spread: bool) -> list[str]:
+    """Scores, each with its deviation where some row has one; a row may have fewer of those."""
+    cells: list[str] = []
+    for at in range(count):
+        cells.append(f"{row.scores[at]:.4f}" if row.scores else "")
+        if spread:
+            cells.append(f"{row.deviations[at]:.4f}" if at < len(row.deviations) else "")
+    return cells
 
 
 def _distribution(described: Any) -> str:
@@ -148,19 +159,3 @@ def _distribution(described: Any) -> str:
         return ", ".join(map(str, about["choices"]))
     step = f", in steps of {about['step']}" if about.get("step") else ""
     return f"{about['low']} to {about['high']}{step}{', log' if about.get('log') else ''}"
-
-
-def _spread(rows: Sequence[Row]) -> bool:
-    return any(row.deviations for row in rows)
-
-
-def _repeated(rows: Sequence[Row]) -> bool:
-    return any(row.seeds > 1 for row in rows)
-
-
-def _keys(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(key for row in rows for key in row.params))
-
-
-def _number(values: Sequence[float], digits: int) -> str:
-    return f"{values[0]:.{digits}f}" if values else ""

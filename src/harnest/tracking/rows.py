@@ -60,15 +60,16 @@ def ranked(rows: Iterable[Row], directions: Sequence[str]) -> list[Row]:
 def without_seeds(rows: Sequence[Row]) -> list[Row]:
     """Take finished rows together that differ in ``seed`` alone; the others stay as they are."""
     groups: dict[object, list[Row]] = {}
-    for row in rows:
+    for number, row in enumerate(rows):
         rest = tuple((key, value) for key, value in row.params.items() if key != SEED)
         is_number = bool(row.scores) and all(map(math.isfinite, row.scores))
         together = row.state == FINISHED and is_number and SEED in row.params
-        groups.setdefault(rest if together else row.run_id, []).append(row)
+        groups.setdefault(rest if together else number, []).append(row)
     return [group[0] if len(group) == 1 else _mean(group) for group in groups.values()]
 
 
-def _mean(group: Sequence[Row]) -> Row:
+def _mean(rows: Sequence[Row]) -> Row:
+    group = sorted(rows, key=lambda row: (len(row.params[SEED]), row.params[SEED]))  # 2 before 10
     scores = list(zip(*(row.scores for row in group), strict=True))
     seconds = [row.seconds for row in group if row.seconds is not None]
     steps = [row.steps for row in group if row.steps is not None]

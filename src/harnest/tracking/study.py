@@ -25,6 +25,7 @@ from harnest.tracking.run import (
     Run,
     still_here,
 )
+from harnest.tracking.search import search
 from harnest.tracking.store import experiment_id, open_store
 from harnest.tracking.summary import best_of, show_progress, summarise
 
@@ -198,7 +199,9 @@ class StudyRecord(Callback):
                 self.parent.terminate("FINISHED" if complete else "KILLED")
         lines = [f"look:    {how_to_look(self.address)}"]
         best = best_of(trials, self.study)
-        if best is not None and (self.directory / str(best.number) / BEST).is_file():
+        model = self.study.directory / str(best.number if best else None) / BEST
+        if model.is_file():  # the jobs are the trainer's
+            lines.append(f"model:   {model}")
             lines.append(f"promote: {program('harnest-promote')} {self.study.directory}")
         if not self.courier.finish():
             lines.append(f"missing: {still_here(self.courier, self.study.directory)}")
@@ -240,16 +243,7 @@ class StudyRecord(Callback):
 
     def _search(self, condition: str) -> list["MlflowRun"]:
         query = f"tags.`{IDENTITY}` = '{self.study.identity}' AND {condition}"
-        found: list[Any] = []
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [self.experiment_id], query, max_results=1000, page_token=token
-            )
-            found += page
-            token = page.token
-            if not token:
-                return found
+        return search(self.client, self.experiment_id, query)
 
 
 def _scores(values: Sequence[float]) -> dict[str, float]:

@@ -160,8 +160,8 @@ def _note(
         experiment = parent.client.get_run(parent.run_id).info.experiment_id
         link = f"[{row.name}](#/experiments/{experiment}/runs/{row.run_id})"
         value = f"{asked.get('objective', 'objective')} = {best.values[0]:.4f}"
-        params = "".join(f"\n- {key} = `{value}`" for key, value in row.params.items())
-        lines.append(f"**Best: {link}**, {value}\n{params}")
+        params = ", ".join(f"{key} = `{value}`" for key, value in row.params.items())
+        lines.append(f"**Best: {link}**, {value}, with {params}")
     lines.append(f"Figures and the ranked table of all trials: the artifact `{REPORT}`.")
     return "\n\n".join(lines)
 

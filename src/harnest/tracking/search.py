@@ -1,0 +1,32 @@
+"""All runs of which something holds, however many there are."""
+
+import gc
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
+
+_PAGE = 1000
+
+
+def search(client: "MlflowClient", experiment_id: str, condition: str) -> list["MlflowRun"]:
+    """The runs of an experiment of which ``condition`` holds, the newest first."""
+    found: list[Any] = []
+    token = None
+    # A thousand runs are a hundred thousand objects, none of them garbage: to look for some
+    # among them takes twice as long as to read them.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        while True:
+            page = client.search_runs(
+                [experiment_id], condition, max_results=_PAGE, page_token=token
+            )
+            found += page
+            token = page.token
+            if not token:
+                return found
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,96 @@
+"""From a study's winner to refits that were tested, and what the record says of them."""
+
+import statistics
+
+import mlflow
+import pytest
+
+from commands import warm
+
+pytestmark = [
+    pytest.mark.xdist_group("workplace"),
+    pytest.mark.filterwarnings("ignore:.*noload.*"),
+    pytest.mark.usefixtures("tidied"),
+]
+
+
+@pytest.fixture(scope="module")
+def client(workplace):
+    return mlflow.MlflowClient(f"sqlite:///{workplace.folder}/mlflow.db")
+
+
+def runs(client, condition):
+    group = client.get_experiment_by_name("harnest").experiment_id
+    return client.search_runs([group], condition, order_by=["attributes.start_time ASC"])
+
+
+def parent_of(client):
+    (parent,) = runs(client, "tags.`study.identity` != '' AND tags.trial IS NULL")
+    return parent
+
+
+@pytest.fixture(scope="module")
+def promoted(workplace, client):
+    before = [run.data.metrics for run in runs(client, "tags.trial != ''")]
+    answer = warm("promote", "pair", "--seeds", "2", folder=workplace.folder)
+    assert answer.code == 0, answer
+    assert [run.data.metrics for run in runs(client, "tags.trial != ''")] == before
+    return answer
+
+
+def test_each_seed_is_a_tested_child_of_the_study(client, promoted):
+    parent = parent_of(client)
+    winner = client.get_run(parent.data.tags["best.run_id"])
+    refits = runs(client, f"tags.refit = '{winner.info.run_id}'")
+    assert [run.data.tags["seed"] for run in refits] == ["1", "2"]  # the winner's is 0
+    for run in refits:
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.tags["study"] == "pair"
+        assert run.data.params["optimizer.lr"] == winner.data.params["optimizer.lr"]
+        assert {"test/loss", "test/accuracy", "test/macro_f1"} <= set(run.data.metrics)
+    assert "test/loss" not in winner.data.metrics
+
+
+def test_mean_and_deviation_are_in_the_studys_run(client, promoted):
+    parent = parent_of(client)
+    scores = [run.data.metrics["test/macro_f1"] for run in runs(client, "tags.refit != ''")]
+    mean, deviation = statistics.fmean(scores), statistics.stdev(scores)
+    assert parent.data.metrics["test/macro_f1.mean"] == pytest.approx(mean)
+    assert parent.data.metrics["test/macro_f1.std"] == pytest.approx(deviation)
+    assert f"{mean:.4f} ± {deviation:.4f}, 2 seeds" in promoted.out
+    assert parent.info.status == "FINISHED"
+
+
+def test_a_seed_that_was_refitted_is_not_trained_again(workplace, client, promoted):
+    before = len(runs(client, ""))
+    again = warm("promote", "multirun/pair", "--seeds", "2", folder=workplace.folder)
+    assert again.code == 0, again
+    assert "refit of" not in again.out
+    assert len(runs(client, "")) == before
+
+
+def test_the_study_goes_on_as_if_there_were_no_refits(workplace, client, promoted):
+    rows = warm("compare", "pair", "--format", "csv", folder=workplace.folder).out.splitlines()
+    assert len(rows) == 3
+    small = ("trainer=cpu", "model.hidden_size=8", "data.batch_size=128", "trainer.max_epochs=2")
+    study = ("hydra.sweeper.study=pair", "optimizer.lr=1e-4,1e-2")
+    answer = warm("train", "-m", *study, *small, folder=workplace.folder)
+    assert answer.code == 0, answer
+    assert "study pair is complete" in answer.out
+    parent = parent_of(client)
+    assert parent.data.tags["trials.complete"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nowhere"], "no study or run is called nowhere"),
+        (["RUN"], "is a run, not a study"),
+        (["pair", "--trial", "7"], "study pair has no finished trial 7"),
+        (["pair", "--experiment", "nothing"], "no experiment nothing"),
+    ],
+)
+def test_what_cannot_be_promoted_is_told_in_one_line(workplace, arguments, told):
+    named = [str(workplace.run) if argument == "RUN" else argument for argument in arguments]
+    assert told in warm("promote", *named, folder=workplace.folder).line

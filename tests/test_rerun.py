@@ -1,0 +1,118 @@
+"""The same run again: from a directory or the store, with the same score, or what differs."""
+
+import shutil
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from commands import warm
+from harnest.tracking.replay import differences
+
+pytestmark = [
+    pytest.mark.xdist_group("workplace"),
+    pytest.mark.filterwarnings("ignore:.*noload.*"),
+    pytest.mark.usefixtures("tidied"),
+]
+
+
+class Store:
+    def __init__(self, folder):
+        self.client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+        self.group = self.client.get_experiment_by_name("harnest").experiment_id
+
+    def at(self, directory):
+        (run,) = self.client.search_runs([self.group], f"tags.directory = '{directory}'")
+        return run
+
+    def repeats(self, run):
+        found = f"tags.repeats = '{run.info.run_id}'"
+        return self.client.search_runs([self.group], found)
+
+
+@pytest.fixture
+def store(workplace):
+    return Store(workplace.folder)
+
+
+def test_a_trial_comes_out_the_same(workplace, store):
+    trial = store.at(workplace.study / "1")
+    answer = warm("rerun", "multirun/pair/1", folder=workplace.folder)
+    assert answer.code == 0, answer
+    score = trial.data.metrics["objective"]
+    assert f"score {score:.6f}, the same as recorded" in answer.out
+    (again,) = store.repeats(trial)
+    assert again.info.run_name == "trial-1 again"
+    assert again.info.status == "FINISHED"
+    assert again.data.metrics["objective"] == score
+    assert "mlflow.parentRunId" not in again.data.tags
+    directory = Path(again.data.tags["directory"])
+    assert directory.parent.parent == workplace.folder / "outputs"
+    assert (directory / "checkpoints" / "best.ckpt").is_file()
+    # The study is as it was, and the new run can be repeated in its turn.
+    rows = warm("compare", "pair", "--format", "csv", folder=workplace.folder).out.splitlines()
+    assert len(rows) == 3
+
+
+def test_a_run_whose_directory_is_gone_is_repeated_from_the_store(workplace, store, tmp_path):
+    """Its recorded config names the old directory, and must not write there."""
+    folder = tmp_path / "elsewhere"
+    shutil.copytree(workplace.folder, folder)
+    run = store.at(workplace.run)
+    with_id = (run.info.run_id, "--tracking-uri", f"sqlite:///{folder}/mlflow.db")
+    there = Store(folder)
+    there.client.set_tag(run.info.run_id, "directory", str(folder / "gone"))
+    config = there.client.download_artifacts(run.info.run_id, "config.yaml")
+    text = Path(config).read_text().replace(str(workplace.run), str(folder / "gone"))
+    there.client.log_text(run.info.run_id, text, "config.yaml")
+    answer = warm("rerun", *with_id, folder=folder)
+    there.client.log_text(run.info.run_id, Path(config).read_text(), "config.yaml")
+    assert answer.code == 0, answer
+    assert "the same as recorded" in answer.out
+    assert not (folder / "gone").exists()
+
+
+def test_another_score_names_what_differs(workplace, store):
+    trial = store.at(workplace.study / "0")
+    identity = trial.info.run_id
+    score, version = trial.data.metrics["objective"], trial.data.tags["version.torch"]
+    store.client.log_metric(identity, "objective", 0.123, step=1)
+    store.client.set_tag(identity, "version.torch", "1.0")
+    store.client.set_tag(identity, "data.digest", "other")
+    try:
+        answer = warm("rerun", identity, folder=workplace.folder)
+    finally:
+        store.client.log_metric(identity, "objective", score, step=2)
+        store.client.set_tag(identity, "version.torch", version)
+        store.client.set_tag(identity, "data.digest", trial.data.tags["data.digest"])
+    assert answer.code == 1, answer
+    before, _, after = answer.out.partition("score")
+    assert f"differs: torch was 1.0, is {version}" in before
+    assert f"{score:.6f}, not the recorded 0.123000; what differs:" in after
+    assert f"torch was 1.0, is {version}" in after
+    assert "data digest was other" in after
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nowhere"], "no study or run is called nowhere"),
+        (["0" * 32], "the store has no run"),
+        (["pair"], "is a study: name one of its trials"),
+        (["nowhere", "--experiment", "nothing"], "no experiment nothing"),
+        (["nowhere", "--tracking-uri", "sqlite:////nowhere/mlflow.db"], "/nowhere"),
+    ],
+)
+def test_what_cannot_be_repeated_is_told_in_one_line(workplace, arguments, told):
+    assert told in warm("rerun", *arguments, folder=workplace.folder).line
+
+
+def test_only_what_is_known_now_can_differ():
+    then = {"version.torch": "2", "threads": "1", "git.state": "clean"}
+    assert differences(then, {"version.torch": "2"}) == []
+    assert differences(then, {"version.torch": "3"}) == ["torch was 2, is 3"]
+    assert differences(then, then | {"threads": "4"}) == ["threads was 1, is 4"]
+    commit = "mlflow.source.git.commit"
+    assert differences({commit: "a" * 40}, {}) == ["commit was aaaaaaaaaaaa, is none"]
+    changed = differences({}, {"git.state": "2 files changed"})
+    assert changed == ["the code had changes that no commit holds (2 files changed)"]

@@ -1,0 +1,82 @@
+"""Ranking and taking together, whatever the rows."""
+
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harnest.tracking.rows import Row, ranked, without_seeds
+
+PLACES = {"FINISHED": 0, "PRUNED": 1}
+
+
+def rows(objectives=1, numbers=st.floats(allow_nan=False)):  # noqa: B008
+    return st.lists(
+        st.builds(
+            Row,
+            name=st.text("abc", min_size=1, max_size=3),
+            run_id=st.uuids().map(str),
+            state=st.sampled_from(["FINISHED", "PRUNED", "FAILED", "KILLED", "RUNNING"]),
+            scores=st.just(()) | st.tuples(*[numbers] * objectives),
+            steps=st.none() | st.integers(0, 9),
+            seconds=st.none() | st.floats(0, 100),
+            params=st.fixed_dictionaries(
+                {"lr": st.sampled_from("12")}, optional={"seed": st.sampled_from("0123")}
+            ),
+        ),
+        max_size=12,
+    )
+
+
+@given(rows(), st.sampled_from(["minimize", "maximize"]))
+def test_rows_are_ranked_by_state_then_score(made, direction):
+    in_order = ranked(made, [direction])
+    assert sorted(row.run_id for row in in_order) == sorted(row.run_id for row in made)
+    places = [PLACES.get(row.state, 2) for row in in_order]
+    assert places == sorted(places)
+    for place in range(3):
+        scores = [row.scores for row, at in zip(in_order, places, strict=True) if at == place]
+        known = [score for score in scores if score]
+        assert scores[: len(known)] == known  # what has no score comes last
+        assert known == sorted(known, reverse=direction == "maximize")
+
+
+@given(rows(2, st.integers(0, 4)))
+def test_the_front_is_what_nothing_finished_is_better_than(made):
+    in_order = ranked(made, ["maximize", "minimize"])
+    finished = [row for row in in_order if row.state == "FINISHED" and row.scores]
+    for row in in_order:
+        beaten = any(
+            other.scores != row.scores
+            and other.scores[0] >= row.scores[0]
+            and other.scores[1] <= row.scores[1]
+            for other in finished
+            if row.scores
+        )
+        assert row.is_on_front == (row in finished and not beaten)
+    marks = [row.is_on_front for row in in_order]
+    assert marks == sorted(marks, reverse=True)
+
+
+@given(rows(numbers=st.floats(-100, 100)))
+def test_seeds_are_taken_together_and_nothing_else_is(made):
+    together = without_seeds(made)
+    assert sum(row.seeds for row in together) == len(made)
+    for row in together:
+        if row.seeds == 1:
+            assert row in made
+            continue
+        members = [
+            one
+            for one in made
+            if one.state == "FINISHED"
+            and one.scores
+            and "seed" in one.params
+            and one.params["lr"] == row.params["lr"]
+        ]
+        assert row.seeds == len(members)
+        scores = [one.scores[0] for one in members]
+        assert row.scores[0] == pytest.approx(statistics.fmean(scores), abs=1e-9)
+        assert row.deviations[0] == pytest.approx(statistics.stdev(scores), abs=1e-9)
+        assert row.params["seed"] == ", ".join(sorted(one.params["seed"] for one in members))
