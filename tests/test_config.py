@@ -39,7 +39,8 @@ def test_the_groups_that_are_promised_are_there():
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
-def test_each_choice_composes(group, choice):
+def test_each_choice_composes(group, choice, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # trainer=gpu is refused where there is none
     cfg = compose(f"{group}={choice}")
     GlobalHydra.instance().clear()
     OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["seed", "model", "optimizer", "scheduler"]))
