@@ -9,6 +9,7 @@ first one. Needs a quiet machine: the ratio of two runs beside the same server i
 which is what it can tell apart.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -122,9 +123,11 @@ def start_proxy(port: int) -> int:
 
 def pump(source: socket.socket, target: socket.socket, delay: float) -> None:
     """Copy until the source is closed."""
-    while chunk := source.recv(1 << 20):
-        time.sleep(delay)
-        target.sendall(chunk)
+    with contextlib.suppress(OSError):  # the other direction has closed both
+        while chunk := source.recv(1 << 20):
+            time.sleep(delay)
+            target.sendall(chunk)
+    source.close()
     target.close()
 
 

@@ -203,7 +203,7 @@ def test_the_next_sweeper_sends_what_a_killed_one_left(server, client, own, benc
     sweeper.communicate()
     server.start()
     (bench.folder / "release").touch()
-    bench.sweep("x=1,2,3", "do=hang@1", *IMPATIENT)
+    bench.sweep("x=1,2,3", "do=hang@1", *PATIENT)
     parent, kept = children(client)
     states = [run.info.status for run in (parent, *kept)]
     assert states == ["FINISHED", "FINISHED", "KILLED", "FINISHED", "FINISHED"]

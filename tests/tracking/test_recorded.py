@@ -12,6 +12,9 @@ from harnest.errors import DivergedError, TrackingError
 from harnest.tracking.journal import journals_below
 from harnest.tracking.logger import MLflowLogger
 from harnest.tracking.recorded import recorded
+from harnest.tracking.writes import DataSetFacts
+
+WATCH = DataSetFacts("watch", "abc", (200, 6), {"rate_hz": 50.0})
 
 CFG = OmegaConf.create(
     {
@@ -43,7 +46,9 @@ def logger(store):
 
 def record(logger, directory, error=None, cfg=CFG):
     facts = {"seed": "3", "data.digest": "abc"}
-    with recorded([logger], cfg, directory, name="watch-lstm", facts=facts) as score:
+    with recorded(
+        [logger], cfg, directory, name="watch-lstm", facts=facts, data_set=WATCH
+    ) as score:
         logger.log_metrics({"train/loss": 0.5, "epoch": 0}, 100)
         logger.log_metrics({"train/loss": 0.25, "epoch": 1}, 200)
         if error is not None:
@@ -138,8 +143,9 @@ def test_files_that_cannot_be_copied_are_told_and_kept(
 
 @pytest.mark.parametrize("said", ["success", "failed", "finished"])
 def test_lightnings_last_word_does_not_change_the_state(logger, directory, client, said):
-    with recorded([logger], CFG, directory, name="x", facts={}):
+    with recorded([logger], CFG, directory, name="x", facts={}, data_set=WATCH):
         logger.finalize(said)
+        logger.run.flush()
         assert read(client, logger).info.status == "RUNNING"
     logger.finalize(said)
     assert read(client, logger).info.status == "FINISHED"
@@ -170,7 +176,9 @@ def test_a_password_is_nowhere(logger, directory, client, tmp_path):
 
 
 def test_other_loggers_are_let_be(directory, tmp_path):
-    with recorded([CSVLogger(tmp_path)], CFG, directory, name="x", facts={}) as score:
+    with recorded(
+        [CSVLogger(tmp_path)], CFG, directory, name="x", facts={}, data_set=WATCH
+    ) as score:
         score(0.5, 3)
 
 
