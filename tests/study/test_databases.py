@@ -135,11 +135,12 @@ def test_a_missing_driver_is_told_with_the_extra_that_brings_it(bench, monkeypat
     assert f"pip install 'harnest[{extra}]'" in line
 
 
-def test_sweepers_on_several_hosts_share_a_study(bench, database, store, client):
+def test_sweepers_on_several_hosts_share_a_study(bench, database, store, client, monkeypatch):
+    monkeypatch.setenv("KEPT", database)
     command = (
         "x=interval(1,2)",
         "hydra.sweeper.n_trials=9",
-        f"hydra.sweeper.storage={database}",
+        "hydra.sweeper.storage=${oc.env:KEPT}",
         "callbacks@hydra.callbacks=mlflow",
     )
     hosts = [in_folder(bench, name) for name in ("one", "two")]
@@ -186,6 +187,7 @@ def hosts(bench, database, store):
         yield both
 
 
+@pytest.mark.slow
 def test_a_sweeper_on_another_host_that_lives_keeps_its_trial(hosts, database):
     hosts.release()
     answer = ended(hosts.two.start(*hosts.command))
@@ -194,6 +196,7 @@ def test_a_sweeper_on_another_host_that_lives_keeps_its_trial(hosts, database):
     assert states_in(database) == ["RUNNING", "COMPLETE", "COMPLETE"]
 
 
+@pytest.mark.slow
 def test_the_trial_of_a_sweeper_that_died_on_another_host_is_run_again(
     hosts, database, client, monkeypatch
 ):
@@ -209,6 +212,7 @@ def test_the_trial_of_a_sweeper_that_died_on_another_host_is_run_again(
     is_taken_over(database, client)
 
 
+@pytest.mark.slow
 def test_a_sweeper_that_runs_out_of_trials_takes_over_from_a_dead_one(
     hosts, database, client, monkeypatch
 ):
@@ -235,6 +239,19 @@ def is_taken_over(database, client):
     assert sorted(run.info.status for run in runs) == ["FINISHED"] * 4 + ["KILLED"]
 
 
+@pytest.mark.slow
+def test_all_trials_of_one_that_died_on_this_machine_are_run_again_at_once(bench, database):
+    command = ("x=1,2,3", "do=hang", f"hydra.sweeper.storage={database}")
+    slots = ("hydra/launcher=slots", "hydra.launcher.cpu_slots=2")
+    sweeper = bench.start(*command, *slots)
+    with killed_at_the_end(sweeper):
+        wait_until(lambda: works_on(bench, 0) and works_on(bench, 1), "both trials")
+    (bench.folder / "release").touch()
+    bench.sweep(*command)
+    assert states_in(database) == ["FAIL", "FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+
+
+@pytest.mark.slow
 def test_an_outage_in_the_middle_is_waited_for(bench, server, database):
     """Once the server is killed, and once it is stopped."""
     sweeper = bench.start(
@@ -260,6 +277,7 @@ def test_an_outage_in_the_middle_is_waited_for(bench, server, database):
     assert PASSWORD not in answer.out + answer.err
 
 
+@pytest.mark.slow
 def test_patience_comes_to_an_end_and_the_study_can_go_on(bench, server, database, monkeypatch):
     monkeypatch.setattr(patience, "PATIENCE", 1.5)
     command = ("x=1,2,3", "do=hang@1", f"hydra.sweeper.storage={database}")

@@ -30,7 +30,7 @@ def works_on(bench, number: int) -> bool:
 
 
 def end(sweeper: subprocess.Popen[bytes]) -> tuple[int, str, str]:
-    out, err = sweeper.communicate(timeout=10)
+    out, err = sweeper.communicate(timeout=60)
     return sweeper.returncode, out.decode(), err.decode()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -16,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harnest.errors import StudyError
 from harnest.failure import INTERRUPTED, Failure
 from harnest.programs import this_command
+from harnest.secrets import redact
 from harnest.study.listener import (
     DETAILS,
     DEVIATION,
@@ -81,6 +83,7 @@ class OpenStudy:
         self._opened = time.monotonic()
         self._lock = lock_in(plan.storage, plan.name)
         self._taken: set[int] = set()
+        self._ended: list[TrialFacts] = []
         self._alone(self._open)
 
     def next(self) -> TrialFacts | None:
@@ -97,8 +100,11 @@ class OpenStudy:
         if not trial.state.is_finished():
             self._tell(trial, self._checked(trial, outcome))
         self._owner.leave(trial._trial_id)
+        ended = self.trial(number)
+        if ended.reason != INTERRUPTED:
+            self._ended.append(ended)
         for listener in self.listeners:
-            listener.on_trial_end(self.trial(number), self.directory(number))
+            listener.on_trial_end(ended, self.directory(number))
 
     def report(self, number: int, member: int, values: Sequence[float]) -> None:
         """Take note of a member's score; with several objectives Optuna takes none."""
@@ -140,16 +146,9 @@ class OpenStudy:
 
     def broken(self) -> TrialFacts | None:
         """The first failed trial of this session, once more of them failed than may."""
-        ended = [
-            trial
-            for trial in self._trials()
-            if trial.state.is_finished()
-            and trial.number in self._taken
-            and trial.user_attrs.get(REASON) != INTERRUPTED
-        ]
-        bad = [trial for trial in ended if trial.state is TrialState.FAIL]
-        is_broken = len(bad) > self.plan.max_failure_rate * len(ended)
-        return TrialFacts.of(bad[0]) if is_broken and len(ended) >= _ENOUGH else None
+        bad = [trial for trial in self._ended if trial.state is TrialState.FAIL]
+        is_broken = len(bad) > self.plan.max_failure_rate * len(self._ended)
+        return bad[0] if is_broken and len(self._ended) >= _ENOUGH else None
 
     def _is_over(self) -> bool:
         timeout = self.plan.timeout
@@ -185,19 +184,23 @@ class OpenStudy:
         if _IDENTITY not in self._study.user_attrs:
             self._enqueue()
             self._study.set_user_attr(_IDENTITY, uuid.uuid4().hex)
-        self._put_back()
-        self._reap()
+        self._put_back(self._trials())
+        self._reap(self._trials())
         for listener in self.listeners:
             listener.on_study_start(self._facts(), self.trials())
 
     def _take(self) -> int | None:
-        self._put_back()
-        if _spent(self._trials()) >= self.plan.budget:
-            for number in self._reap():
-                for listener in self.listeners:
-                    listener.on_trial_end(self.trial(number), self.directory(number))
-        self._line_up()  # also what another sweeper was interrupted in
+        """Take the next trial for this sweeper; its number, or None where there is none.
+
+        The trials are read anew only after a change: from a server that takes its time.
+        """
         trials = self._trials()
+        if self._put_back(trials):
+            trials = self._trials()
+        if _spent(trials) >= self.plan.budget and self._take_over(trials):
+            trials = self._trials()
+        if self._line_up(trials):  # also what another sweeper was interrupted in
+            trials = self._trials()
         if self._is_over() or _spent(trials) >= self.plan.budget:
             return None
         self._study.sampler = make_sampler(self.plan.sampler, len(trials))
@@ -226,16 +229,18 @@ class OpenStudy:
         return Outcome(TrialState.FAIL, failure=Failure("error", message))
 
     def _tell(self, trial: FrozenTrial, outcome: Outcome) -> None:
-        if outcome.failure is not None:
-            for key, value in (
-                (REASON, outcome.failure.reason),
-                (MESSAGE, outcome.failure.message[:_LONGEST]),
-                (DETAILS, outcome.failure.details and outcome.failure.details[-_LONGEST:]),
-            ):
-                self._storage.set_trial_user_attr(trial._trial_id, key, value)
-        if outcome.deviation is not None:
-            self._storage.set_trial_user_attr(trial._trial_id, DEVIATION, outcome.deviation)
-        self._study.tell(trial.number, list(outcome.values) or None, state=outcome.state)
+        with suppress(UpdateFinishedTrialError):  # someone took this sweeper for dead
+            if outcome.failure is not None:
+                for key, value in (
+                    (REASON, outcome.failure.reason),
+                    (MESSAGE, outcome.failure.message[:_LONGEST]),
+                    (DETAILS, outcome.failure.details and outcome.failure.details[-_LONGEST:]),
+                ):
+                    self._storage.set_trial_user_attr(trial._trial_id, key, value)
+            if outcome.deviation is not None:
+                self._storage.set_trial_user_attr(trial._trial_id, DEVIATION, outcome.deviation)
+            values = list(outcome.values) or None
+            self._study.tell(trial.number, values, state=outcome.state, skip_if_finished=True)
 
     def _enqueue(self) -> None:
         """Line up what is to be tried first; in a grid, the points that agree with it."""
@@ -258,30 +263,48 @@ class OpenStudy:
         for values in first:
             self._study.enqueue_trial(space.named(values), skip_if_exists=True)
 
-    def _put_back(self) -> None:
-        """Line up again what was taken, but by nobody who knows of it.
+    def _put_back(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Line up again what was taken, but by nobody who knows of it; whether there was any.
 
         Its sweeper died, or lost the storage or the lock, before the trial was its own.
         """
-        for trial in self._trials():
-            owner = trial.user_attrs.get(OWNER)
-            is_lost = owner == self._owner.token and trial.number not in self._taken
-            if trial.state is TrialState.RUNNING and (owner is None or is_lost):
-                self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+        lost = [
+            trial for trial in trials if trial.state is TrialState.RUNNING and self._lost(trial)
+        ]
+        for trial in lost:
+            self._owner.leave(trial._trial_id)
+            self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+        return bool(lost)
 
-    def _reap(self) -> list[int]:
+    def _lost(self, trial: FrozenTrial) -> bool:
+        owner = trial.user_attrs.get(OWNER)
+        is_own = owner == self._owner.token
+        return owner is None or (is_own and trial.number not in self._taken)
+
+    def _reap(self, trials: Sequence[FrozenTrial]) -> list[int]:
         """End the trials of dead sweepers; their numbers."""
-        running = [trial for trial in self._trials() if trial.state is TrialState.RUNNING]
+        running = [trial for trial in trials if trial.state is TrialState.RUNNING]
         orphans = self._owner.orphans(self._study._study_id, running)
         died = Failure(INTERRUPTED, "its sweeper process died")
         for trial in orphans:
             self._tell(trial, Outcome(TrialState.FAIL, failure=died))
         return [trial.number for trial in orphans]
 
-    def _line_up(self) -> None:
-        """Let every interrupted trial be run once more, and failed ones as often as planned."""
-        trials = self._trials()
+    def _take_over(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Reap in the middle of a session, and let everyone know; whether there was any."""
+        numbers = self._reap(trials)
+        for number in numbers:
+            for listener in self.listeners:
+                listener.on_trial_end(self.trial(number), self.directory(number))
+        return bool(numbers)
+
+    def _line_up(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Let every interrupted trial be run once more, and failed ones as often as planned.
+
+        Returns whether there was any.
+        """
         retried = _retried(trials)
+        before = len(retried)
         for trial in trials:
             reason = trial.user_attrs.get(REASON)
             if reason is None or trial.number in retried:
@@ -290,6 +313,8 @@ class OpenStudy:
                 # One that was killed early has not drawn what it was to try.
                 params = trial.system_attrs.get("fixed_params", {}) | trial.params
                 self._study.enqueue_trial(params, user_attrs={RETRY_OF: trial.number})
+                retried.add(trial.number)
+        return len(retried) > before
 
     def _facts(self) -> StudyFacts:
         plan = self.plan
@@ -305,7 +330,7 @@ class OpenStudy:
             budget=plan.budget,
             space=plan.space.described(),
             fixed=plan.space.fixed,
-            command=this_command(),
+            command=redact(this_command()),
         )
 
 
@@ -331,8 +356,8 @@ def _spent(trials: Sequence[FrozenTrial]) -> int:
     again = _retried(trials)
     return sum(
         trial.state is not TrialState.WAITING
-        and trial.number not in again
         and trial.user_attrs.get(REASON) != INTERRUPTED
+        and trial.number not in again
         for trial in trials
     )
 

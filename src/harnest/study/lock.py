@@ -49,7 +49,7 @@ def lock_in(address: str, name: str) -> Lock:
     """
     file = file_of(address)
     if file is not None:
-        return lambda: FileLock(file.with_name(f".{name}.lock"))
+        return lambda: FileLock(file.parent / f".{name}.lock")
     return lambda: _held_on_server(address, name)
 
 

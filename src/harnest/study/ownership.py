@@ -55,17 +55,21 @@ class Owner:
 
     def orphans(self, study: int, running: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """Those of a study's running trials whose sweepers are dead."""
-        others = [trial for trial in running if _owner(trial) != self.token]
+        others = {
+            trial._trial_id: trial.user_attrs[OWNER]
+            for trial in running
+            if trial.user_attrs.get(OWNER) not in (None, self.token)
+        }
         if not others:
             return []
-        alive = {token: _is_alive(self._folder, token) for token in map(_owner, others)}
-        silent = {t._trial_id for t in others} if self._heart is None else self._heart.silent(study)
+        alive = {token: _is_alive(self._folder, token) for token in set(others.values())}
+        silent = set(others) if self._heart is None else self._heart.silent(study)
 
-        def is_dead(trial: FrozenTrial) -> bool:
-            lives = alive[_owner(trial)]
-            return trial._trial_id in silent if lives is None else not lives
+        def is_dead(trial: int) -> bool:
+            lives = alive[others[trial]]
+            return trial in silent if lives is None else not lives
 
-        return [trial for trial in others if is_dead(trial)]
+        return [t for t in running if t._trial_id in others and is_dead(t._trial_id)]
 
 
 @contextmanager
@@ -95,12 +99,12 @@ class _Heart:
     """Records heartbeats, over a connection of its own."""
 
     def __init__(self, address: str) -> None:
+        self._patience = patience_with(address)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            self._storage: RDBStorage = database_again(
-                address, heartbeat_interval=INTERVAL, grace_period=GRACE
+            self._storage: RDBStorage = self._patience(
+                lambda: database_again(address, heartbeat_interval=INTERVAL, grace_period=GRACE)
             )
-        self._patience = patience_with(address)
 
     def beat(self, trial: int) -> None:
         self._patience(lambda: self._storage.record_heartbeat(trial))
@@ -127,11 +131,6 @@ def _is_alive(folder: Path, token: str) -> bool | None:
         return True
     _file(folder, token).unlink(missing_ok=True)
     return False
-
-
-def _owner(trial: FrozenTrial) -> str:
-    token: str = trial.user_attrs[OWNER]
-    return token
 
 
 def _file(folder: Path, token: str) -> Path:

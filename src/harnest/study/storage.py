@@ -103,7 +103,8 @@ class _KernelLock:
     """
 
     def __init__(self, file: str) -> None:
-        self._lock = FileLock(file, thread_local=False)
+        # It is held for a millisecond, so whoever waits for it looks again soon.
+        self._lock = FileLock(file, thread_local=False, poll_interval=0.002)
 
     def acquire(self) -> bool:
         self._lock.acquire()

@@ -134,8 +134,8 @@ def client(store):
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until a condition holds, for half a minute at most."""
-    deadline = time.monotonic() + 30
+    """Wait until a condition holds, for a minute and a half at most."""
+    deadline = time.monotonic() + 90
     while not condition():
         assert time.monotonic() < deadline, f"waited for {what} in vain"
         time.sleep(0.02)
