@@ -88,8 +88,9 @@ def said(error: BaseException) -> str:
 
 def _is_away(error: Exception) -> bool:
     """Whether it is the connection that failed, or the server, and not what was asked of it."""
-    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     is_lost = isinstance(cause, DBAPIError) and cause.connection_invalidated
-    return is_lost or isinstance(cause, (OperationalError, InterfaceError))
+    # The last one is what a session says whose connection broke while it was being closed.
+    return is_lost or isinstance(cause, (OperationalError, InterfaceError, PendingRollbackError))
