@@ -88,12 +88,7 @@ def said(error: BaseException) -> str:
 
 def _is_away(error: Exception) -> bool:
     """Whether it is the connection that failed, or the server, and not what was asked of it."""
-    from sqlalchemy.exc import (
-        DBAPIError,
-        InterfaceError,
-        OperationalError,
-        PendingRollbackError,
-    )
+    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     is_lost = isinstance(cause, DBAPIError) and cause.connection_invalidated

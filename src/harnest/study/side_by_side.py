@@ -86,7 +86,8 @@ class SideBySide:
         alone = self.capacity == 1 or retry_of in self._lost
         # A config may only call what it is trusted with, and threads do not inherit that.
         call = contextvars.copy_context().run
-        arguments = (self._launch, overrides, number, alone, future)
+        directory = self.directory / str(number) / member
+        arguments = (self._launch, overrides, number, directory, alone, future)
         threading.Thread(target=call, args=arguments, daemon=True).start()
         return future
 
