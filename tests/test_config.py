@@ -52,7 +52,7 @@ def test_each_sweep_composes_and_names_its_study(path):
     cfg = compose(f"sweep={path.stem}", return_hydra_config=True)
     assert cfg.hydra.sweeper.study == path.stem
     assert cfg.hydra.sweeper.n_trials >= 1
-    assert cfg.hydra.sweeper.direction in ("minimize", "maximize")
+    assert cfg.hydra.sweeper.direction == ["maximize"]
     for key in cfg.hydra.sweeper.params:
         assert OmegaConf.select(cfg, key, throw_on_missing=True) is not None, key
 
@@ -130,6 +130,8 @@ def test_each_limit_belongs_to_a_key(key, defaults):
 BEYOND = {
     "seed": [-1, 2**32, "x"],
     "threads": [0, 1.5],
+    "folds": [1, "all", 2.5],
+    "seeds": [0, 1.5],
     "resume": ["nowhere.ckpt", 3],
     "data.batch_size": [0, -4, 2.5],
     "data.window": [0, -1.0],
@@ -143,6 +145,7 @@ BEYOND = {
     "trainer.max_epochs": [0],
     "objective.metric": ["val/f1", "train/loss"],
     "objective.mode": ["up"],
+    "objective.also": [{"nosuch": "min"}, {"parameters": "less"}],
 }
 
 
@@ -150,7 +153,7 @@ BEYOND = {
 def test_each_limit_is_held(key, defaults):
     config.check_limits(defaults)
     for value in BEYOND[key]:
-        OmegaConf.update(defaults, key, value)
+        OmegaConf.update(defaults, key, value, merge=False)
         with pytest.raises(ConfigError, match=re.escape(f"{key}={value} cannot be used: it must")):
             config.check_limits(defaults)
 
