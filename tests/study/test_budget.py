@@ -58,6 +58,14 @@ def test_a_broken_study_is_stopped_and_shows_its_first_error(bench):
     assert "Traceback" in answer.out
 
 
+def test_one_that_breaks_after_some_good_trials_shows_its_first_error_too(bench):
+    some = ("do=square,fail", "hydra.sweeper.max_failure_rate=0.4")
+    answer = bench.sweep(*some, "x=range(1,30)", code=2)
+    assert "COMPLETE" in bench.states()
+    assert "is broken" in answer.err
+    assert "Traceback" in answer.out
+
+
 def test_a_study_may_be_told_to_bear_failures(bench):
     bench.sweep("x=range(1,8)", "do=fail", "hydra.sweeper.max_failure_rate=1", code=2)
     assert bench.states().count("FAIL") == 7

@@ -310,6 +310,8 @@ def test_a_study_without_a_name_is_named_by_its_search(bench):
         (["x=1,2", "hydra.sweeper.direction=up"], "choose minimize or maximize"),
         (["x=1,2", "hydra.sweeper.n_trials=0"], "n_trials=0"),
         (["x=1,2", "hydra.sweeper.n_trials=many"], "n_trials=many"),
+        (["x=1,2", "hydra.sweeper.retry.killed=x"], "retry.killed=x"),
+        (["x=1,2", "hydra.sweeper.retry.nan=-1"], "retry.nan=-1"),
         (["x=1,2", "hydra/sweeper/sampler=none_such"], "hydra/sweeper/sampler=none_such"),
         (["x=interval(0,1)", "hydra/sweeper/sampler=grid"], "an interval has no end"),
         (["x=1,2", "hydra/sweeper/pruner=threshold"], "lower or upper"),

@@ -14,7 +14,7 @@ from harnest.study.interrupts import Interrupts
 from harnest.study.listener import StudyListener
 from harnest.study.plan import Plan
 from harnest.study.runner import BatchRunner, Runner
-from harnest.study.session import Session
+from harnest.study.session import BrokenStudyError, Session
 from harnest.study.terminal import Terminal
 from harnest.study.trial import STORAGE
 
@@ -44,13 +44,19 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
             with interrupts.held(), shown:
                 Session(study, runner, interrupts).work()
             complete = study.is_complete()
+        except BrokenStudyError as broken:
+            terminal.show_failure(broken.first)
+            raise
         finally:
             runner.close()
             trials = study.trials()
             terminal.show([h for one in listeners for h in one.on_study_end(trials, complete)])
     if complete and not any(trial.state is TrialState.COMPLETE for trial in trials):
-        first = next((trial.message for trial in trials if trial.message), "all were pruned")
-        raise StudyError(f"study {plan.name}: none of its {len(trials)} trials finished; {first}")
+        first = next((trial for trial in trials if trial.message), None)
+        if first is not None:
+            terminal.show_failure(first)
+        why = "all were pruned" if first is None else first.message
+        raise StudyError(f"study {plan.name}: none of its {len(trials)} trials finished; {why}")
 
 
 @contextmanager

@@ -24,6 +24,15 @@ from harnest.study.trial import MEMBER, NUMBER, STUDY
 _GRACE = 15.0  # seconds that interrupted trials have to stop by themselves
 
 
+class BrokenStudyError(StudyError):
+    """A study of which too many trials fail; ``first`` is the first of them."""
+
+    def __init__(self, name: str, first: TrialFacts) -> None:
+        told = f"trial {first.number}: {first.message}"
+        super().__init__(f"study {name} is broken, too many trials fail; {told}")
+        self.first = first
+
+
 @dataclass(frozen=True)
 class Turn:
     """What a job is: a trial, or one member of it."""
@@ -53,8 +62,8 @@ class Session:
         """Work until the budget is spent.
 
         An interrupt asks the running trials to stop, waits for them, records them as interrupted
-        and goes on as KeyboardInterrupt; a second one does not wait. Raises `StudyError` where
-        too many trials fail.
+        and goes on as KeyboardInterrupt; a second one does not wait. Raises `BrokenStudyError`
+        where too many trials fail.
         """
         try:
             while True:
@@ -71,10 +80,7 @@ class Session:
                     del self._running[done]
                 broken = self._study.broken()
                 if broken is not None:
-                    raise StudyError(
-                        f"study {self._study.plan.name} is broken, too many trials fail; trial "
-                        f"{broken.number}: {broken.message}"
-                    )
+                    raise BrokenStudyError(self._study.plan.name, broken)
         except BaseException:
             self._stop()
             raise

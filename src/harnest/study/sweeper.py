@@ -94,6 +94,9 @@ class StudySweeper(Sweeper):
             raise StudyError(f"direction {self.directions}: choose minimize or maximize")
         if self.n_trials is not None and not (isinstance(self.n_trials, int) and self.n_trials > 0):
             raise StudyError(f"n_trials={self.n_trials}: a study needs at least one trial")
+        for reason, times in self.retry.items():
+            if isinstance(times, bool) or not isinstance(times, int) or times < 0:
+                raise StudyError(f"retry.{reason}={times}: give a whole number of times, 0 or more")
         if not 0 <= self.max_failure_rate <= 1:
             raise StudyError(f"max_failure_rate={self.max_failure_rate}: it must be from 0 to 1")
         if self.sampler is not None and self.sampler["_target_"] in COMPLETE:

@@ -103,9 +103,6 @@ class Terminal:
         in_order = ranked(trials, self.study.directions)
         self.console.print()
         print_wide(table(in_order))
-        first = next((trial.details for trial in trials if trial.details), None)
-        if first is not None and not any(t.state is TrialState.COMPLETE for t in trials):
-            self.console.print(first, markup=False)
         several = len(self.study.directions) > 1
         best = [trial for trial in in_order if trial.is_best]
         for trial in best if several else best[:1]:
@@ -122,6 +119,10 @@ class Terminal:
             command = re.sub(r" hydra\.sweeper\.n_trials=\d+", "", self.study.command)
             hints.append(f"extend:  {command} hydra.sweeper.n_trials={2 * self.study.budget}")
         return hints
+
+    def show_failure(self, trial: TrialFacts) -> None:
+        """Print what went wrong in a trial, in full."""
+        self.console.print(trial.details or trial.message or "", markup=False)
 
     def show(self, hints: Sequence[str]) -> None:
         """Print what to do next."""
