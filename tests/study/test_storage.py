@@ -63,6 +63,14 @@ def test_a_password_is_written_nowhere(bench):
     assert study.trials[0].intermediate_values == {0: 1.0}  # so its process did have it
 
 
+def test_the_command_that_goes_on_is_shown_without_the_password(bench):
+    address = f"vault://me:{PASSWORD}@/{bench.folder}/optuna.db"
+    answer = bench.sweep("x=1,2", "hydra.sweeper.timeout=0", f"hydra.sweeper.storage={address}")
+    assert "go on:" in answer.out
+    assert "vault://me:***@" in answer.out
+    assert PASSWORD not in answer.out
+
+
 def test_the_database_of_that_test_could_have_leaked(tmp_path):
     with sqlite3.connect(tmp_path / "x.db") as database:
         database.execute("create table t (word text)")
