@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from commands import warm
 from harnest.assemble import make_classifier, make_data
-from harnest.evaluate import evaluate
+from harnest.evaluation import evaluate
 
 pytestmark = [
     pytest.mark.xdist_group("workplace"),

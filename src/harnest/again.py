@@ -29,9 +29,9 @@ class Trained:
 def train_again(cfg: DictConfig, *, name: str, address: str, tags: Mapping[str, str]) -> Trained:
     """Train ``cfg`` from its first epoch on; its record in the store at ``address`` is ``name``.
 
-    Raises what `harnest.train.train` raises.
+    Raises what `harnest.training.run` raises.
     """
-    from harnest.train import train
+    from harnest.training import run
 
     config = cfg.copy()
     config.resume = None
@@ -43,7 +43,7 @@ def train_again(cfg: DictConfig, *, name: str, address: str, tags: Mapping[str, 
     def task(composed: DictConfig) -> None:
         directory = Path(HydraConfig.get().runtime.output_dir)
         try:
-            result = train(composed, tags)
+            result = run(composed, tags)
             assert not isinstance(result, Members)  # those are for studies only
             score = result[0] if isinstance(result, tuple) else result
             done.append(Trained(directory, score))
@@ -51,7 +51,7 @@ def train_again(cfg: DictConfig, *, name: str, address: str, tags: Mapping[str, 
             remove_if_unused(directory)
             failures.append(error)
 
-    task.__module__ = train.__module__  # Hydra names the job after it
+    task.__module__ = "harnest.train"  # Hydra names the job after it, as it did the first time
     with tempfile.TemporaryDirectory() as folder:
         root = {
             "defaults": ["_self_", *({f"override hydra/{one}": "harnest"} for one in _HYDRA)],

@@ -104,7 +104,7 @@ def refit(
     that was refitted and tested before is read from the record.
     """
     from harnest.again import train_again
-    from harnest.evaluate import evaluate
+    from harnest.evaluation import evaluate
     from harnest.tracking.find import find
     from harnest.tracking.recall import BEST
     from harnest.tracking.replay import config_of

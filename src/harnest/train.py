@@ -1,80 +1,16 @@
 """Entry: a config in, a score out."""
 
-import logging
-from collections.abc import Mapping
-from pathlib import Path
-
 from omegaconf import DictConfig
 
 from harnest.cli import run_hydra
-from harnest.config import check_limits, is_divided
-from harnest.errors import ConfigError
-from harnest.study import Members, current_trial
-
-log = logging.getLogger(__name__)
+from harnest.config import check_limits
+from harnest.study import Members
+from harnest.training import run
 
 
-def train(
-    cfg: DictConfig, tags: Mapping[str, str] | None = None
-) -> float | tuple[float, ...] | Members:
-    """Train once and return the score: the best ``cfg.objective`` that an epoch reached.
-
-    Further objectives follow it, as training left them. Inside a study each epoch's objective is
-    reported, and the pruner may stop the run; a config with folds or several seeds returns the
-    runs that its study is to make of it. The run's record gets the further ``tags``. Raises
-    `HarnestError` for what the user can mend, KeyboardInterrupt when interrupted.
-    """
-    check_limits(cfg)
-    trial = current_trial()
-    if is_divided(cfg) and trial is None:
-        raise ConfigError(
-            f"folds={cfg.folds} seeds={cfg.seeds}: these are several runs: add -m (--multirun)"
-        )
-    # torch, Lightning and MLflow are imported only now, when the config can be used.
-    from hydra.core.hydra_config import HydraConfig
-
-    from harnest.assemble import assemble, make_loggers
-    from harnest.division import members_of
-    from harnest.fit import (
-        check_checkpoint,
-        dataset_of,
-        facts_of,
-        fit,
-        quantities,
-        run_name,
-        score_of,
-    )
-    from harnest.results import keep_results
-    from harnest.tracking.recorded import recorded
-
-    directory = Path(HydraConfig.get().runtime.output_dir)
-    if is_divided(cfg):
-        loggers, name = make_loggers(cfg), run_name(cfg)
-        with recorded(loggers, cfg, directory, name=name, facts={}, data_set=None):
-            return members_of(cfg)
-    parts = assemble(cfg, directory, trial)
-    if cfg.resume is not None:
-        check_checkpoint(parts.classifier, Path(cfg.resume))
-    facts = facts_of(cfg, parts) | dict(tags or {})
-    with recorded(
-        parts.trainer.loggers,
-        cfg,
-        directory,
-        name=run_name(cfg),
-        facts=facts,
-        data_set=dataset_of(parts),
-    ) as record:
-        fit(parts, cfg.resume)
-        score = score_of(parts, cfg.objective.metric)
-        record(score, parts.trainer.current_epoch)
-        if parts.trainer.is_global_zero:
-            log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
-            keep_results(parts, directory)
-    measured = quantities(parts)
-    if trial is not None:
-        trial.measured(measured)
-    others = tuple(measured[name] for name in cfg.objective.also or ())
-    return (score, *others) if others else score
+def train(cfg: DictConfig) -> float | tuple[float, ...] | Members:
+    """The task of ``harnest-train``; Hydra names the job, and its log, after this module."""
+    return run(cfg)
 
 
 def main() -> None:
