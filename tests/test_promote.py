@@ -93,3 +93,12 @@ def test_the_study_goes_on_as_if_there_were_no_refits(workplace, client, promote
 def test_what_cannot_be_promoted_is_told_in_one_line(workplace, arguments, told):
     named = [str(workplace.run) if argument == "RUN" else argument for argument in arguments]
     assert told in warm("promote", *named, folder=workplace.folder).line
+
+
+def test_a_study_in_a_store_elsewhere(workplace, promoted, tmp_path):
+    store = f"sqlite:///{workplace.folder}/mlflow.db"
+    options = ("--seeds", "2", "--name", "elsewhere", "--tracking-uri", store)
+    answer = warm("promote", "pair", *options, folder=tmp_path)
+    assert answer.code == 0, answer
+    assert "registered as version 1 of elsewhere" in answer.out
+    assert not (tmp_path / "mlflow.db").exists()

@@ -93,10 +93,18 @@ def test_the_model_is_logged_with_what_it_reached(client, made, best):
     assert run.data.metrics["objective"] == pytest.approx(macro, abs=1e-5)
 
 
-def test_the_logged_model_takes_raw_windows_and_names_activities(workplace, client, made, best):
+@pytest.fixture
+def in_store(workplace):
+    """MLflow's own functions read the workplace's store."""
+    mlflow.set_tracking_uri(f"sqlite:///{workplace.folder}/mlflow.db")
+    yield
+    mlflow.set_tracking_uri(None)  # and out of the environment, which commands inherit
+
+
+@pytest.mark.usefixtures("in_store")
+def test_the_logged_model_takes_raw_windows_and_names_activities(client, made, best):
     _, run = made
     (output,) = client.get_run(run.info.run_id).outputs.model_outputs
-    mlflow.set_tracking_uri(f"sqlite:///{workplace.folder}/mlflow.db")
     model = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
     x, _, probabilities = best
     table = model.predict(x)
@@ -134,6 +142,7 @@ def test_what_each_epoch_cost_is_there(client, made):
     assert run.data.metrics["system/process_memory_usage_megabytes"] > 50
 
 
+@pytest.mark.usefixtures("in_store")
 def test_a_recording_is_told_by_run_id_directory_and_registered_name(
     workplace, client, made, best, tmp_path
 ):
@@ -162,6 +171,16 @@ def test_a_recording_is_told_by_run_id_directory_and_registered_name(
     ]
     got = [[float(cell) for cell in line.split(",")[4:]] for line in lines[::2]]
     np.testing.assert_allclose(got, probabilities[:3], atol=1e-3)
+
+
+def test_a_model_is_found_in_a_store_elsewhere(workplace, made, best, tmp_path):
+    header = "acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z"
+    np.savetxt(tmp_path / "a.csv", best[0][0], "%.9g", ",", header=header, comments="")
+    store = f"sqlite:///{workplace.folder}/mlflow.db"
+    options = (str(tmp_path / "a.csv"), "--rate", "50", "--tracking-uri", store)
+    answer = warm("predict", made[1].info.run_id, *options, folder=tmp_path)
+    assert (answer.code, answer.err) == (0, "")
+    assert not (tmp_path / "mlflow.db").exists()
 
 
 def test_a_recording_is_told_to_a_file_and_drawn(workplace, tmp_path):

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from harnest.tracking.store import make_default
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
@@ -29,6 +31,7 @@ def register(
     """Make a logged model, ``models:/ID``, a new version of ``name``; returns its number."""
     from mlflow.exceptions import MlflowException
 
+    make_default(client.tracking_uri)
     try:
         client.create_registered_model(name)
     except MlflowException as error:

@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harnest.errors import TrackingError
+from harnest.tracking.champion import CHAMPION
 from harnest.tracking.journal import RECORD
-from harnest.tracking.store import open_existing
+from harnest.tracking.store import make_default, open_existing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-CHAMPION = "champion"
 
 
 def load_model(name: str, address: str) -> Any:
@@ -30,6 +29,7 @@ def load_model(name: str, address: str) -> Any:
             )
         return _load(str(where))
     client = open_existing(address)
+    make_default(address)
     return _load(name if name.startswith("models:/") else _address_of(client, name))
 
 

@@ -77,6 +77,13 @@ def open_existing(address: str) -> "MlflowClient":
     return open_store(address)
 
 
+def make_default(address: str) -> None:
+    """Let MLflow's own functions for models use this store: they know one, this process's."""
+    import mlflow
+
+    mlflow.set_tracking_uri(address)
+
+
 def experiment_id(client: "MlflowClient", name: str) -> str:
     """Identity of the experiment called ``name``; it is made where there is none.
 
