@@ -82,14 +82,14 @@ def plain_epoch(
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-        total += float(loss) * len(y)
+        total += float(loss.detach()) * len(y)
         right += int((logits.argmax(dim=1) == y).sum())
     return total / len(labels), right / len(labels)
 
 
 def measure(overrides: list[str], epochs: int) -> list[tuple[float, float]]:
     """Pairs of seconds, ours and the plain loop's, without the first epoch."""
-    with initialize_config_dir(str(config.FOLDER), version_base=None):
+    with initialize_config_dir(str(config.FOLDER)):
         cfg = compose(
             "train",
             [

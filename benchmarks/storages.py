@@ -227,7 +227,7 @@ class Instant(Launcher):
     def launch(self, *_) -> list[JobReturn]:
         raise NotImplementedError
 
-    def submit(self, overrides, number) -> "Future[JobReturn]":
+    def submit(self, overrides, number, member="", retry_of=None) -> "Future[JobReturn]":
         values = [float(o.partition("=")[2]) for o in overrides if o[:2] in ("a=", "b=")]
         returned = JobReturn(status=JobStatus.COMPLETED)
         returned.return_value = sum(values)
