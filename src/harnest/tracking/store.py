@@ -40,6 +40,8 @@ def open_store(address: str) -> "MlflowClient":
             "use sqlite:///FILE or a server's http://HOST:PORT"
         )
     try:
+        if scheme.startswith(("postgresql", "mysql")):
+            _try_database(address)
         client = connect(address)
         client.search_experiments(max_results=1)
     except Exception as error:  # each database driver has errors of its own
@@ -144,6 +146,18 @@ def _ask_health(address: str) -> None:
     if response.status_code >= 500:
         took = time.monotonic() - started
         raise OSError(f"HTTP status {response.status_code} after {took:.1f} s")
+
+
+def _try_database(address: str) -> None:
+    """Connect once: MLflow tries again for a minute and a half, also with a wrong password."""
+    import sqlalchemy
+
+    waits = {"connect_timeout": int(_PATIENCE)}  # psycopg's and PyMySQL's word for it
+    engine = sqlalchemy.create_engine(address, connect_args=waits)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 def _make_database(address: str) -> None:
