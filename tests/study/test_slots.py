@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from itertools import pairwise
 
@@ -147,6 +149,59 @@ def test_each_trial_sees_its_own_share_of_the_machine(folder, monkeypatch):
     share = max(1, len(os.sched_getaffinity(0)) // 4)
     assert {(one["OMP_NUM_THREADS"], one["threads"]) for one in facts} == {(str(share), share)}
     assert not any(one["cuda"] for one in facts)  # the warm process made no context
+
+
+SCRIPT = """
+import os
+import hydra
+from hydra.utils import instantiate
+
+seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+
+class Scale:
+    def __init__(self, x):
+        self.x = x
+
+@hydra.main(config_path=None, config_name="app")
+def job(cfg):
+    import __main__
+    print("imported with", __main__.seen)
+    return instantiate(cfg.scale, x=cfg.x, _execution_whitelist_=["__main__.*", "__mp_main__.*"]).x
+"""
+CONFIG = """
+from hydra.core.config_store import ConfigStore
+ConfigStore.instance().store(name="app", node={
+    "defaults": [
+        "_self_", {"override hydra/sweeper": "study"}, {"override hydra/launcher": "slots"}
+    ],
+    "hydra": {"sweeper": {"study": "s"}},
+    "scale": {"_target_": "__main__.Scale"},
+    "x": 0,
+})
+"""
+
+
+def test_a_script_is_imported_by_a_trial_that_knows_its_card(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT + CONFIG + 'if __name__ == "__main__":\n    job()\n')
+    run_script(script, code=0)
+    outputs = [(tmp_path / f"multirun/s/{n}/output.log").read_text() for n in range(2)]
+    assert sorted(outputs) == ["imported with 4\n", "imported with 5\n"]
+
+
+def test_a_script_that_runs_when_imported_is_told_what_to_do(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT + CONFIG + "job()\n")
+    assert 'put its call under if __name__ == "__main__":' in run_script(script, code=1)
+
+
+def run_script(script, code):
+    done = subprocess.run(
+        [sys.executable, script, "-m", "x=1,2"], cwd=script.parent, capture_output=True, text=True
+    )
+    assert done.returncode == code, done.stderr
+    return done.stderr
 
 
 @pytest.mark.parametrize(

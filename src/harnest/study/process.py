@@ -1,42 +1,69 @@
 """A job's own process: what happens in it, from its fork to its result."""
 
+import gc
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing import spawn
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import cloudpickle
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from harnest.errors import StudyError
 from harnest.study.guest import own_output
 from harnest.study.slot import Slot, mark_ended, mark_running
 
 _GRACE = 5.0  # seconds that an orphaned job has to stop by itself
 
 
-def pack_common(context: HydraContext, task: TaskFunction) -> bytes:
-    """Pickle what all jobs share; by value what lives in ``__main__``, as a script's task does."""
-    state = Singleton.get_state()
-    return bytes(cloudpickle.dumps((context, task, state, dict(os.environ), str(Path.cwd()))))
+@dataclass(frozen=True)
+class Application:
+    """What all jobs of a sweep share, ready for their processes.
+
+    ``script`` is how to import what was started, in the words of `multiprocessing.spawn`;
+    ``packed`` is pickled, what lives in ``__main__`` by value, as a script's task does.
+    """
+
+    environment: Mapping[str, str]
+    folder: str
+    script: Mapping[str, Any]
+    packed: bytes
+
+    @classmethod
+    def of(cls, context: HydraContext, task: TaskFunction) -> "Application":
+        """The application that this process runs."""
+        facts = spawn.get_preparation_data("")
+        script = {key: value for key, value in facts.items() if key.startswith("init_main")}
+        packed = cloudpickle.dumps((context, task, Singleton.get_state()))
+        return cls(dict(os.environ), str(Path.cwd()), script, packed)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job on its way to a process: what all share, its own config, where it runs and writes."""
+    """One job on its way to a process: its application, its config, where it runs and writes."""
 
-    common: bytes
-    config: DictConfig
+    application: Application
+    config: bytes
     slot: Slot
     directory: Path
+
+    @classmethod
+    def of(cls, application: Application, config: DictConfig, slot: Slot, directory: Path) -> "Job":
+        """A job with its config packed: it may hold types of the application's own modules."""
+        return cls(application, cloudpickle.dumps(config), slot, directory)
 
     @staticmethod
     def unpack(result: bytes) -> JobReturn:
@@ -47,6 +74,7 @@ class Job:
 
 def run(job: Job) -> bytes:
     """Run one job in this process, which exists for nothing else, and pickle its return."""
+    gc.freeze()  # what the warm process made stays: looking through it costs each job 0.3 s
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, _interrupt)
     job.directory.mkdir(parents=True, exist_ok=True)
@@ -67,19 +95,37 @@ def run(job: Job) -> bytes:
 
 
 def _run(job: Job) -> JobReturn:
-    context, task, state, environment, folder = cloudpickle.loads(job.common)
-    os.environ.update(environment)
-    os.chdir(folder)
+    application = job.application
+    os.environ.update(application.environment)
+    os.chdir(application.folder)
+    # The application's modules come in after this: they may look for GPUs while imported.
     _take_slot(job.slot)
+    context, task, state = cloudpickle.loads(application.packed)
+    instances = state["instances"]
+    # Hydra then refuses to start in a script that calls its main function when imported.
+    GlobalHydra.instance().initialize(instances[GlobalHydra].hydra)
+    _import_script(application.script)
+    instances[Plugins] = Plugins.instance()  # else Hydra looks for them again
     Singleton.set_state(state)
     setup_globals()
     return run_job(
         hydra_context=context,
         task_function=task,
-        config=job.config,
+        config=cloudpickle.loads(job.config),
         job_dir_key="hydra.sweep.dir",
         job_subdir_key="hydra.sweep.subdir",
     )
+
+
+def _import_script(script: Mapping[str, Any]) -> None:
+    """Import what was started, as Python's own pools do: a config may name parts of it."""
+    try:
+        spawn.prepare(dict(script))
+    except SystemExit as end:
+        raise StudyError(
+            "the application's script runs when it is imported; put its call under "
+            'if __name__ == "__main__":'
+        ) from end
 
 
 def _take_slot(slot: Slot) -> None:

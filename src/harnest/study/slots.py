@@ -2,8 +2,10 @@
 
 import queue
 import signal
+import sys
 from collections.abc import Sequence
 from concurrent.futures import Future
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +24,18 @@ from harnest.study.slot import Slot, find_slots, mark_ended, signal_job
 if TYPE_CHECKING:
     from pebble import ProcessPool
 
+    from harnest.study.process import Application
+
+#: What takes long to import, and is imported by the warm process if the application did.
+_FAMILIAR = ("torch", "pytorch_lightning", "lightning", "mlflow")
+
 
 class SlotsLauncher(Launcher):
     """Runs each job in a fresh process, forked from a warm one, on the next free slot.
 
     ``timeout`` ends a job after so many seconds. ``preload`` names modules that the warm
-    process imports once for all jobs.
+    process imports once for all jobs, beside torch, Lightning and MLflow where the application's
+    own process has them.
     """
 
     def __init__(
@@ -53,7 +61,8 @@ class SlotsLauncher(Launcher):
         self._running: set[Path] = set()
         self._oom_kills = OomKills()
         self._pool: ProcessPool | None = None
-        self._common: bytes | None = None
+        self._spec: ModuleSpec | None = None
+        self._application: Application | None = None
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -94,7 +103,7 @@ class SlotsLauncher(Launcher):
         process did not live to its end; an interrupted job returns a failed job whose error is
         the interrupt. ``retry_of`` makes no difference here.
         """
-        from harnest.study.process import Job, pack_common, run
+        from harnest.study.process import Application, Job, run
 
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
@@ -102,9 +111,9 @@ class SlotsLauncher(Launcher):
             config.hydra.job.num = number
         directory = Path(config.hydra.sweep.dir).absolute() / str(config.hydra.sweep.subdir)
         slot = self._free.get()
-        if self._common is None:  # most of a job, and the same for each
-            self._common = pack_common(self.hydra_context, self.task_function)
-        job = Job(self._common, config, slot, directory)
+        if self._application is None:
+            self._application = Application.of(self.hydra_context, self.task_function)
+        job = Job.of(self._application, config, slot, directory)
         result: Future[JobReturn] = Future()
         result.set_running_or_notify_cancel()
         self._running.add(directory)
@@ -135,6 +144,7 @@ class SlotsLauncher(Launcher):
             pool.stop()
             pool.join()
             self._pool = None
+            sys.modules["__main__"].__spec__ = self._spec
 
     def _opened(self) -> "ProcessPool":
         if self._pool is None:
@@ -144,7 +154,12 @@ class SlotsLauncher(Launcher):
 
             context = multiprocessing.get_context("forkserver")
             needed = ["harnest.study.warm", "harnest.study.process", "optuna"]
-            context.set_forkserver_preload([*needed, *self.preload])
+            familiar = [name for name in _FAMILIAR if name in sys.modules]
+            context.set_forkserver_preload([*needed, *familiar, *self.preload])
+            # A process imports what was started by itself, once it knows its slot: a script that
+            # looks for GPUs while it is imported would see, and then use, those of all slots.
+            self._spec = sys.modules["__main__"].__spec__
+            sys.modules["__main__"].__spec__ = ModuleSpec("__main__", None)
             # One process more than slots: it waits, ready, for the slot that is freed next.
             self._pool = pebble.ProcessPool(
                 max_workers=self.capacity + 1, max_tasks=1, context=context

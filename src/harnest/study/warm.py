@@ -3,6 +3,8 @@
 import sys
 from types import TracebackType
 
+from hydra.core.plugins import Plugins
+
 
 def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     # A spare process that is still being made when its pool closes does not find the pool's locks
@@ -12,3 +14,4 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
 
 
 sys.excepthook = _end
+Plugins.instance()  # Hydra looks for its plugins, and imports them, once for all jobs
