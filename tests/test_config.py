@@ -47,6 +47,14 @@ def test_each_choice_composes(group, choice, monkeypatch):
     config.check_limits(cfg)
 
 
+def test_trials_that_get_no_gpu_cannot_ask_for_one(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    slots = ("hydra/launcher=slots", "hydra.launcher.gpus=none")
+    cfg = compose("trainer=gpu", *slots, return_hydra_config=True)
+    with pytest.raises(ConfigError, match=r"launcher\.gpus=auto"):
+        config.check_limits(cfg)
+
+
 @pytest.mark.parametrize("path", sorted((config.FOLDER / "sweep").glob("*.yaml")))
 def test_each_sweep_composes_and_names_its_study(path):
     cfg = compose(f"sweep={path.stem}", return_hydra_config=True)

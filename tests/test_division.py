@@ -10,6 +10,8 @@ from omegaconf import OmegaConf
 from commands import command
 from harnest.study.storage import journal_in, open_storage
 
+pytestmark = pytest.mark.xdist_group("divided")
+
 SMALL = ("trainer=cpu", "model.hidden_size=4", "data.batch_size=256", "trainer.max_epochs=1")
 
 

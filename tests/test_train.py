@@ -396,6 +396,7 @@ def test_two_processes_share_one_run(tmp_path):
     assert "sync_dist" not in answer.err
 
 
+@pytest.mark.slow
 def test_objectives_and_limits_beside_the_score(tmp_path):
     answer = command(
         "train",

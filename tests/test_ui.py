@@ -46,6 +46,7 @@ def is_free(address):
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+@pytest.mark.slow
 def test_both_show_what_is_there_and_end_together(workplace):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

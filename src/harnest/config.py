@@ -81,11 +81,17 @@ def check_limits(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, key)
         if value is not None and not _holds(allowed, value):
             raise ConfigError(f"{key}={value} cannot be used: it must be {wanted}")
-    if OmegaConf.select(cfg, "trainer.accelerator") in ("gpu", "cuda") and not _has_gpu():
-        raise ConfigError(
-            "trainer.accelerator=gpu cannot be used: there is no GPU here that torch can use; "
-            "choose trainer=auto or trainer=cpu"
-        )
+    if OmegaConf.select(cfg, "trainer.accelerator") in ("gpu", "cuda"):
+        if not _has_gpu():
+            raise ConfigError(
+                "trainer.accelerator=gpu cannot be used: there is no GPU here that torch can use; "
+                "choose trainer=auto or trainer=cpu"
+            )
+        if OmegaConf.select(cfg, "hydra.launcher.gpus") == "none":
+            raise ConfigError(
+                "trainer.accelerator=gpu cannot be used: hydra.launcher.gpus=none gives trials no "
+                "GPU; choose trainer=cpu, or hydra.launcher.gpus=auto"
+            )
 
 
 def _has_gpu() -> bool:

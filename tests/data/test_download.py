@@ -131,7 +131,8 @@ def test_a_name_that_does_not_resolve_is_named(own_cache):
     assert "HTTPConnectionPool" not in message
 
 
-def test_a_server_that_never_answers_is_given_up(own_cache):
+def test_a_server_that_never_answers_is_given_up(own_cache, monkeypatch):
+    monkeypatch.setattr(download, "_ANSWER", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         refused(f"http://127.0.0.1:{silent.getsockname()[1]}/data+set.zip", "no answer")
     assert parts(own_cache) == []

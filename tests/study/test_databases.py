@@ -82,6 +82,7 @@ def test_a_long_error_is_no_trouble(bench, database):
     assert trials_in(database)[0].user_attrs["message"].startswith("ValueError: ää")
 
 
+@pytest.mark.slow
 def test_the_password_is_written_nowhere(bench, database, store):
     sweeper = bench.start(
         "x=1,2,3,4",
@@ -135,6 +136,7 @@ def test_a_missing_driver_is_told_with_the_extra_that_brings_it(bench, monkeypat
     assert f"pip install 'harnest[{extra}]'" in line
 
 
+@pytest.mark.slow
 def test_sweepers_on_several_hosts_share_a_study(bench, database, store, client, monkeypatch):
     monkeypatch.setenv("KEPT", database)
     command = (
@@ -251,9 +253,17 @@ def test_all_trials_of_one_that_died_on_this_machine_are_run_again_at_once(bench
     assert states_in(database) == ["FAIL", "FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
 
 
+def test_the_best_of_another_study_on_the_server_is_tried_first(bench, database):
+    storage = f"hydra.sweeper.storage={database}"
+    bench.sweep("x=3,1,2", storage, study="before")
+    first = "hydra.sweeper.enqueue=[multirun/before]"
+    bench.sweep("x=1,2,3,4", storage, first, "hydra.sweeper.n_trials=1", study="after")
+    assert trials_in(database, "after")[0].params == {"x": 1}
+
+
 @pytest.mark.slow
 def test_an_outage_in_the_middle_is_waited_for(bench, server, database):
-    """Once the server is killed, and once it is stopped."""
+    """Once the server is killed and away for half a minute, and once it is stopped."""
     sweeper = bench.start(
         "x=range(1,9)",
         "steps=200",
@@ -262,10 +272,10 @@ def test_an_outage_in_the_middle_is_waited_for(bench, server, database):
         "hydra.launcher.cpu_slots=2",
     )
     with killed_at_the_end(sweeper):
-        for number, how in ((1, signal.SIGKILL), (4, None)):
+        for number, how, seconds in ((1, signal.SIGKILL, 30), (4, None, 3)):
             wait_until(lambda number=number: works_on(bench, number), "a trial in the middle")
             server.stop(how)
-            time.sleep(3)
+            time.sleep(seconds)
             server.start()
         answer = ended(sweeper)
     assert answer.code == 0, answer.err + answer.out

@@ -247,7 +247,7 @@ class OpenStudy:
         space = self.plan.space
         first = []
         for source in self.plan.enqueue:
-            for params in _configurations(source):
+            for params in _configurations(source, self._storage):
                 known = {key: value for key, value in params.items() if key in space.keys}
                 idle = [key for key in params if key not in space.answered(known)]
                 if idle and not isinstance(source, str):
@@ -334,15 +334,19 @@ class OpenStudy:
         )
 
 
-def _configurations(source: Mapping[str, Any] | str) -> list[Mapping[str, Any]]:
+def _configurations(
+    source: Mapping[str, Any] | str, storage: BaseStorage
+) -> list[Mapping[str, Any]]:
     """Parameters to try first: as they are given, or the best ones of a study's folder."""
     if not isinstance(source, str):
         return [source]
-    folder = Path(source)
-    if not (folder / "study.journal").is_file():
+    folder, name = Path(source), Path(source).name
+    if (folder / "study.journal").is_file():
+        storage = open_storage(journal_in(folder))
+        (name,) = optuna.get_all_study_names(storage)
+    elif name not in optuna.get_all_study_names(storage):
         raise StudyError(f"hydra.sweeper.enqueue: {source} is no folder of a study")
-    (name,) = optuna.get_all_study_names(open_storage(journal_in(folder)))
-    study = optuna.load_study(study_name=name, storage=open_storage(journal_in(folder)))
+    study = optuna.load_study(study_name=name, storage=storage)
     return [TrialFacts.of(trial).params for trial in study.best_trials]
 
 
