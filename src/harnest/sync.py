@@ -11,7 +11,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="harnest-sync",
         description="Send what an MLflow store missed while it was away: of a run, of a study "
-        "with all its trials, or of every run in a folder. What has arrived is not sent again.",
+        "with all its trials, or of every run in a folder. What has arrived is not sent again. A "
+        "run of its own whose process was killed is ended as failed.",
         epilog="examples: harnest-sync multirun/quick | harnest-sync outputs/2026-01-31/12-00-00",
     )
     parser.add_argument("directory", type=Path, help="where the runs or the study wrote")
@@ -29,17 +30,25 @@ def main() -> None:
 def sync(directory: Path, address: str | None) -> None:
     """Send every journal in ``directory`` to the store at ``address``; None: to its own.
 
+    A run of its own whose process died before its end is ended; a study ends its trials itself.
     Raises `TrackingError` where there is no journal, or a store that cannot be used.
     """
     from harnest.errors import TrackingError
     from harnest.quiet import quieten
     from harnest.tracking.journal import BusyError, journals_below
     from harnest.tracking.store import open_store
+    from harnest.tracking.writes import end, files, values
 
     quieten()
     journals = journals_below(directory)
     if not journals:
         raise TrackingError(f"{directory}: there is no record of a run in it")
+    for journal in journals:
+        if journal.is_abandoned():
+            print(f"{journal.directory}: its process died")
+            journal.add(values(tags={"reason": "killed", "message": "its process died"}))
+            journal.add(files(sorted(log.name for log in journal.directory.glob("*.log")), None))
+            journal.add(end("FAILED"))
     behind = [journal for journal in journals if journal.unsent()]
     for journal in behind:
         store = address or journal.address

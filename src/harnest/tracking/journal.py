@@ -71,6 +71,7 @@ class Journal:
         self._mark = self.folder / "sent.json"
         self._lock = FileLock(self.folder / ".lock", timeout=_PATIENCE, thread_local=False)
         self._mutex = threading.Lock()
+        self._alive = FileLock(self.folder / ".alive", timeout=0, thread_local=False)
 
     @staticmethod
     def begin(directory: Path, address: str, run_id: str | None = None) -> "Journal":
@@ -108,6 +109,24 @@ class Journal:
     def artifacts(self) -> Path:
         """Where to put a file that becomes an artifact and is no part of the directory itself."""
         return self.folder / "artifacts"
+
+    def hold(self) -> None:
+        """Show that this process is to write the run's end; the system shows when it dies."""
+        self._alive.acquire()
+
+    def is_abandoned(self) -> bool:
+        """Whether the process that was to write the run's end died before it could."""
+        if not (self.folder / ".alive").exists() or self.has_ended():
+            return False
+        try:
+            with self._alive:
+                return True
+        except Timeout:
+            return False
+
+    def has_ended(self) -> bool:
+        """Whether it says how the run ended."""
+        return any(write["kind"] == "end" for write in self.writes())
 
     def create(self, experiment_id: str, name: str, tags: Mapping[str, str]) -> None:
         """Add that the run is to be made."""

@@ -85,6 +85,7 @@ class Run:
         experiment = experiment_id(client, experiment)
         made = client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id
         journal = Journal.begin(directory, address, made)
+        journal.hold()
         return Run(client, made, True, Outbox(journal, courier))
 
     @property
@@ -183,7 +184,7 @@ class Run:
     def has_ended(self) -> bool:
         """Whether the journal says how the run ended."""
         assert self.outbox is not None
-        return any(write["kind"] == "end" for write in self.outbox.journal.writes())
+        return self.outbox.journal.has_ended()
 
     def flush(self) -> bool:
         """Wait until all is in the store, while patience lasts; returns whether it is."""

@@ -42,7 +42,7 @@ def values(
     }
 
 
-def files(paths: Iterable[Path], folder: str | None) -> Write:
+def files(paths: Iterable[Path | str], folder: str | None) -> Write:
     """Files that become artifacts, in ``folder`` of the run's or at their top."""
     return {"kind": "files", "paths": [str(path) for path in paths], "folder": folder}
 

@@ -1,0 +1,17 @@
+"""The windows that every yardstick trains on: those of ``data=watch``, normalised."""
+
+from hydra import compose, initialize_config_dir
+from torch import Tensor
+
+from harnest import config
+from harnest.assemble import make_data
+from harnest.models.classifier import channel_statistics
+
+
+def windows() -> dict[str, tuple[Tensor, Tensor]]:
+    """Signals (n, time, channels) and labels (n,) of ``train`` and ``validation``."""
+    with initialize_config_dir(str(config.FOLDER)):
+        data = make_data(compose("train", ["data=watch"]))
+    mean, std = channel_statistics(data.tensors("train")[0])
+    parts = {part: data.tensors(part) for part in ("train", "validation")}
+    return {part: ((signals - mean) / std, labels) for part, (signals, labels) in parts.items()}
