@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import gc
 import os
 import signal
 import sys
@@ -39,6 +40,7 @@ def main() -> None:
     add_store_option(parser)
     parser.add_argument("-v", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args()
+    gc.disable()  # a short program: to look for garbage among what it imports takes half a second
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as every other program before `| head`
     with errors_as_lines():
         from harnest.tracking.leaderboard import leaderboard
@@ -71,8 +73,9 @@ def _html(board: "Board") -> str:
     """The report that the study wrote at its end, or a page with the table alone."""
     from harnest.tracking.report import Report, counted, page
 
-    if board.report is not None:
-        return board.report
+    written = board.report()
+    if written is not None:
+        return written
     return page(Report(board.title, counted(board.rows), board.scores, board.rows), [])
 
 

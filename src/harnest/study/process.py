@@ -75,6 +75,7 @@ class Job:
 def run(job: Job) -> bytes:
     """Run one job in this process, which exists for nothing else, and pickle its return."""
     gc.freeze()  # what the warm process made stays: looking through it costs each job 0.3 s
+    gc.enable()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, _interrupt)
     job.directory.mkdir(parents=True, exist_ok=True)

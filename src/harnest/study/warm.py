@@ -1,5 +1,6 @@
 """Preloaded by the warm process that jobs are forked from, and by it alone."""
 
+import gc
 import sys
 from types import TracebackType
 
@@ -14,4 +15,5 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
 
 
 sys.excepthook = _end
+gc.disable()  # what is imported for all jobs stays; each job looks for its own garbage again
 Plugins.instance()  # Hydra looks for its plugins, and imports them, once for all jobs

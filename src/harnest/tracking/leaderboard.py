@@ -1,7 +1,7 @@
 """Recorded runs, ranked: the trials of one study, or the best of several."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,12 +30,15 @@ _OWN_COLUMNS = ("trial", "state", "deviation", "steps", "seconds", "reason", "ru
 
 @dataclass(frozen=True)
 class Board:
-    """A ranked table: what it ranks, the names of its scores, its rows; the study's own report."""
+    """A ranked table: what it ranks, the names of its scores, its rows.
+
+    ``report`` fetches the page that the study wrote at its end; None where there is none.
+    """
 
     title: str
     scores: tuple[str, ...]
     rows: list[Row]
-    report: str | None = None
+    report: Callable[[], str | None] = lambda: None
 
 
 def leaderboard(address: str, experiment: str, names: Sequence[str]) -> Board:
@@ -76,7 +79,7 @@ def _of_study(client: "MlflowClient", study: "MlflowRun") -> Board:
         title=f"Study {study.info.run_name}",
         scores=("score",) if single else tuple(f"score {at}" for at in range(len(scores))),
         rows=ranked(without_seeds(rows), directions),
-        report=None if table is None else _artifact(client, study, REPORT),
+        report=lambda: None if table is None else _artifact(client, study, REPORT),
     )
 
 
