@@ -1,11 +1,15 @@
 import json
 import time
+from datetime import timedelta
 
 import pytest
+from optuna.trial import TrialState
 
 from harnest.errors import TrackingError
+from harnest.study.listener import TrialFacts
+from harnest.tracking import summary
 from harnest.tracking.leaderboard import leaderboard
-from harnest.tracking.run import OBJECTIVE
+from harnest.tracking.run import OBJECTIVE, Run
 
 
 class Writer:
@@ -223,3 +227,35 @@ def test_refits_are_no_runs_of_their_own(store, writer):
     writer.run("alone", {"lr": 0.9}, 0.1)
     assert names(leaderboard(store, "harnest", [])) == ["quick/trial-3", "alone"]
     assert len(leaderboard(store, "harnest", ["quick"]).rows) == len(TRIALS)
+
+
+def at_work(client, children, listed, monkeypatch):
+    """Make a study one that runs on, with a table that lists its first trials as ``listed``."""
+    monkeypatch.setattr(summary, "_AT_ONCE", 1)
+    parent = client.get_run(client.get_run(children[0]).data.tags["mlflow.parentRunId"])
+    client.update_run(parent.info.run_id, "RUNNING")
+    facts = [
+        TrialFacts(number, {"lr": 0.1}, TrialState.COMPLETE, (score,), {}, timedelta(seconds=1))
+        for number, score in listed.items()
+    ]
+    time.sleep(0.002)
+    summary.list_ended(
+        Run(client, parent.info.run_id, owned=True), facts, dict(enumerate(children))
+    )
+    time.sleep(0.002)
+
+
+def test_a_study_at_work_is_its_table_and_what_came_since(store, writer, client, monkeypatch):
+    children = writer.study("quick", [({"lr": 0.1}, 0.5, "FINISHED", {})] * 4)
+    at_work(client, children, {0: 0.7, 1: 0.6}, monkeypatch)
+    client.update_run(children[2], "RUNNING")
+    client.set_terminated(children[3])
+    scores = {row.name: row.scores for row in leaderboard(store, "harnest", ["quick"]).rows}
+    assert scores == {"trial-0": (0.7,), "trial-1": (0.6,), "trial-2": (0.5,), "trial-3": (0.5,)}
+
+
+def test_a_table_with_a_gap_is_not_believed(store, writer, client, monkeypatch):
+    children = writer.study("quick", [({"lr": 0.1}, 0.5, "FINISHED", {})] * 3)
+    at_work(client, children, {0: 0.7, 2: 0.6}, monkeypatch)
+    scores = {row.name: row.scores for row in leaderboard(store, "harnest", ["quick"]).rows}
+    assert scores == {"trial-0": (0.5,), "trial-1": (0.5,), "trial-2": (0.5,)}

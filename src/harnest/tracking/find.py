@@ -57,9 +57,13 @@ def find_study(client: "MlflowClient", experiment_id: str, name: str) -> "Mlflow
     return found
 
 
-def trials_of(client: "MlflowClient", study: "MlflowRun") -> list["MlflowRun"]:
-    """The child runs of a study's trials, the newest first."""
+def trials_of(
+    client: "MlflowClient", study: "MlflowRun", condition: str | None = None
+) -> list["MlflowRun"]:
+    """The child runs of a study's trials of which ``condition`` holds, the newest first."""
     family = f"tags.`{IDENTITY}` = {_quoted(study.data.tags[IDENTITY])} AND tags.`{TRIAL}` != ''"
+    if condition is not None:
+        family += f" AND {condition}"
     return search(client, study.info.experiment_id, family)
 
 

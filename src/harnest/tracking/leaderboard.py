@@ -17,7 +17,7 @@ from harnest.tracking.rows import FINISHED, PRUNED, Row, ranked, without_seeds
 from harnest.tracking.run import DEVIATION, OBJECTIVE, STEPS
 from harnest.tracking.search import search
 from harnest.tracking.store import open_existing
-from harnest.tracking.summary import REPORT, TABLE
+from harnest.tracking.summary import LISTED_AT, REPORT, TABLE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -67,20 +67,37 @@ def _of_study(client: "MlflowClient", study: "MlflowRun") -> Board:
     single = len(directions) == 1
     scores = [OBJECTIVE] if single else [f"{OBJECTIVE}_{at}" for at, _ in enumerate(directions)]
     keys = [key.removeprefix("search.") for key in params if key.startswith("search.")]
-    # A study that has ended has a table of its trials. To read all that is recorded of a
-    # thousand runs takes seconds.
-    table = None if study.info.status == "RUNNING" else _artifact(client, study, TABLE)
-    if table is not None:
-        rows = list(_rows_in(json.loads(table), len(directions)))
-    else:
-        runs = trials_of(client, study)
-        rows = [_row(run, str(run.info.run_name), keys, scores) for run in runs]
+    # To read all that is recorded of a thousand runs takes seconds; a table, none.
+    table = _artifact(client, study, TABLE)
+    rows = [] if table is None else list(_rows_in(json.loads(table), len(directions)))
+    if table is None or study.info.status == "RUNNING":
+        rows, runs = _at_work(rows, client, study)
+        rows += [_row(run, str(run.info.run_name), keys, scores) for run in runs]
     return Board(
         title=f"Study {study.info.run_name}",
         scores=("score",) if single else tuple(f"score {at}" for at in range(len(scores))),
         rows=ranked(without_seeds(rows), directions),
         report=lambda: None if table is None else _artifact(client, study, REPORT),
     )
+
+
+def _at_work(
+    rows: list[Row], client: "MlflowClient", study: "MlflowRun"
+) -> tuple[list[Row], list["MlflowRun"]]:
+    """Of a study at work: the rows of its table that hold, and the runs that these leave out.
+
+    A table with a gap is of one sweeper of several: all runs are read then.
+    """
+    since = study.data.tags.get(LISTED_AT)
+    if since is not None:
+        running = trials_of(client, study, "attributes.status = 'RUNNING'")
+        ended = trials_of(client, study, f"attributes.end_time >= {since}")
+        latest = {run.info.run_id: run for run in [*running, *ended]}
+        kept = [row for row in rows if row.run_id and row.run_id not in latest]
+        names = {row.name for row in kept} | {run.info.run_name for run in latest.values()}
+        if names == {f"trial-{number}" for number in range(len(names))}:
+            return kept, list(latest.values())
+    return [], trials_of(client, study)
 
 
 def _artifact(client: "MlflowClient", run: "MlflowRun", name: str) -> str | None:

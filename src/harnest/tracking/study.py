@@ -27,7 +27,7 @@ from harnest.tracking.run import (
 )
 from harnest.tracking.search import search
 from harnest.tracking.store import experiment_id, open_store
-from harnest.tracking.summary import best_of, show_progress, summarise
+from harnest.tracking.summary import best_of, list_ended, show_progress, summarise
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +180,9 @@ class StudyRecord(Callback):
         if trial.reason is not None:  # its own process may not have come to that
             run.files(sorted(directory.glob("*.log")))
         self._end(run, trial)
-        show_progress(self.parent, self.study, list(self.trials.values()))
+        trials = list(self.trials.values())
+        show_progress(self.parent, self.study, trials)
+        list_ended(self.parent, trials, {n: run.run_id for n, run in self.children.items()})
 
     def on_study_end(self, trials: Sequence["TrialFacts"], complete: bool) -> list[str]:
         """Sum the study up in its parent run; returns how to look at it.

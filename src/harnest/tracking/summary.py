@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Any
 from harnest.tracking.report import counted, shown, study_page
 from harnest.tracking.rows import FINISHED, Row
 from harnest.tracking.run import Run
+from harnest.tracking.writes import now
 
 if TYPE_CHECKING:
     from harnest.study.listener import StudyFacts, TrialFacts
 
 #: Artifacts of the parent run.
 TABLE, REPORT = "trials.json", "report.html"
+
+#: A tag of the parent run of a study at work: all trials that ended before this time, in
+#: milliseconds, are in its table.
+LISTED_AT = "trials.listed_at"
+
+_AT_ONCE = 50  # trials that end between two tables of a study at work
 
 _STATES = ("complete", "pruned", "fail", "running", "waiting")
 _RUN_STATES = {"COMPLETE": FINISHED, "FAIL": "FAILED"}  # of which runs and tables speak
@@ -37,6 +44,15 @@ def show_progress(parent: Run, study: "StudyFacts", trials: Sequence["TrialFacts
             for at, way in enumerate(study.directions)
         }
         parent.metrics(best, step=sum(trial.state.is_finished() for trial in trials))
+
+
+def list_ended(parent: Run, trials: Sequence["TrialFacts"], run_ids: Mapping[int, str]) -> None:
+    """Write the table of the trials that have ended, now and then: to read all runs takes long."""
+    ended = [trial for trial in trials if trial.state.is_finished()]
+    if len(ended) % _AT_ONCE == 0:
+        time = now()
+        _log_table(parent, table(ended, run_ids), TABLE)
+        parent.tag({LISTED_AT: str(time)})
 
 
 def summarise(
