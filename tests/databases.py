@@ -32,10 +32,11 @@ class Server:
     folder: Path
     system: str  # the database that is always there
     ending: signal.Signals  # lets it end without waiting for its clients
+    user: str = USER
     process: subprocess.Popen[bytes] | None = None
 
     def address(self, database: str, password: str = PASSWORD) -> str:
-        return f"{self.scheme}://{USER}:{password}@127.0.0.1:{self.port}/{database}"
+        return f"{self.scheme}://{self.user}:{password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         with (self.folder / "server.log").open("ab") as log:
@@ -99,14 +100,15 @@ def postgresql() -> Iterator[Server]:
 
 
 @contextmanager
-def mariadb() -> Iterator[Server]:
+def mariadb(user: str = USER) -> Iterator[Server]:
+    """``user`` may do everything, as MySQL's root may."""
     programs = _programs("mariadb", ["mariadb-install-db", "mariadbd"], ["/usr/sbin"])
     with _folder() as folder:
         data = folder / "data"
         _run([programs["mariadb-install-db"], "--no-defaults", f"--datadir={data}"], folder)
         (folder / "init.sql").write_text(
-            f"CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\n"
-            f"GRANT ALL ON *.* TO '{USER}'@'%';\n"
+            f"CREATE USER IF NOT EXISTS '{user}'@'%' IDENTIFIED BY '{PASSWORD}';\n"
+            f"GRANT ALL ON *.* TO '{user}'@'%' WITH GRANT OPTION;\n"
         )
         port = _free_port()
         options = {
@@ -122,7 +124,9 @@ def mariadb() -> Iterator[Server]:
         }
         settings = [f"--{key}={value}" for key, value in options.items()]
         command = [programs["mariadbd"], "--no-defaults", *settings]
-        yield from _served(Server("mysql+pymysql", port, command, folder, "mysql", signal.SIGTERM))
+        yield from _served(
+            Server("mysql+pymysql", port, command, folder, "mysql", signal.SIGTERM, user)
+        )
 
 
 SERVERS: dict[str, Callable[[], Iterator[Server]]] = {"postgresql": postgresql, "mariadb": mariadb}
