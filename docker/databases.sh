@@ -11,11 +11,9 @@ done
 
 MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql --user=root <<SQL
 CREATE DATABASE mlflow;
-CREATE DATABASE mlflow_auth;
 CREATE DATABASE studies;
 CREATE USER mlflow@'%' IDENTIFIED BY '$MLFLOW_DATABASE_PASSWORD';
 CREATE USER harnest@'%' IDENTIFIED BY '$STUDY_PASSWORD';
 GRANT ALL ON mlflow.* TO mlflow@'%';
-GRANT ALL ON mlflow_auth.* TO mlflow@'%';
 GRANT ALL ON studies.* TO harnest@'%';
 SQL

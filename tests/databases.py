@@ -66,14 +66,17 @@ class Server:
     def new_database(self) -> str:
         """Make an empty database; its address."""
         name = f"t{uuid.uuid4().hex[:10]}"
+        self.execute(f"CREATE DATABASE {name}")
+        return self.address(name)
+
+    def execute(self, statement: str) -> None:
         engine = sqlalchemy.create_engine(
             self.address(self.system),
             isolation_level="AUTOCOMMIT",
             poolclass=sqlalchemy.pool.NullPool,
         )
         with engine.connect() as connection:
-            connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
-        return self.address(name)
+            connection.execute(sqlalchemy.text(statement))
 
 
 @contextmanager
@@ -85,7 +88,7 @@ def postgresql() -> Iterator[Server]:
         made = [programs["initdb"], "-D", data, "-U", USER, f"--pwfile={folder / 'password'}"]
         _run([*made, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync"], folder)
         (folder / "password").unlink()
-        port = _free_port()
+        port = free_port()
         options = {
             "port": port,
             "listen_addresses": "127.0.0.1",
@@ -110,7 +113,7 @@ def mariadb(user: str = USER) -> Iterator[Server]:
             f"CREATE USER IF NOT EXISTS '{user}'@'%' IDENTIFIED BY '{PASSWORD}';\n"
             f"GRANT ALL ON *.* TO '{user}'@'%' WITH GRANT OPTION;\n"
         )
-        port = _free_port()
+        port = free_port()
         options = {
             "datadir": data,
             "port": port,
@@ -170,7 +173,7 @@ def _run(command: list[object], folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]

@@ -45,9 +45,10 @@ def steps(stage: str) -> list[list[str]]:
     return done
 
 
-def build(stage: str, folder: Path) -> Path:
-    """Do so in a virtual environment below ``folder``; the environment's programs.
+def build(stage: str, folder: Path) -> None:
+    """Do so in ``folder``, with a virtual environment ``venv`` in it.
 
+    What is copied goes to ``source`` there, or below ``root`` where its place is absolute.
     Where torch comes from, and what is downloaded at all, is left to this machine's pip.
     """
     source = folder / "source"
@@ -56,10 +57,11 @@ def build(stage: str, folder: Path) -> Path:
     programs = folder / "venv/bin"
     for words in steps(stage):
         if words[0] == "COPY":
-            _copy(words[1:-1], source / words[-1])
+            place = words[-1]
+            is_absolute = place.startswith("/")
+            _copy(words[1:-1], folder / "root" / place[1:] if is_absolute else source / place)
         else:
             _install(programs, words[3:], source)
-    return programs
 
 
 def _copy(names: list[str], target: Path) -> None:
@@ -67,6 +69,7 @@ def _copy(names: list[str], target: Path) -> None:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
+            target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target)
 
 
@@ -75,10 +78,11 @@ def _install(programs: Path, arguments: list[str], source: Path) -> None:
     if "--index-url" in kept:
         at = kept.index("--index-url")
         del kept[at : at + 2]
+    quick = {"PIP_NO_COMPILE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}  # most is never imported
     done = subprocess.run(
         [programs / "pip", "install", "--quiet", *kept],
         cwd=source,
-        env=os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+        env=os.environ | quick,
         capture_output=True,
         text=True,
     )
