@@ -170,6 +170,16 @@ def test_only_what_images_are_made_of_is_sent_to_the_engine():
     assert kept == copied
 
 
+@pytest.mark.parametrize("name", ["MLFLOW_DATABASE_PASSWORD", "STUDY_PASSWORD"])
+@pytest.mark.parametrize("password", ["", "it's", "a/b", "a b"])
+def test_a_password_that_would_break_an_address_makes_no_database(name, password):
+    given = GIVEN | {name: password, "PATH": "/usr/bin:/bin"}
+    script = ROOT / "docker/databases.sh"
+    done = subprocess.run([script], env=given, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"{name} becomes part of an address" in done.stderr
+
+
 def test_make_writes_an_environment_with_passwords_of_its_own(tmp_path):
     written = []
     for name in ("one", "two"):

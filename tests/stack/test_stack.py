@@ -46,14 +46,14 @@ def swept(stack):
     return answer
 
 
-def get(address, path="", user=None, body=None, **headers):
+def get(address, path="", user=None, body=None, method=None, **headers):
     """Status and text of an answer; ``user`` is a name and a password, ``body`` is posted."""
     if user is not None:
         headers["Authorization"] = f"Basic {b64encode(':'.join(user).encode()).decode()}"
     if body is not None:
         headers["Content-Type"] = "application/json"
         body = json.dumps(body).encode()
-    request = urllib.request.Request(f"{address}{path}", body, headers)
+    request = urllib.request.Request(f"{address}{path}", body, headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode()
@@ -160,17 +160,20 @@ def test_mlflow_answers_to_its_own_names_only(stack):
         "http://localhost:5000": 200,
         "http://elsewhere.example": 403,
     }.items():
-        assert get(address, search, ADMIN, body=body, Origin=origin)[0] == status, origin
+        assert get(address, search, ADMIN, body, Origin=origin)[0] == status, origin
 
 
 def test_another_user_goes_on_with_the_same_study_from_another_container(stack, swept):
     """It shares no folder with the first, and writes to the same experiment."""
-    address = f"{stack.address('mlflow')}/api/2.0/mlflow/users/create"
-    name, password = "student", "a-longer-password"
-    body = {"username": name, "password": password}
-    assert get(address, body=body)[0] == 401
-    assert get(address, user=ADMIN, body=body)[0] == 200
-    assert get(address, user=(name, password), body=body | {"username": "another"})[0] == 403
+    address = f"{stack.address('mlflow')}/api/2.0/mlflow/users"
+    name, password = "student", "another-long-password"
+    body = {"username": name, "password": "a-longer-password"}
+    assert get(address, "/create", body=body)[0] == 401
+    assert get(address, "/create", ADMIN, body)[0] == 200
+    body["password"] = password
+    assert get(address, "/update-password", ADMIN, body, "PATCH")[0] == 200
+    body["username"] = "one more"
+    assert get(address, "/create", (name, password), body)[0] == 403
     answer = stack.run(
         "trainer",
         *SWEEP,
