@@ -5,9 +5,12 @@ BIN := .venv/bin
 export MLFLOW_DISABLE_TELEMETRY ?= true
 # One thread per process is fastest for small networks on few cores, and tests run two at a time.
 JOBS ?= 2
+# Which JupyterLab `make up` starts: cpu or gpu.
+PROFILE ?= cpu
+JUPYTER = $(if $(filter gpu,$(PROFILE)),jupyter-gpu,jupyter)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format ui screenshots clean
+.PHONY: help demo test test-all lint format ui screenshots up down logs clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,6 +47,21 @@ ui: .venv/.installed  ## MLflow on this folder's runs, and optuna-dashboard wher
 
 screenshots: .venv/.installed  ## the README's pictures, after make demo; needs chromium
 	$(BIN)/python docs/screenshots.py
+
+# Passwords are the kernel's random numbers; what there is already stays.
+.env:
+	umask 077 && sed -E 's,^(\w+_(PASSWORD|KEY|TOKEN))=$$,cat /proc/sys/kernel/random/uuid | sed s/^/\1=/,e' \
+		.env.example >$@.new && mv $@.new $@
+	@echo "wrote .env, with passwords of its own"
+
+up: .env  ## start the servers of docs/stack.md; PROFILE=gpu gives JupyterLab the GPUs
+	docker compose up --build --detach --wait database mlflow dashboard $(JUPYTER)
+
+down: .env  ## stop the stack; what it holds stays
+	docker compose --profile '*' down
+
+logs: .env  ## what the stack's servers say, as they say it; Ctrl-C ends it
+	docker compose --profile '*' logs --follow
 
 clean:  ## remove what can be made again: environment, caches, builds; results stay
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

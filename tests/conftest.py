@@ -15,7 +15,13 @@ from databases import SERVERS
 # tests that send one have to mean something there as well.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_OTHERS = ("HARNEST_TRUST", "HYDRA_FULL_ERROR", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID")
+_OTHERS = (
+    "HARNEST_TRUST",
+    "HYDRA_FULL_ERROR",
+    "MLFLOW_RUN_ID",
+    "MLFLOW_TRACKING_URI",
+    "STUDY_STORAGE",
+)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -32,10 +32,11 @@ class Server:
     folder: Path
     system: str  # the database that is always there
     ending: signal.Signals  # lets it end without waiting for its clients
+    user: str = USER
     process: subprocess.Popen[bytes] | None = None
 
     def address(self, database: str, password: str = PASSWORD) -> str:
-        return f"{self.scheme}://{USER}:{password}@127.0.0.1:{self.port}/{database}"
+        return f"{self.scheme}://{self.user}:{password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         with (self.folder / "server.log").open("ab") as log:
@@ -65,14 +66,17 @@ class Server:
     def new_database(self) -> str:
         """Make an empty database; its address."""
         name = f"t{uuid.uuid4().hex[:10]}"
+        self.execute(f"CREATE DATABASE {name}")
+        return self.address(name)
+
+    def execute(self, statement: str) -> None:
         engine = sqlalchemy.create_engine(
             self.address(self.system),
             isolation_level="AUTOCOMMIT",
             poolclass=sqlalchemy.pool.NullPool,
         )
         with engine.connect() as connection:
-            connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
-        return self.address(name)
+            connection.execute(sqlalchemy.text(statement))
 
 
 @contextmanager
@@ -84,7 +88,7 @@ def postgresql() -> Iterator[Server]:
         made = [programs["initdb"], "-D", data, "-U", USER, f"--pwfile={folder / 'password'}"]
         _run([*made, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync"], folder)
         (folder / "password").unlink()
-        port = _free_port()
+        port = free_port()
         options = {
             "port": port,
             "listen_addresses": "127.0.0.1",
@@ -99,16 +103,17 @@ def postgresql() -> Iterator[Server]:
 
 
 @contextmanager
-def mariadb() -> Iterator[Server]:
+def mariadb(user: str = USER) -> Iterator[Server]:
+    """``user`` may do everything, as MySQL's root may."""
     programs = _programs("mariadb", ["mariadb-install-db", "mariadbd"], ["/usr/sbin"])
     with _folder() as folder:
         data = folder / "data"
         _run([programs["mariadb-install-db"], "--no-defaults", f"--datadir={data}"], folder)
         (folder / "init.sql").write_text(
-            f"CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\n"
-            f"GRANT ALL ON *.* TO '{USER}'@'%';\n"
+            f"CREATE USER IF NOT EXISTS '{user}'@'%' IDENTIFIED BY '{PASSWORD}';\n"
+            f"GRANT ALL ON *.* TO '{user}'@'%' WITH GRANT OPTION;\n"
         )
-        port = _free_port()
+        port = free_port()
         options = {
             "datadir": data,
             "port": port,
@@ -122,7 +127,9 @@ def mariadb() -> Iterator[Server]:
         }
         settings = [f"--{key}={value}" for key, value in options.items()]
         command = [programs["mariadbd"], "--no-defaults", *settings]
-        yield from _served(Server("mysql+pymysql", port, command, folder, "mysql", signal.SIGTERM))
+        yield from _served(
+            Server("mysql+pymysql", port, command, folder, "mysql", signal.SIGTERM, user)
+        )
 
 
 SERVERS: dict[str, Callable[[], Iterator[Server]]] = {"postgresql": postgresql, "mariadb": mariadb}
@@ -166,7 +173,7 @@ def _run(command: list[object], folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]

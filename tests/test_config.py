@@ -31,6 +31,17 @@ def defaults():
     return compose()
 
 
+def test_a_study_is_kept_where_the_environment_says(monkeypatch):
+    address = "mysql+pymysql://me:s3cr3t@127.0.0.1/studies"
+    sweeper = compose(return_hydra_config=True).hydra.sweeper
+    assert sweeper.storage is None
+    monkeypatch.setenv("STUDY_STORAGE", address)
+    assert sweeper.storage == address
+    assert "s3cr3t" not in OmegaConf.to_yaml(sweeper)
+    given = compose("hydra.sweeper.storage=null", return_hydra_config=True)
+    assert given.hydra.sweeper.storage is None
+
+
 def test_the_groups_that_are_promised_are_there():
     assert set(GROUPS) >= {
         *("data", "model", "optimizer", "scheduler", "trainer", "callbacks", "logger"),

@@ -45,6 +45,11 @@ def open_store(address: str) -> "MlflowClient":
         client = connect(address)
         client.search_experiments(max_results=1)
     except Exception as error:  # each database driver has errors of its own
+        if getattr(error, "error_code", None) == "UNAUTHENTICATED":
+            raise TrackingError(
+                f"the MLflow server at {redact(address)} does not know this user and password: set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            ) from error
         first = str(error).strip().splitlines()[0]
         raise TrackingError(
             f"the MLflow store {redact(address)} cannot be used: {redact(first)}"
@@ -60,6 +65,8 @@ def connect(address: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # It would print the address of each run as it ends, into a study's table.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells each retry
     import mlflow
 
