@@ -34,8 +34,8 @@ class Server:
     ending: signal.Signals  # lets it end without waiting for its clients
     process: subprocess.Popen[bytes] | None = None
 
-    def address(self, database: str, password: str = PASSWORD) -> str:
-        return f"{self.scheme}://{USER}:{password}@127.0.0.1:{self.port}/{database}"
+    def address(self, database: str, password: str = PASSWORD, host: str = "127.0.0.1") -> str:
+        return f"{self.scheme}://{USER}:{password}@{host}:{self.port}/{database}"
 
     def start(self) -> None:
         with (self.folder / "server.log").open("ab") as log:
@@ -76,7 +76,8 @@ class Server:
 
 
 @contextmanager
-def postgresql() -> Iterator[Server]:
+def postgresql(*others: str) -> Iterator[Server]:
+    """It also listens at addresses of this host's where ``others`` reach it."""
     programs = _programs("postgresql", ["initdb", "postgres"], ["/usr/lib/postgresql/*/bin"])
     with _folder() as folder:
         (folder / "password").write_text(PASSWORD)
@@ -84,10 +85,12 @@ def postgresql() -> Iterator[Server]:
         made = [programs["initdb"], "-D", data, "-U", USER, f"--pwfile={folder / 'password'}"]
         _run([*made, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync"], folder)
         (folder / "password").unlink()
-        port = _free_port()
+        with (data / "pg_hba.conf").open("a") as rules:
+            rules.writelines(f"host all all {other}/24 scram-sha-256\n" for other in others)
+        port = free_port()
         options = {
             "port": port,
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": ",".join(["127.0.0.1", *others]),
             "unix_socket_directories": "",
             "fsync": "off",
         }
@@ -108,7 +111,7 @@ def mariadb() -> Iterator[Server]:
             f"CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\n"
             f"GRANT ALL ON *.* TO '{USER}'@'%';\n"
         )
-        port = _free_port()
+        port = free_port()
         options = {
             "datadir": data,
             "port": port,
@@ -166,7 +169,7 @@ def _run(command: list[object], folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]

@@ -71,12 +71,17 @@ def _run(job: Job) -> JobReturn:
     os.environ.update(environment)
     os.chdir(folder)
     _take_slot(job.slot)
+    return perform(context, task, state, job.config)
+
+
+def perform(context: HydraContext, task: TaskFunction, state: Any, config: DictConfig) -> JobReturn:
+    """Run a job in this process, which has nothing of Hydra yet but what was sent to it."""
     Singleton.set_state(state)
     setup_globals()
     return run_job(
         hydra_context=context,
         task_function=task,
-        config=job.config,
+        config=config,
         job_dir_key="hydra.sweep.dir",
         job_subdir_key="hydra.sweep.subdir",
     )
