@@ -111,6 +111,23 @@ def test_ctrl_c_takes_the_jobs_out_of_the_queue(slurm):
         assert (slurm.path / "spool" / job / "signals").read_text() == "--signal=INT\n"
 
 
+@pytest.mark.slow
+def test_the_project_s_own_choice_sweeps(slurm):
+    """``hydra/launcher=slurm``, and a real training in place of the bench's application."""
+    command = [Path(sys.executable).with_name("harnest-train"), "-m", "hydra/launcher=slurm"]
+    small = ("trainer=cpu", "trainer.max_epochs=1", "model.hidden_size=4,8", "logger=none")
+    done = subprocess.run(
+        [*command, "hydra.sweeper.study=own", *small],
+        cwd=slurm.path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "study own is complete" in done.stdout
+    names = {line for text in scripts(slurm) for line in text.splitlines() if "job-name" in line}
+    assert names == {"#SBATCH --job-name=own-0", "#SBATCH --job-name=own-1"}
+
+
 def test_where_there_is_no_slurm_one_line_says_so(tmp_path, empty_store, monkeypatch):
     if shutil.which("sbatch"):
         pytest.skip("there is a SLURM here")
