@@ -49,6 +49,7 @@ def srun(arguments):
         option = arguments.pop(0)
         if option in ("--output", "--error"):
             name = arguments.pop(0).replace("%j", number).replace("%t", "0")
+            Path(name).parent.mkdir(parents=True, exist_ok=True)  # submitit may not have yet
             opened = os.open(name, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
             os.dup2(opened, 1 if option == "--output" else 2)
     (SPOOL / number / "step").write_text(str(os.getpid()))
