@@ -1,9 +1,16 @@
-"""Trials on ray: shares of a GPU, and no batches.
+"""Trials on ray: shares of a GPU, no batches, and a cluster that was started elsewhere.
 
 Ray believes what it is told about GPUs: those here are declared, and not there.
 """
 
+import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from mortal_bench import Folder
@@ -47,3 +54,47 @@ def test_what_no_host_has_is_told_and_no_trial_is_lost(place):
     folder.sweep("seconds=0,1", code=2)
     assert "a trial needs CPU 1, GPU 2, and no host of ray's has that" in folder.said()
     assert {trial.state.name for trial in folder.trials()} == {"WAITING"}
+
+
+@contextmanager
+def cluster(folder: Path):
+    """A cluster with one GPU to its name, started by hand in another folder; its address."""
+    ray = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--port=0"]
+    log = folder / "ray.txt"
+    with log.open("wb") as out:
+        head = subprocess.Popen(
+            [
+                *(*ray, "--node-ip-address=127.0.0.1", "--num-cpus=4", "--num-gpus=1"),
+                *("--include-dashboard=false", "--disable-usage-stats"),
+                f"--temp-dir={folder}",
+            ],
+            cwd=folder,
+            env={key: text for key, text in os.environ.items() if not key.startswith("HARNEST_")},
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        while not (found := re.search(r"--address='(\S+?)'", log.read_text())):
+            assert head.poll() is None, log.read_text()
+        yield found[1]
+    finally:
+        head.send_signal(signal.SIGTERM)
+        head.wait(60)
+
+
+def test_a_cluster_that_runs_already_is_joined(place, tmp_path_factory):
+    """Its workers know neither the study's folder nor its storage before they are told."""
+    with cluster(tmp_path_factory.mktemp("r")) as address:
+        folder = Folder(place, "ray", f"hydra.launcher.ray.init.address='{address}'", *QUARTERS)
+        folder.sweep("do=finish,error,kill,finish-again", "seconds=0.5")
+        assert folder.endings() == {
+            "finish": ("COMPLETE", None),
+            "error": ("FAIL", "error"),
+            "kill": ("FAIL", "killed"),
+            "finish-again": ("COMPLETE", None),
+        }
+        states = ["FINISHED", "FAILED", "FAILED", "FINISHED"]
+        assert folder.states() == {"s": "FINISHED"} | {
+            f"trial-{number}": state for number, state in enumerate(states)
+        }
