@@ -70,7 +70,7 @@ def address_of(name: str, folder: Path) -> Iterator[str]:
         yield f"grpc://{port}"
         proxy.kill()
     else:
-        from servers import SERVERS
+        from databases import SERVERS
 
         with SERVERS[name]() as server:
             yield server.new_database()

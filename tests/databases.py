@@ -35,8 +35,8 @@ class Server:
     user: str = USER
     process: subprocess.Popen[bytes] | None = None
 
-    def address(self, database: str, password: str = PASSWORD) -> str:
-        return f"{self.scheme}://{self.user}:{password}@127.0.0.1:{self.port}/{database}"
+    def address(self, database: str, password: str = PASSWORD, host: str = "127.0.0.1") -> str:
+        return f"{self.scheme}://{self.user}:{password}@{host}:{self.port}/{database}"
 
     def start(self) -> None:
         with (self.folder / "server.log").open("ab") as log:
@@ -80,7 +80,8 @@ class Server:
 
 
 @contextmanager
-def postgresql() -> Iterator[Server]:
+def postgresql(*others: str) -> Iterator[Server]:
+    """It also listens at addresses of this host's where ``others`` reach it."""
     programs = _programs("postgresql", ["initdb", "postgres"], ["/usr/lib/postgresql/*/bin"])
     with _folder() as folder:
         (folder / "password").write_text(PASSWORD)
@@ -88,10 +89,12 @@ def postgresql() -> Iterator[Server]:
         made = [programs["initdb"], "-D", data, "-U", USER, f"--pwfile={folder / 'password'}"]
         _run([*made, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync"], folder)
         (folder / "password").unlink()
+        with (data / "pg_hba.conf").open("a") as rules:
+            rules.writelines(f"host all all {other}/24 scram-sha-256\n" for other in others)
         port = free_port()
         options = {
             "port": port,
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": ",".join(["127.0.0.1", *others]),
             "unix_socket_directories": "",
             "fsync": "off",
         }

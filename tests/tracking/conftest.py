@@ -7,6 +7,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "study" / "foreign"))
 
 from foreign_bench import bench, client, empty_store, runner, store  # noqa: F401
+
 from servers import Server
 
 

@@ -12,12 +12,12 @@ import mlflow.pyfunc
 import numpy as np
 import pytest
 import torch
-from servers import free_port
 from torch import nn
 
 from harnest.models.classifier import Classifier
 from harnest.models.lstm import LSTM
 from harnest.tracking.portable import NotPortableError, save
+from servers import free_port
 
 ACTIVITIES = ["walk", "run", "sit"]
 FACTS = {

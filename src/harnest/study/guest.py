@@ -4,15 +4,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
+from harnest.errors import StudyError
 from harnest.failure import TrialInterruptedError
 from harnest.study.slot import mark_ended, mark_running
 
@@ -21,39 +23,56 @@ class Guest:
     """An application's task, given there what `harnest.study.process` gives it in a slot.
 
     Its prints go to ``output.log`` in its directory, where its process leaves its number, and
-    SIGINT ends it as `TrialInterruptedError`: these launchers wait for, or are broken by, a
-    process that KeyboardInterrupt ends. The process may serve other jobs later, so all is undone.
+    SIGINT, or another signal of ``ends``, ends it as the error that belongs to it: these launchers
+    wait for, or are broken by, a process that KeyboardInterrupt ends. The process may serve other
+    jobs later, so all is undone.
     """
 
-    def __init__(self, task: TaskFunction) -> None:
+    def __init__(
+        self, task: TaskFunction, ends: Mapping[int, type[StudyError]] | None = None
+    ) -> None:
         self.task = task
+        self.ends: dict[int, type[StudyError]] = {signal.SIGINT: TrialInterruptedError}
+        self.ends |= ends or {}
 
     def __call__(self, cfg: DictConfig) -> Any:
         """Run the task."""
         directory = Path(HydraConfig.get().runtime.output_dir)
         mark_running(directory)
         try:
-            with _interruptible(), _output_in(directory / "output.log"):
+            with _interruptible(self.ends) as received, _output_in(directory / "output.log"):
                 return self.task(cfg)
         except KeyboardInterrupt as interrupt:
-            raise TrialInterruptedError("the trial was asked to stop") from interrupt
+            first = (received or [signal.SIGINT])[0]
+            told = f"the trial was asked to stop by {signal.Signals(first).name}"
+            raise self.ends[first](told) from interrupt
         finally:
             mark_ended(directory)
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGINT interrupt, also where the process ignores or, as ray does, blocks it."""
+def _interruptible(by: Iterable[int]) -> Iterator[list[int]]:
+    """Let these signals interrupt, also where the process ignores or, as ray does, blocks them.
+
+    Gives those that came.
+    """
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python gives signals to the main thread only
+        yield received  # Python gives signals to the main thread only
         return
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    handlers = {number: signal.signal(number, interrupt) for number in by}
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
     try:
-        yield
+        yield received
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -102,17 +102,21 @@ def _run(job: Job) -> JobReturn:
     # The application's modules come in after this: they may look for GPUs while imported.
     _take_slot(job.slot)
     context, task, state = cloudpickle.loads(application.packed)
-    instances = state["instances"]
     # Hydra then refuses to start in a script that calls its main function when imported.
-    GlobalHydra.instance().initialize(instances[GlobalHydra].hydra)
+    GlobalHydra.instance().initialize(state["instances"][GlobalHydra].hydra)
     _import_script(application.script)
-    instances[Plugins] = Plugins.instance()  # else Hydra looks for them again
+    state["instances"][Plugins] = Plugins.instance()  # else Hydra looks for them again
+    return perform(context, task, state, cloudpickle.loads(job.config))
+
+
+def perform(context: HydraContext, task: TaskFunction, state: Any, config: DictConfig) -> JobReturn:
+    """Run a job in this process, which has nothing of Hydra yet but what was sent to it."""
     Singleton.set_state(state)
     setup_globals()
     return run_job(
         hydra_context=context,
         task_function=task,
-        config=cloudpickle.loads(job.config),
+        config=config,
         job_dir_key="hydra.sweep.dir",
         job_subdir_key="hydra.sweep.subdir",
     )

@@ -8,13 +8,16 @@ from typing import Any, Protocol
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from harnest.errors import StudyError
-from harnest.study.side_by_side import SideBySide, goes_side_by_side
+from harnest.study.launched import Launched
+from harnest.study.on_ray import OnRay
+from harnest.study.on_slurm import OnSlurm
+from harnest.study.side_by_side import SideBySide
 
 #: Keys of other launchers' that say how many jobs they run at once.
-_AT_ONCE = ("n_jobs", "ray.init.num_cpus")
+_AT_ONCE = ("n_jobs", "array_parallelism")
 
 
 class Runner(Protocol):
@@ -99,19 +102,29 @@ def runner_for(
 ) -> "Runner | BatchRunner":
     """The launcher itself where it takes single jobs, else one that hands them to it.
 
-    ``batch`` is how many it gets at once; None: as many as its ``config`` says, else one per core
-    for a launcher with processes of its own, and one for any other. Raises `StudyError` where it
-    is no whole number of at least 1.
+    ``batch`` is how many it gets at once; None: as many as its ``config`` says, else what a ray
+    cluster has room for, one per core for another launcher with processes of its own, and one for
+    any other. Raises `StudyError` where it is no whole number of at least 1, and for a launcher
+    that would wait without end for a process that was killed.
     """
     if batch is not None and not (isinstance(batch, int) and batch >= 1):
         raise StudyError(f"hydra.sweeper.batch={batch}: it must be a whole number from 1 up")
+    if config.get("backend") == "multiprocessing":
+        raise StudyError(
+            "hydra.launcher.backend=multiprocessing waits for killed processes without end; "
+            "choose loky, or hydra/launcher=slots"
+        )
     if hasattr(launcher, "submit"):
         runner: Runner | BatchRunner = launcher
-    elif goes_side_by_side(launcher, config):
-        said = [OmegaConf.select(config, key) for key in _AT_ONCE]
-        counts = [batch, *said, len(os.sched_getaffinity(0))]
-        at_once = next(count for count in counts if count is not None and count > 0)
-        runner = SideBySide(launcher, at_once, directory)
-    else:
-        runner = BatchRunner(launcher, batch or 1)
-    return runner
+        return runner
+    name = type(launcher).__name__
+    counts = [batch, *(config.get(key) for key in _AT_ONCE), len(os.sched_getaffinity(0))]
+    at_once = next(count for count in counts if count is not None and count > 0)
+    if name == "RayLauncher":
+        return SideBySide(OnRay(launcher, batch), directory)
+    if name == "SlurmLauncher":
+        return SideBySide(OnSlurm(launcher, at_once), directory)
+    # joblib runs a single job in this very process.
+    if name == "LocalLauncher" or (name == "JoblibLauncher" and config.get("n_jobs", -1) != 1):
+        return SideBySide(Launched(launcher, at_once), directory)
+    return BatchRunner(launcher, batch or 1)

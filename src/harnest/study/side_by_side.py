@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from hydra.core.utils import JobReturn
-from omegaconf import DictConfig, OmegaConf
 
 from harnest.errors import StudyError
 from harnest.failure import (
@@ -21,50 +20,61 @@ from harnest.failure import (
     TrialMemoryError,
     TrialTimeoutError,
 )
-from harnest.study.guest import Guest
 from harnest.study.memory import OomKills
 from harnest.study.slot import mark_ended, signal_job
-
-#: They may be called from several threads.
-_LAUNCHERS = {"JoblibLauncher", "LocalLauncher", "SlurmLauncher", "RayLauncher"}
 
 #: What they raise for a job whose process did not live to its end.
 _DEATHS = {"UncompletedJobError", "WorkerCrashedError", "NodeDiedError"}
 
+#: What SLURM calls an end that the job could not tell of itself.
+_ENDS: dict[str, type[StudyError]] = {
+    "CANCELLED": TrialInterruptedError,
+    "PREEMPTED": TrialInterruptedError,
+    "NODE_FAIL": TrialInterruptedError,
+    "BOOT_FAIL": TrialInterruptedError,
+    "TIMEOUT": TrialTimeoutError,
+    "DEADLINE": TrialTimeoutError,
+    "OUT_OF_MEMORY": TrialMemoryError,
+}
+
 _TAKEN_ALONG = "it ended with another trial, whose process died: the launcher ends all then"
 
 
-def goes_side_by_side(launcher: Any, config: DictConfig) -> bool:
-    """Whether `SideBySide` is for this launcher; joblib runs a single job in this very process.
+class Jobs(Protocol):
+    """Single jobs of a launcher; called from several threads at once."""
 
-    Raises `StudyError` for one that would wait without end for a process that was killed.
-    """
-    if config.get("backend") == "multiprocessing":
-        raise StudyError(
-            "hydra.launcher.backend=multiprocessing waits for killed processes without end; "
-            "choose loky, or hydra/launcher=slots"
-        )
-    return type(launcher).__name__ in _LAUNCHERS and config.get("n_jobs", -1) != 1
+    @property
+    def capacity(self) -> int:
+        """How many there is room for."""
+
+    def run(self, overrides: Sequence[str], number: int, directory: Path) -> JobReturn:
+        """Run one that writes in ``directory``; raises what its process died of."""
+
+    def cancel(self, directory: Path, number_of_signal: int) -> None:
+        """Signal one that no process on this host runs: it waits still, or is on another."""
 
 
 class SideBySide:
-    """A launcher with processes of its own, called once for each job, from a thread of its own.
+    """A launcher with processes of its own, which gets each job from a thread of its own.
 
     So no job waits for the slowest of a batch, and the end of each is told apart. Where a pool's
     one dead process ends the jobs of all, as joblib's does, nobody knows whose job killed it:
     they are lost, and each is run again with no other beside it.
     """
 
-    def __init__(self, launcher: Any, capacity: int, directory: Path) -> None:
-        launcher.task_function = Guest(launcher.task_function)
-        self.launcher = launcher
-        self.capacity = capacity
+    def __init__(self, jobs: Jobs, directory: Path) -> None:
+        self.jobs = jobs
         self.directory = directory
         self._running: set[Path] = set()
         self._lost: set[int] = set()
         self._waits_for_all = False
         self._changed = threading.Condition()
         self._oom_kills = OomKills()
+
+    @property
+    def capacity(self) -> int:
+        """How many jobs it takes at once; of a cluster, at this moment."""
+        return self.jobs.capacity
 
     def submit(
         self,
@@ -79,8 +89,6 @@ class SideBySide:
         live to its end, `TrialTimeoutError` where it took too long, and `TrialInterruptedError`
         where it had to end with others.
         """
-        if type(self.launcher).__name__ == "RayLauncher":
-            _start_ray(self.launcher)
         future: Future[JobReturn] = Future()
         future.set_running_or_notify_cancel()
         alone = self.capacity == 1 or retry_of in self._lost
@@ -95,7 +103,8 @@ class SideBySide:
         """Ask all running jobs to stop at once, as Ctrl-C would; SIGKILL does not ask."""
         asked = signal.SIGINT if number_of_signal == signal.SIGTERM else number_of_signal
         for directory in list(self._running):
-            signal_job(directory, asked)
+            if not signal_job(directory, asked):
+                self.jobs.cancel(directory, asked)
 
     def close(self) -> None:
         """Nothing to let go of: these launchers end their processes with ours."""
@@ -111,7 +120,7 @@ class SideBySide:
         self._enter(directory, alone)
         oom_kills = self._oom_kills.unexplained()
         try:
-            (returned,) = self.launcher.launch([list(overrides)], initial_job_idx=number)
+            returned = self.jobs.run(overrides, number, directory)
         except BaseException as error:
             self._leave(directory, alone)
             if isinstance(error, BrokenProcessPool) and not alone:
@@ -143,8 +152,15 @@ class SideBySide:
 def _translated(error: BaseException) -> BaseException:
     """What became of the trial, in the words of `harnest.failure`."""
     told = " ".join(str(error).strip().splitlines()[:2])
-    if type(error).__name__ == "UncompletedJobError" and "timed-out" in told:
-        return _caused(TrialTimeoutError(told), error)
+    name = type(error).__name__
+    if name == "UncompletedJobError":
+        state = re.search(r"\(state: ([A-Z_]+)", told)
+        if state and state[1] in _ENDS:
+            return _caused(_ENDS[state[1]](f"SLURM ended the trial's job: {state[1]}"), error)
+        if "timed-out" in told:
+            return _caused(TrialTimeoutError(told), error)
+    if name == "TaskCancelledError":
+        return _caused(TrialInterruptedError("the trial was cancelled"), error)
     if _is_death(error):
         by = re.search(r"\bSIG[A-Z]+", str(error))
         how = by[0] if by else told
@@ -159,19 +175,3 @@ def _is_death(error: BaseException) -> bool:
 def _caused(error: BaseException, cause: BaseException) -> BaseException:
     error.__cause__ = cause
     return error
-
-
-def _start_ray(launcher: Any) -> None:
-    """Start ray as its launcher would at its first job, but in the thread of the study's loop.
-
-    Two launches would start it twice, and it ends with the thread that started it. To run a job
-    again is the study's business: ray would do it under the same number, in the same directory.
-    """
-    import ray
-
-    launcher.ray_cfg = OmegaConf.merge({"remote": {"max_retries": 0}}, launcher.ray_cfg)
-    if not ray.is_initialized():
-        before = signal.getsignal(signal.SIGTERM)
-        options: Any = OmegaConf.to_container(launcher.ray_cfg.init, resolve=True)
-        ray.init(**options)
-        signal.signal(signal.SIGTERM, before)  # ray takes it, and it is the loop's

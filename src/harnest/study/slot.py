@@ -93,11 +93,18 @@ def mark_ended(directory: Path) -> None:
     (directory / _RUNNING).unlink(missing_ok=True)
 
 
-def signal_job(directory: Path, number_of_signal: int) -> None:
-    """Signal the process that runs the job of ``directory``, if there is one on this host."""
+def signal_job(directory: Path, number_of_signal: int) -> bool:
+    """Signal the process that runs the job of ``directory``; whether there is one on this host."""
     try:
         pid, host = (directory / _RUNNING).read_text().split(maxsplit=1)
         if host == socket.gethostname():
             os.kill(int(pid), number_of_signal)
+            return True
     except (OSError, ValueError):
-        return  # not started yet, or gone already
+        pass  # not started yet, or gone already
+    return False
+
+
+def is_marked(directory: Path) -> bool:
+    """Whether a process, on whatever host, has said that it runs the job of ``directory``."""
+    return (directory / _RUNNING).exists()

@@ -2,6 +2,7 @@
 
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,10 @@ class StudySweeper(Sweeper):
             self.config.hydra.sweeper[key] = value
 
     def _launcher(self) -> Launcher:
+        target = self.config.hydra.launcher._target_
+        plugin = re.match(r"hydra_plugins\.hydra_([a-z]+)_launcher\b", target)
+        if plugin is not None and find_spec(plugin[0]) is None:
+            raise StudyError(f"this launcher is not installed: pip install 'harnest[{plugin[1]}]'")
         return Plugins.instance().instantiate_launcher(
             hydra_context=self.hydra_context,
             task_function=self.task_function,

@@ -10,26 +10,28 @@ import urllib.request
 from pathlib import Path
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+def free_port(host: str = "127.0.0.1") -> int:
+    with socket.create_server((host, 0)) as listening:
         return listening.getsockname()[1]
 
 
 class Server:
     """``mlflow server`` on a port of its own; a copy of a made database saves its migrations."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
         self.folder = folder
-        self.port = free_port()
-        self.address = f"http://127.0.0.1:{self.port}"
+        self.host = host
+        self.port = free_port(host)
+        self.address = f"http://{host}:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         options = {
             "--backend-store-uri": f"sqlite:///{self.folder}/mlflow.db",
             "--artifacts-destination": str(self.folder / "artifacts"),
-            "--host": "127.0.0.1",
+            "--host": self.host,
             "--port": str(self.port),
+            "--allowed-hosts": f"{self.host}:{self.port}",
             "--workers": "1",
         }
         arguments = [part for option in options.items() for part in option]
