@@ -58,6 +58,7 @@ class Block:
             if line.startswith("$ "):
                 steps.append((line[2:], ""))
             else:
+                assert steps, f"{self.name}: a console begins with a command, after `$ `"
                 command, output = steps[-1]
                 steps[-1] = (
                     (f"{command}\n{line}", "") if goes_on else (command, f"{output}{line}\n")
