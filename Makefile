@@ -10,7 +10,7 @@ PROFILE ?= cpu
 JUPYTER = $(if $(filter gpu,$(PROFILE)),jupyter-gpu,jupyter)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format ui screenshots up down logs clean
+.PHONY: help demo test test-all lint format ui notebooks screenshots up down logs clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,6 +44,10 @@ format: .venv/.installed-dev  ## mend what can be mended by a program
 
 ui: .venv/.installed  ## MLflow on this folder's runs, and optuna-dashboard where it is installed
 	$(BIN)/harnest-ui
+
+notebooks: .venv/.installed  ## JupyterLab on the notebooks, for this machine alone
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebooks]'
+	$(BIN)/jupyter lab --ip 127.0.0.1 notebooks
 
 screenshots: .venv/.installed  ## the README's pictures, after make demo; needs chromium
 	$(BIN)/python docs/screenshots.py

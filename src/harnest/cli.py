@@ -105,7 +105,7 @@ def errors_as_lines() -> Iterator[None]:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except (HarnestError, HydraException, OmegaConfBaseException, OSError, ValueError) as error:
-        message = _one_line(error)
+        message = one_line(error)
         if full or message is None:
             raise
         print(redact(message), file=sys.stderr)
@@ -152,7 +152,7 @@ def remove_if_unused(directory: Path) -> None:
         parent.rmdir()
 
 
-def _one_line(error: Exception) -> str | None:
+def one_line(error: Exception) -> str | None:
     """What to tell the user, or None where the error is not theirs."""
     if isinstance(error, HarnestError):
         return str(error)

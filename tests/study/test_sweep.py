@@ -44,6 +44,11 @@ def test_a_grid_is_run_completely_and_one_number_means_one_trial(bench):
     assert "best: trial 0, 1.0000" in answer.out
 
 
+def test_a_study_may_be_called_by_a_number(bench):
+    bench.sweep("x=1,2", study="2026")
+    assert [trial.value for trial in bench.trials("2026")] == [1, 4]
+
+
 def test_a_search_with_intervals_runs_its_budget_and_no_more(bench):
     bench.sweep("x=interval(1,2)", "hydra.sweeper.n_trials=3")
     assert bench.states() == ["COMPLETE"] * 3

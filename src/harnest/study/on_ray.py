@@ -68,6 +68,7 @@ class OnRay:
         with open_dict(config):
             config.hydra.job.id = str(number)
             config.hydra.job.num = number
+        assert self._application is not None, "jobs come after the question for room"
         job = ray.remote(**self._remote)(_perform).remote(self._application, config)
         self._running[directory] = job
         try:
@@ -125,4 +126,5 @@ def _perform(application: "Application", config: DictConfig) -> JobReturn:
         os.environ.setdefault(name, value)  # what ray says of this host and its GPUs stays
     Path(application.folder).mkdir(parents=True, exist_ok=True)
     os.chdir(application.folder)
-    return perform(*cloudpickle.loads(application.packed), config)
+    context, task, state = cloudpickle.loads(application.packed)
+    return perform(context, task, state, config)

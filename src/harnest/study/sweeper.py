@@ -106,7 +106,7 @@ class StudySweeper(Sweeper):
                     "hydra/sweeper/sampler tries every combination: an interval has no end of them"
                 )
             self.sampler = None  # a grid is run completely, without a sampler
-        name = self.study or space.name
+        name = str(self.study or space.name)  # 2026 is a number to YAML
         if not re.fullmatch(r"[\w.+-]+", name):
             raise StudyError(f"study {name!r}: use letters, digits and . _ + - only")
         self._settle("study", name)
@@ -146,7 +146,7 @@ class StudySweeper(Sweeper):
         with read_write(self.config.hydra):
             overrides = self.config.hydra.overrides
             rest = [line for line in overrides.hydra if f"hydra.sweeper.{key}=" not in line]
-            overrides.hydra = [*rest, f"hydra.sweeper.{key}={value}"]
+            overrides.hydra = [*rest, f"hydra.sweeper.{key}='{value}'"]
             self.config.hydra.sweeper[key] = value
 
     def _launcher(self) -> Launcher:

@@ -1,6 +1,7 @@
 """What a study shows in the terminal: what runs, a line per event, a ranked table at the end."""
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,9 @@ class Terminal:
     """Hears of a study's events and prints them."""
 
     def __init__(self) -> None:
-        self.console = Console(highlight=False, soft_wrap=True)
+        # FORCE_COLOR, which CI and notebooks set, asks for colours, not for a table in motion.
+        moves = None if sys.stdout.isatty() else False
+        self.console = Console(highlight=False, soft_wrap=True, force_interactive=moves)
         self._live: LiveTable | None = None
 
     def on_study_start(self, study: StudyFacts, trials: Sequence[TrialFacts]) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from harnest.study.listener import TrialFacts
 
 _BLUE, _GREY, _ORANGE = "#2f6690", "#b8bfc6", "#d1603d"
+_NUMBER = "trial"  # the attribute with a trial's own number: here there are ended ones only
 _FRONT_AXES = (2, 3)  # objectives that a front can be drawn of
 
 
@@ -59,7 +60,7 @@ def study_of(
                 params=params,
                 distributions={key: distributions[key] for key in params},
                 intermediate_values=dict(trial.steps),
-                user_attrs={"trial": trial.number},
+                user_attrs={_NUMBER: trial.number},
             )
         )
     return study
@@ -123,7 +124,8 @@ def learning_curves(study: optuna.Study, name: str) -> go.Figure:
         for trial in members:
             xs += [*trial.intermediate_values, None]  # a gap before the next one
             ys += [*trial.intermediate_values.values(), None]
-            names += [f"trial {trial.user_attrs['trial']}"] * (len(trial.intermediate_values) + 1)
+            number = trial.user_attrs.get(_NUMBER, trial.number)
+            names += [f"trial {number}"] * (len(trial.intermediate_values) + 1)
         if members:
             figure.add_scatter(
                 x=xs, y=ys, text=names, name=kind, mode="lines+markers", line_width=width,
