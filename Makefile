@@ -7,7 +7,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format ui screenshots clean
+.PHONY: help demo test test-all lint format ui screenshots results clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ ui: .venv/.installed  ## MLflow on this folder's runs, and optuna-dashboard wher
 
 screenshots: .venv/.installed  ## the README's pictures, after make demo; needs chromium
 	$(BIN)/python docs/screenshots.py
+
+results: .venv/.installed  ## the tables of docs/results.md: hours; HAPT=FILE, its zip file, for those of HAPT
+	$(BIN)/python benchmarks/results.py $(if $(HAPT),--hapt "$(HAPT)")
 
 clean:  ## remove what can be made again: environment, caches, builds; results stay
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -124,8 +124,6 @@ def make_classifier(cfg: DictConfig, data: WindowModule, *, calibrate: bool = Tr
     classes = len(data.windows.activities)
     mean, std = channel_statistics(signals)
     network = build(cfg.model, channels=signals.shape[2], classes=classes)
-    if calibrate and isinstance(network, Calibrated):
-        network.calibrate((signals - mean) / std, labels)
     classifier = Classifier(
         network,
         mean=mean,
@@ -144,6 +142,8 @@ def make_classifier(cfg: DictConfig, data: WindowModule, *, calibrate: bool = Tr
     # Once in vain, here and below: training would come to it too late.
     with torch.random.fork_rng(devices=[]):
         classifier.augmented((signals[:2], labels[:2]))
+    if calibrate and isinstance(network, Calibrated):
+        network.calibrate(*classifier.examples(signals, labels))
     try:
         classifier.configure_optimizers()
     except (TypeError, ValueError) as error:
