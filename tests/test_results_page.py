@@ -73,7 +73,7 @@ def test_the_table_has_the_means_of_what_is_recorded(made):
     }
     assert len(subjects) == 10
     assert cells[3] == f"{min(subjects.values()):.3f} to {max(subjects.values()):.3f}"
-    assert cells[7] == "`harnest-train data=watch model=lstm`"
+    assert cells[7] == "`harnest-train data=watch model=lstm trainer.precision=auto`"
 
 
 def test_what_is_written_by_hand_stays_and_what_is_missing_is_said(made):
