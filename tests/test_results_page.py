@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.slow  # five folds
 
 PROGRAM = Path(__file__).parents[1] / "benchmarks" / "results.py"
-SMALL = ("model.hidden_size=4", "data.batch_size=256", "trainer.max_epochs=1")
+SMALL = ("data.batch_size=256", "trainer.max_epochs=1")
 PAGE = """# Results
 by hand
 <!-- measured: hapt -->
