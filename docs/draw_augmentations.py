@@ -19,6 +19,7 @@ from harnest.models.augmentation.channel_dropout import ChannelDropout
 from harnest.models.augmentation.contract import Layout, triads
 from harnest.models.augmentation.jitter import Jitter
 from harnest.models.augmentation.magnitude_warp import MagnitudeWarp
+from harnest.models.augmentation.mirror import Mirror
 from harnest.models.augmentation.permutation import Permutation
 from harnest.models.augmentation.rotation import Rotation
 from harnest.models.augmentation.scaling import Scaling
@@ -33,6 +34,7 @@ SHOWN = {
     "time_warp": (TimeWarp(0.4), "pace of deviation 0.4"),
     "magnitude_warp": (MagnitudeWarp(0.3), "curves of deviation 0.3"),
     "permutation": (Permutation(4), "4 pieces"),
+    "mirror": (Mirror(), "the other arm"),
     "channel_dropout": (ChannelDropout(0.3), "3 channels of 10 missing"),
 }
 SEED = 20

@@ -14,6 +14,7 @@ from harnest.assemble import assemble, build, make_classifier, make_data
 from harnest.config import FOLDER
 from harnest.data.recording import Channel
 from harnest.errors import ConfigError
+from harnest.fit import facts_of
 from harnest.models.classifier import inverse_frequencies
 
 SMALL = ("data.batch_size=256", "trainer=cpu")
@@ -118,6 +119,18 @@ def test_a_calibrated_network_sees_normalised_training_windows(tmp_path):
     assert seen[0].std(dim=0).mean() == pytest.approx(1, abs=0.05)
 
 
+def test_a_calibrated_network_sees_each_window_augmented_as_well(tmp_path):
+    cfg = compose("data=watch", "augmentation=mirror", "augmentation.mirror.probability=1")
+    parts = assemble(cfg, tmp_path)
+    signals, labels = parts.data.tensors("train")
+    classifier = parts.classifier
+    x, y = classifier.examples(signals, labels)
+    assert torch.equal(y, torch.cat([labels, labels]))
+    raw = x * classifier.std + classifier.mean
+    turned = signals * torch.tensor([-1.0, 1, 1, 1, -1, -1])
+    torch.testing.assert_close(raw, torch.cat([signals, turned]), atol=1e-5, rtol=1e-5)
+
+
 def test_augmentations_come_in_their_order_and_null_leaves_one_out(tmp_path):
     def members(*overrides):
         augment = assemble(compose(*overrides), tmp_path).classifier.augment
@@ -195,6 +208,24 @@ def test_a_network_for_the_data_at_hand(tmp_path):
     assert classifier.network.lstm.input_size == 6
     assert classifier.network.head.out_features == 7
     assert classifier.network.lstm.bidirectional
+
+
+def test_auto_precision_is_bfloat16_where_hardware_multiplies_it(tmp_path, monkeypatch):
+    for has_it, precision in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has_it=has_it: has_it)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        parts = assemble(compose("trainer=cpu", "trainer.precision=auto"), tmp_path)
+        assert parts.trainer.precision == precision
+        assert facts_of(compose(), parts)["precision"] == precision
+
+
+def test_all_may_be_trained_on_but_then_nobody_tells_a_validation_score(tmp_path):
+    with pytest.raises(ConfigError, match=r"objective\.metric=train/loss"):
+        assemble(compose("data.validation=null"), tmp_path)
+    overrides = ("data.validation=null", "objective.metric=train/loss", "objective.mode=min")
+    split = assemble(compose(*overrides), tmp_path).data.split
+    assert not split.validation_subjects
+    assert sorted([*split.train_subjects, *split.test_subjects]) == list(range(1, 11))
 
 
 def test_threads_are_what_the_config_says(tmp_path):

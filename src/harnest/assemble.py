@@ -23,6 +23,7 @@ from harnest.errors import ConfigError, HarnestError
 from harnest.models.augmentation.contract import triads
 from harnest.models.calibrated import Calibrated
 from harnest.models.classifier import Classifier, channel_statistics, inverse_frequencies
+from harnest.precision import fastest
 from harnest.quiet import quieten
 from harnest.study.report import ReportToTrial
 from harnest.study.trial import Trial
@@ -56,14 +57,19 @@ def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Pa
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     loggers = make_loggers(cfg)  # first: a server that is away is told at once
     data = make_data(cfg)
+    if not data.split.validation_subjects and cfg.objective.metric.startswith("val/"):
+        raise ConfigError(
+            f"data.validation=null: no subject is left to tell {cfg.objective.metric}; give "
+            "objective.metric=train/loss objective.mode=min as well"
+        )
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     classifier = make_classifier(cfg, data)
     callbacks: list[Callback] = _each(cfg.callbacks)
     if trial is not None:
         callbacks.append(ReportToTrial(trial, cfg.objective.metric))
     keeps_files = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-    trainer: L.Trainer = build(
-        cfg.trainer,
+    trainer = make_trainer(
+        cfg,
         callbacks=callbacks,
         logger=loggers or False,
         default_root_dir=str(directory),
@@ -72,6 +78,15 @@ def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Pa
         use_distributed_sampler=False,  # our batches share themselves out
     )
     return Parts(data, classifier, trainer)
+
+
+def make_trainer(cfg: DictConfig, **arguments: Any) -> L.Trainer:
+    """Make the config's trainer, with ``arguments`` that go before it."""
+    precision = cfg.trainer.precision
+    if precision == "auto":
+        precision = fastest(cfg.trainer.accelerator)
+    trainer: L.Trainer = build(cfg.trainer, precision=precision, **arguments)
+    return trainer
 
 
 def make_loggers(cfg: DictConfig) -> list[Logger]:
@@ -100,14 +115,15 @@ def make_data(cfg: DictConfig) -> WindowModule:
     return WindowModule(windows, parts, batch_size=data.batch_size, seed=cfg.seed)
 
 
-def make_classifier(cfg: DictConfig, data: WindowModule) -> Classifier:
-    """Make the untrained classifier for ``data``; its statistics are the training subjects'."""
+def make_classifier(cfg: DictConfig, data: WindowModule, *, calibrate: bool = True) -> Classifier:
+    """Make the untrained classifier for ``data``; its statistics are the training subjects'.
+
+    Without ``calibrate`` a network lacks the constants that a checkpoint is to bring.
+    """
     signals, labels = data.tensors("train")
     classes = len(data.windows.activities)
     mean, std = channel_statistics(signals)
     network = build(cfg.model, channels=signals.shape[2], classes=classes)
-    if isinstance(network, Calibrated):
-        network.calibrate((signals - mean) / std)
     classifier = Classifier(
         network,
         mean=mean,
@@ -126,6 +142,8 @@ def make_classifier(cfg: DictConfig, data: WindowModule) -> Classifier:
     # Once in vain, here and below: training would come to it too late.
     with torch.random.fork_rng(devices=[]):
         classifier.augmented((signals[:2], labels[:2]))
+    if calibrate and isinstance(network, Calibrated):
+        network.calibrate(*classifier.examples(signals, labels))
     try:
         classifier.configure_optimizers()
     except (TypeError, ValueError) as error:

@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from harnest.data.module import WindowModule
+    from harnest.models.classifier import Classifier
+    from harnest.tracking.judged import Judged
+
 
 def evaluate(cfg: "DictConfig", checkpoint: Path, figures: Path | None = None) -> dict[str, float]:
     """Loss, accuracy and macro-F1 of ``checkpoint`` on the test subjects of its config.
@@ -13,22 +17,13 @@ def evaluate(cfg: "DictConfig", checkpoint: Path, figures: Path | None = None) -
     The folder ``figures`` gets the pictures that a run has of its validation subjects, of these.
     Raises `CheckpointError` where the checkpoint is not one of this config's network.
     """
-    import torch
-
-    from harnest.assemble import build, make_classifier, make_data
-    from harnest.fit import check_checkpoint
-    from harnest.quiet import quieten
+    from harnest.assemble import make_trainer
     from harnest.results import judge
     from harnest.tracking.figures import draw
 
-    quieten()
-    data = make_data(cfg)
-    classifier = make_classifier(cfg, data)
-    check_checkpoint(classifier, checkpoint)
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    classifier.load_state_dict(state["state_dict"])
-    trainer = build(
-        cfg.trainer,
+    data, classifier = _loaded(cfg, checkpoint)
+    trainer = make_trainer(
+        cfg,
         devices=1,  # several would each take as many windows, some of them twice
         strategy="auto",
         logger=False,
@@ -41,3 +36,32 @@ def evaluate(cfg: "DictConfig", checkpoint: Path, figures: Path | None = None) -
         judged = judge(classifier, data, "test", trainer.strategy.root_device)
         draw(judged, {}, figures)
     return dict(scores)
+
+
+def evaluated(cfg: "DictConfig", checkpoint: Path) -> "tuple[Classifier, Judged]":
+    """The classifier of ``checkpoint``, and what it makes of the test subjects, window by window.
+
+    Raises what `evaluate` raises.
+    """
+    import torch
+
+    from harnest.results import judge
+
+    data, classifier = _loaded(cfg, checkpoint)
+    return classifier, judge(classifier, data, "test", torch.device("cpu"))
+
+
+def _loaded(cfg: "DictConfig", checkpoint: Path) -> "tuple[WindowModule, Classifier]":
+    import torch
+
+    from harnest.assemble import make_classifier, make_data
+    from harnest.fit import check_checkpoint
+    from harnest.quiet import quieten
+
+    quieten()
+    data = make_data(cfg)
+    classifier = make_classifier(cfg, data, calibrate=False)  # the checkpoint has what it finds
+    check_checkpoint(classifier, checkpoint)
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    classifier.load_state_dict(state["state_dict"])
+    return data, classifier

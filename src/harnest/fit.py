@@ -89,6 +89,7 @@ def facts_of(cfg: DictConfig, parts: Parts) -> dict[str, str]:
         "subjects.validation": ", ".join(map(str, split.validation_subjects)),
         "subjects.test": ", ".join(map(str, split.test_subjects)),
         "device": str(parts.trainer.strategy.root_device),
+        "precision": str(parts.trainer.precision),
         "threads": str(torch.get_num_threads()),
     }
 

@@ -28,19 +28,23 @@ _AT_ONCE = 512  # windows in one pass
 def keep_results(parts: Parts, directory: Path) -> None:
     """Keep figures of the validation windows, and the model, in the MLflow runs of a training.
 
-    With the weights of the best epoch, where they were kept, else with the last ones. What
-    cannot be made is told in the log: a training that has its score is not to fail for it.
+    With the weights of the best epoch, where they were kept, else with the last ones; without
+    validation subjects there is the model alone. What cannot be made is told in the log: a training
+    that has its score is not to fail for it.
     """
     loggers = [one for one in parts.trainer.loggers if isinstance(one, MLflowLogger)]
     runs = [(one, one.run) for one in loggers if one.run is not None]
     if not runs:
         return
     epoch = _load_best(parts)
-    judged = judge(parts.classifier, parts.data, "validation", parts.trainer.strategy.root_device)
+    part, device = "validation", parts.trainer.strategy.root_device
+    is_judged = bool(parts.data.split.validation_subjects)
+    judged = judge(parts.classifier, parts.data, part, device) if is_judged else None
     for logger, run in runs:
         try:
-            made = directory / RECORD / "artifacts" / "figures" / judged.part
-            run.files(draw(judged, logger.history, made), f"figures/{judged.part}")
+            if judged is not None:
+                made = directory / RECORD / "artifacts" / "figures" / part
+                run.files(draw(judged, logger.history, made), f"figures/{part}")
             keep_model(parts.classifier, parts.data, judged, run, directory, epoch)
         except portable.NotPortableError as error:
             log.warning("this run has no MLflow model: %s", error)
@@ -79,12 +83,12 @@ def _probabilities(
 def keep_model(
     classifier: Classifier,
     data: WindowModule,
-    judged: Judged,
+    judged: Judged | None,
     run: Run,
     directory: Path,
     epoch: int,
 ) -> None:
-    """Log the model with what it reached on the validation windows.
+    """Log the model with what it reached on the validation windows, if there are any.
 
     Raises `NotPortableError` where the network cannot be taken out of Python.
     """
@@ -100,8 +104,8 @@ def keep_model(
         "mean": classifier.mean.tolist(),
         "std": classifier.std.tolist(),
     }
-    portable.save(classifier, judged.signals[:8], facts, folder)
-    run.model(folder, _scores(judged), epoch)
+    portable.save(classifier, data.tensors("train")[0][:8].numpy(), facts, folder)
+    run.model(folder, _scores(judged) if judged is not None else {}, epoch)
 
 
 def _scores(judged: Judged) -> Mapping[str, float]:

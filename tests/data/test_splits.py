@@ -65,6 +65,14 @@ def test_whom_validation_names_no_fraction_takes_for_testing():
         assert len(made.test_subjects) == 5
 
 
+def test_without_validation_all_who_are_not_tested_are_trained_on():
+    made = parts(validation=None, test=[2, 9])
+    assert made.train_subjects == (1, 3, 4, 5, 6, 7, 8, 10)
+    assert made.validation_subjects == ()
+    assert len(made.validation) == 0
+    assert len(made.train) + len(made.test) == len(SUBJECTS)
+
+
 def test_lists_and_the_official_choice_are_taken_as_they_are():
     made = parts(test=[7, 3], validation=[10])
     assert made.test_subjects == (3, 7)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
 
 from harnest.errors import ConfigError
 from harnest.models.minirocket import MiniRocket, dilations, golden_ratios
@@ -18,10 +19,16 @@ def windows():
 
 
 @pytest.fixture
-def network(windows):
+def labels(windows):
+    """What can be told from a window: whether its first channel rises."""
+    return (windows[:, 20:, 0].mean(dim=1) > windows[:, :20, 0].mean(dim=1)).long()
+
+
+@pytest.fixture
+def network(windows, labels):
     torch.manual_seed(0)
     made = MiniRocket(3, 5, features=84 * 12)
-    made.calibrate(windows)
+    made.calibrate(windows, labels)
     return made.eval()
 
 
@@ -93,11 +100,11 @@ def test_a_checkpoint_carries_what_was_calibrated(network, windows):
     assert torch.equal(other(windows), network(windows))
 
 
-def test_the_seed_alone_decides_what_is_calibrated(windows):
+def test_the_seed_alone_decides_what_is_calibrated(windows, labels):
     def thresholds(seed):
         torch.manual_seed(seed)
         made = MiniRocket(3, 5, features=200)
-        made.calibrate(windows)
+        made.calibrate(windows, labels)
         return made.thresholds
 
     assert torch.equal(thresholds(1), thresholds(1))
@@ -110,8 +117,45 @@ def test_only_the_linear_layer_is_trained(network):
 
 def test_a_signal_that_never_changes_can_be_calibrated_with():
     made = MiniRocket(2, 3, features=84)
-    made.calibrate(torch.zeros(5, 20, 2))
+    made.calibrate(torch.zeros(5, 20, 2), torch.arange(5) % 3)
     assert made(torch.randn(4, 20, 2)).isfinite().all()
+
+
+def test_differences_are_channels_of_the_same_deviation(windows, labels):
+    made = MiniRocket(3, 5, features=84, differences=True)
+    made.calibrate(3 * windows, labels)
+    sums = made._sources(3 * windows)
+    assert sums.shape == (60, 40, 6)
+    assert torch.equal(sums[..., :3], 3 * windows)
+    expected = (3 * windows).diff(dim=1) / (3 * windows).diff(dim=1).std(dim=(0, 1))
+    torch.testing.assert_close(sums[:, 1:, 3:], expected)
+    assert not sums[:, 0, 3:].any()
+
+
+@pytest.mark.parametrize("features", [84, 840])  # more windows than features, and fewer
+def test_the_linear_layer_is_solved_as_scikit_learn_does(windows, labels, features):
+    made = MiniRocket(3, 2, features=features, ridge=7.0)
+    made.calibrate(windows, labels)
+    given = made.eval().head
+    seen = {}
+    given.register_forward_hook(lambda module, args, result: seen.update(x=args[0], y=result))
+    logits = made(windows)
+    theirs = Ridge(alpha=7.0).fit(seen["x"], torch.nn.functional.one_hot(labels) * 2 - 1)
+    np.testing.assert_allclose(seen["y"].detach(), theirs.predict(seen["x"]), atol=1e-4)
+    np.testing.assert_allclose(logits.detach(), seen["y"].detach())  # a factor of 1, as yet
+
+
+def test_of_a_solved_layer_only_the_factor_is_trained(windows, labels):
+    made = MiniRocket(3, 2, features=840, ridge=1.0)
+    made.calibrate(windows, labels)
+    assert (made.eval()(windows).argmax(dim=1) == labels).float().mean() > 0.9
+    assert {name for name, p in made.named_parameters() if p.requires_grad} == {"factor"}
+
+
+@pytest.mark.parametrize("ridge", [0.0, -1.0])
+def test_a_penalty_that_is_none_is_refused(ridge):
+    with pytest.raises(ConfigError, match="above 0"):
+        MiniRocket(3, 5, ridge=ridge)
 
 
 @given(length=st.integers(1, 600), each=st.integers(1, 150))

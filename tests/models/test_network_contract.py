@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harnest.models.cnn_lstm import CNNLSTM
 from harnest.models.convlstm import ConvLSTM
 from harnest.models.deepconvlstm import DeepConvLSTM
 from harnest.models.fcn import FCN
@@ -32,12 +33,14 @@ NETWORKS = {
     "resnet": partial(ResNet, hidden_size=8),
     "inception": partial(InceptionTime, hidden_size=4),
     "deepconvlstm": partial(DeepConvLSTM, hidden_size=16, filters=8),
+    "cnn_lstm": partial(CNNLSTM, hidden_size=8, filters=8),
     "convlstm": partial(ConvLSTM, hidden_size=16),
     "convlstm-stacked": partial(ConvLSTM, hidden_size=8, layers=2, parts=4, kernel_size=4),
     "transformer": partial(Transformer, hidden_size=32, layers=2),
     "tcn": partial(TCN, hidden_size=16),
     "tcn-attention": partial(TCN, hidden_size=16, layers=3, pooling="attention"),
     "minirocket": partial(MiniRocket, features=1000),
+    "minirocket-differences": partial(MiniRocket, features=1000, differences=True),
 }
 
 pytestmark = pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
@@ -59,8 +62,8 @@ def test_windows_of_any_shape_give_one_logit_per_class(
     make, batch, time, channels, classes, dropout
 ):
     network = make(channels, classes, dropout=dropout)
-    # Of a single step, nothing can be told about how a batch is spread.
-    network.train(batch * time > 1)
+    # Of a single step, or of two made one, nothing can be told about how a batch is spread.
+    network.train(batch * time > 2)
     logits = network(windows(batch, time, channels))
     assert logits.shape == (batch, classes)
     assert logits.dtype == torch.float32

@@ -110,9 +110,9 @@ class WindowModule(L.LightningDataModule):
             return self._batches("train")
         return self._batches("train", lambda: self.seed * 1_000_003 + trainer.current_epoch)
 
-    def val_dataloader(self) -> Batches:
-        """Batches of the validation subjects."""
-        return self._batches("validation")
+    def val_dataloader(self) -> Batches | list[Batches]:
+        """Batches of the validation subjects; none where there are none."""
+        return self._batches("validation") if self.split.validation_subjects else []
 
     def test_dataloader(self) -> Batches:
         """Batches of the test subjects."""

@@ -29,7 +29,7 @@ def split(
     subjects: ArrayLike,
     labels: ArrayLike,
     *,
-    validation: Share,
+    validation: Share | None,
     test: Share | Literal["official"],
     seed: int,
     official: Sequence[int] = (),
@@ -39,7 +39,8 @@ def split(
 
     ``subjects`` and ``labels`` are those of the windows, (n,) each. A list names subjects. A
     fraction, between 0 and 1, picks that share of them, at least one, by ``seed`` alone: ``test``
-    a share of all, ``validation`` a share of those who are not tested. ``test="official"`` takes
+    a share of all, ``validation`` a share of those who are not tested; without ``validation`` all
+    of them are trained on. ``test="official"`` takes
     the ``official`` subjects, as far as they have windows. ``activities`` names the labels; an
     activity that it names and that has no window in some part is an error too.
 
@@ -51,7 +52,7 @@ def split(
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"data.split_seed={seed!r}: give a whole number, 0 or above")
 
-    named = _named("validation", validation, everyone)
+    named = [] if validation is None else _named("validation", validation, everyone)
     if test == "official":
         if not official:
             raise ConfigError(
@@ -68,19 +69,23 @@ def split(
             "of it, or choose another data.test"
         )
     rest = [subject for subject in everyone if subject not in testing]
-    validating = named or _chosen("validation", validation, rest, set(), (seed, 1))
+    validating = named
+    if validating is None:
+        assert validation is not None
+        validating = _chosen("validation", validation, rest, set(), (seed, 1))
     training = [subject for subject in rest if subject not in validating]
 
     parts = {"training": training, "validation": validating, "test": testing}
     indices: dict[str, NDArray[np.intp]] = {}
     for part, members in parts.items():
-        if not members:
+        if not members and not (part == "validation" and validation is None):
             raise ConfigError(
                 f"no subject is left for {part}: of {len(everyone)}, data.test takes "
                 f"{len(testing)} and data.validation {len(validating)}: let them take others"
             )
         indices[part] = np.flatnonzero(np.isin(subject_of, members))
-        _check_activities(part, members, label_of[indices[part]], label_of, activities)
+        if members:
+            _check_activities(part, members, label_of[indices[part]], label_of, activities)
     return Split(
         train=indices["training"],
         validation=indices["validation"],

@@ -12,5 +12,8 @@ class Calibrated(Protocol):
     They belong into buffers: a checkpoint then carries them, and loading one replaces them.
     """
 
-    def calibrate(self, windows: Tensor) -> None:
-        """Set them from all training windows, normalised, (n, time, channels); called once."""
+    def calibrate(self, windows: Tensor, labels: Tensor) -> None:
+        """Set them from all training windows, normalised, (n, time, channels), and labels, (n,).
+
+        Called once.
+        """

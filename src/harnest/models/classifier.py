@@ -87,6 +87,16 @@ class Classifier(L.LightningModule):
         x, y = batch
         return self.augment.mixed(self._changed(x), y, self.classes)
 
+    @torch.no_grad()
+    def examples(self, x: Tensor, y: Tensor) -> Batch:
+        """Normalised windows and labels to calibrate a network by: all, once as they are.
+
+        And once augmented, where windows are augmented in training; mixup aside.
+        """
+        if self.augment.signal:
+            x, y = torch.cat([x, self._changed(x)]), y.repeat(2)
+        return (x - self.mean) / self.std, y
+
     def _changed(self, x: Tensor) -> Tensor:
         return self.augment.windows(x, Layout(self.mean, self.std, self.triads))
 

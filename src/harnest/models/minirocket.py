@@ -1,4 +1,4 @@
-"""MiniRocket: fixed kernels, how often each responds, and a linear layer that is trained."""
+"""MiniRocket: fixed kernels, how often each responds, and a linear layer."""
 
 import math
 from collections import Counter
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from harnest.errors import ConfigError
+from harnest.models.ridge import ridge as least_squares
 
 _TRIPLES = tuple(combinations(range(9), 3))
 """Each kernel has 9 weights: 2 at three places, -1 at the others, which makes 84 of them."""
@@ -27,8 +28,15 @@ class MiniRocket(nn.Module):
     windows give, so `calibrate` has to see those once; it also finds the mean and deviation that
     each share is standardised by. Both are buffers, and travel in checkpoints.
 
-    Takes (batch, time, channels), gives logits (batch, classes). Dropout acts on the shares. Only
-    the linear layer is trained.
+    With ``differences``, those from step to step are channels as well, as in MultiRocket (Tan et
+    al. 2022), brought to the deviation 1 like the others.
+
+    The linear layer is trained; or, with ``ridge``, found by `calibrate` in closed form as the
+    authors do, that being the penalty of its squared weights. What is trained then is one number, a
+    factor of the logits: which activity is told stays, and the probabilities begin to mean
+    something.
+
+    Takes (batch, time, channels), gives logits (batch, classes). Dropout acts on the shares.
     """
 
     weights: Tensor
@@ -36,28 +44,50 @@ class MiniRocket(nn.Module):
     thresholds: Tensor
     center: Tensor
     spread: Tensor
+    pace: Tensor
 
     def __init__(
-        self, channels: int, classes: int, *, features: int = 9996, dropout: float = 0.0
+        self,
+        channels: int,
+        classes: int,
+        *,
+        features: int = 9996,
+        differences: bool = False,
+        ridge: float | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if features < _KERNELS:
             raise ConfigError(f"features={features} cannot be used: it must be at least {_KERNELS}")
+        if ridge is not None and not ridge > 0:
+            raise ConfigError(f"ridge={ridge} cannot be used: it must be above 0, or null")
+        self.differences = differences
+        self.penalty = ridge
         self.each = features // _KERNELS
         weights = torch.full((_KERNELS, 1, 9), -1.0)
         for kernel, places in zip(weights, _TRIPLES, strict=True):
             kernel[0, list(places)] = 2.0
         self.register_buffer("weights", weights)
-        self.register_buffer("mix", _channel_choices(channels, min(self.each, _MAX_DILATIONS)))
+        sources = 2 * channels if differences else channels
+        self.register_buffer("mix", _channel_choices(sources, min(self.each, _MAX_DILATIONS)))
+        self.register_buffer("pace", torch.ones(channels))
         self.register_buffer("thresholds", torch.zeros(_KERNELS, self.each))
         self.register_buffer("center", torch.zeros(_KERNELS * self.each))
         self.register_buffer("spread", torch.ones(_KERNELS * self.each))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(_KERNELS * self.each, classes)
+        self.factor = None if ridge is None else nn.Parameter(torch.ones(()))
+        self.head.requires_grad_(ridge is None)
 
     @torch.no_grad()
-    def calibrate(self, windows: Tensor) -> None:
-        """Set thresholds and standardisation from normalised training ``windows``."""
+    def calibrate(self, windows: Tensor, labels: Tensor) -> None:
+        """Set thresholds and standardisation from normalised training ``windows``.
+
+        With ``ridge``, the linear layer as well, from these and their ``labels``, (n,).
+        """
+        pace = windows.diff(dim=1).std(dim=(0, 1)) if windows.shape[1] > 2 else self.pace
+        self.pace.copy_(torch.where(pace > 0, pace, 1.0))
+        windows = self._sources(windows)
         quantiles = golden_ratios(_KERNELS * self.each).reshape(_KERNELS, self.each)
         done = 0
         for index, (dilation, count) in enumerate(dilations(windows.shape[1], self.each)):
@@ -68,20 +98,33 @@ class MiniRocket(nn.Module):
                 wanted = quantiles[kernel, done : done + count].to(values)
                 self.thresholds[kernel, done : done + count] = values.quantile(wanted)
             done += count
-        sample = windows[torch.randperm(len(windows))[:_SAMPLE]]
-        shares = torch.cat([self._shares(part) for part in torch.split(sample, 64)])
+        chosen = torch.randperm(len(windows))[: _SAMPLE if self.penalty is None else None]
+        shares = torch.cat([self._shares(windows[part]) for part in torch.split(chosen, 64)])
         self.center.copy_(shares.mean(dim=0))
         # What hardly ever moves by a step is no reason to cry out when it does.
         least = 1 / windows.shape[1]
         self.spread.copy_(shares.std(dim=0, correction=0).clamp(min=least))
+        if self.penalty is not None:
+            shares.sub_(self.center).div_(self.spread)
+            found = least_squares(shares, labels[chosen], self.head.out_features, self.penalty)
+            self.head.weight.copy_(found[0])
+            self.head.bias.copy_(found[1])
 
     def forward(self, x: Tensor) -> Tensor:
         """Map windows (batch, time, channels) to logits (batch, classes)."""
-        # Thresholds are compared with: half precision would move responses across them.
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            shares = (self._shares(x.float()) - self.center) / self.spread
-        logits: Tensor = self.head(self.dropout(shares.to(self.head.weight.dtype)))
-        return logits
+        # Thresholds are compared with: half precision would move responses across them. And it
+        # would blur sums of ten thousand terms.
+        with torch.autocast(x.device.type, enabled=False):
+            with torch.no_grad():
+                shares = (self._shares(self._sources(x.float())) - self.center) / self.spread
+            logits: Tensor = self.head(self.dropout(shares.to(self.head.weight.dtype)))
+        return logits if self.factor is None else self.factor * logits
+
+    def _sources(self, x: Tensor) -> Tensor:
+        """What the kernels sum: the channels, and their differences where they are wanted."""
+        if not self.differences:
+            return x
+        return torch.cat([x, x.diff(dim=1, prepend=x[:, :1]) / self.pace.to(x)], dim=2)
 
     def _responses(self, x: Tensor, index: int, dilation: int) -> Tensor:
         """What each kernel gives at each step: (batch, kernels, time)."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _COMMIT, _STATE = "mlflow.source.git.commit", "git.state"
 _WORDS = {_COMMIT: "commit", "data.digest": "data digest"}
-_MACHINE = ("system", "device", "threads")
+_MACHINE = ("system", "device", "precision", "threads")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from harnest.models.augmentation.channel_dropout import ChannelDropout
 from harnest.models.augmentation.contract import Layout, triads
 from harnest.models.augmentation.jitter import Jitter
 from harnest.models.augmentation.magnitude_warp import MagnitudeWarp
+from harnest.models.augmentation.mirror import Mirror
 from harnest.models.augmentation.mixup import Mixup
 from harnest.models.augmentation.permutation import Permutation
 from harnest.models.augmentation.rotation import Rotation
@@ -113,11 +114,11 @@ def test_options_that_cannot_be_meant_are_refused(name, options):
         EVERY[name](**options)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", [*EVERY, "mirror"])
 def test_the_config_makes_the_augmentation_with_its_defaults(name):
     with hydra.initialize_config_dir(str(FOLDER)):
         cfg = hydra.compose("train", [f"augmentation={name}"])
-    assert build(cfg.augmentation[name]) == EVERY[name]()
+    assert build(cfg.augmentation[name]) == (EVERY | {"mirror": made_mirror})[name]()
 
 
 def test_half_precision_does_not_blur_a_rotation():
@@ -195,6 +196,41 @@ def test_rotation_without_three_axes_says_what_to_do():
     x = windows()
     with pytest.raises(ConfigError, match=r"augmentation\.rotation=null"):
         Rotation()(x, layout(x, turning=()))
+
+
+# mirror
+
+
+def made_mirror():
+    return Mirror([0, 4, 5])  # a config has lists
+
+
+def test_a_mirror_turns_signs_of_its_channels_alone():
+    x = windows()
+    mirrored = applied(Mirror(), x)
+    assert torch.equal(mirrored[..., [0, 4, 5]], -x[..., [0, 4, 5]])
+    assert torch.equal(mirrored[..., [1, 2, 3, 6]], x[..., [1, 2, 3, 6]])
+    assert torch.equal(applied(Mirror(), mirrored), x)
+
+
+def test_in_a_mirror_the_gyroscope_turns_as_a_mirrored_movement_does():
+    """What turns by a rate w moves a point r by w x r; so does its image, in a mirror."""
+    rate, point = torch.randn(2, 1, 9, 3, generator=torch.Generator().manual_seed(0))
+    x = torch.cat([torch.linalg.cross(rate, point), rate], dim=2)
+    mirrored = applied(Mirror(), x)
+    image = point * torch.tensor([-1.0, 1.0, 1.0])
+    torch.testing.assert_close(mirrored[..., :3], torch.linalg.cross(mirrored[..., 3:], image))
+
+
+def test_a_mirror_for_channels_that_are_not_there_is_refused():
+    with pytest.raises(ConfigError, match="channels 0 to 2"):
+        applied(Mirror(), windows(channels=3))
+
+
+@pytest.mark.parametrize("probability", [-0.1, 1.1])
+def test_a_mirror_without_a_probability_is_refused(probability):
+    with pytest.raises(ConfigError, match="from 0 to 1"):
+        Mirror(probability=probability)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""CNN-LSTM: convolutions shorten the window, an LSTM reads what is left in both directions."""
+
+from torch import Tensor, nn
+
+from harnest.models.convolution import convolution
+from harnest.models.options import check_counts
+from harnest.models.pooling import attention_score, pooled
+
+
+class CNNLSTM(nn.Module):
+    """Convolutions that halve the time steps, a bidirectional LSTM, attention over its steps.
+
+    The usual order of Sainath et al., "Convolutional, Long Short-Term Memory, Fully Connected Deep
+    Neural Networks", 2015. Each of ``blocks`` is a convolution over all channels with ``filters``
+    maps, normalised over the batch, rectified, and the larger of each two steps. The LSTM then
+    reads 2**``blocks`` times fewer steps; attention is that of `harnest.models.lstm.LSTM`. Takes
+    (batch, time, channels), gives logits (batch, classes). Dropout acts on what the LSTM reads and
+    before the linear layer.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        *,
+        hidden_size: int = 64,
+        blocks: int = 2,
+        filters: int = 64,
+        kernel_size: int = 5,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        check_counts(blocks=blocks, filters=filters, kernel_size=kernel_size)
+        widths = [channels] + [filters] * blocks
+        self.convolutions = nn.Sequential(
+            *(
+                nn.Sequential(
+                    convolution(inputs, filters, kernel_size),
+                    nn.ReLU(),
+                    nn.MaxPool1d(2, ceil_mode=True),
+                )
+                for inputs in widths[:-1]
+            )
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.lstm = nn.LSTM(filters, hidden_size, batch_first=True, bidirectional=True)
+        self.score = attention_score(2 * hidden_size)
+        self.head = nn.Linear(2 * hidden_size, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map windows (batch, time, channels) to logits (batch, classes)."""
+        maps = self.convolutions(x.transpose(1, 2)).transpose(1, 2)
+        outputs, _ = self.lstm(self.dropout(maps))
+        logits: Tensor = self.head(self.dropout(pooled(outputs, self.score)))
+        return logits
