@@ -162,7 +162,7 @@ BEYOND = {
     "optimizer.lr": [0, -1e-3],
     "optimizer.weight_decay": [-1e-3],
     "trainer.max_epochs": [0],
-    "objective.metric": ["val/f1", "train/loss"],
+    "objective.metric": ["val/f1", "test/loss"],
     "objective.mode": ["up"],
     "objective.also": [{"nosuch": "min"}, {"parameters": "less"}],
 }
