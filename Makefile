@@ -3,8 +3,9 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 # MLflow's UI asks its makers' server for a configuration unless it is told not to.
 export MLFLOW_DISABLE_TELEMETRY ?= true
-# One thread per process is fastest for small networks on few cores, and tests run two at a time.
-JOBS ?= 2
+# One thread per process is fastest for small networks on few cores. Tests wait for processes of their
+# own much of the time: three at once keep two cores busy.
+JOBS ?= 3
 # Which JupyterLab `make up` starts: cpu or gpu.
 PROFILE ?= cpu
 JUPYTER = $(if $(filter gpu,$(PROFILE)),jupyter-gpu,jupyter)
