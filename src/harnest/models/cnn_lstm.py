@@ -27,8 +27,8 @@ class CNNLSTM(nn.Module):
     ``rescaled`` the channels are also there in each window's own scale, so that the small movements
     of one who sits or stands are seen; they tell more of the activity than how the device hangs.
 
-    Takes (batch, time, channels), gives logits (batch, classes). Dropout acts on what the LSTM reads
-    and before the linear layer.
+    Takes (batch, time, channels), gives logits (batch, classes). Dropout acts on what the LSTM
+    reads and before the linear layer.
     """
 
     def __init__(
