@@ -34,6 +34,7 @@ NETWORKS = {
     "inception": partial(InceptionTime, hidden_size=4),
     "deepconvlstm": partial(DeepConvLSTM, hidden_size=16, filters=8),
     "cnn_lstm": partial(CNNLSTM, hidden_size=8, filters=8),
+    "cnn_lstm-rescaled": partial(CNNLSTM, hidden_size=8, filters=8, rescaled=True),
     "convlstm": partial(ConvLSTM, hidden_size=16),
     "convlstm-stacked": partial(ConvLSTM, hidden_size=8, layers=2, parts=4, kernel_size=4),
     "transformer": partial(Transformer, hidden_size=32, layers=2),
