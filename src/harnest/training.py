@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from harnest.config import check_limits, is_divided
 from harnest.errors import ConfigError
 from harnest.study import Members, current_trial
+from harnest.uninterrupted import uninterrupted
 
 log = logging.getLogger(__name__)
 
@@ -30,21 +31,22 @@ def run(
             f"folds={cfg.folds} seeds={cfg.seeds}: these are several runs: add -m (--multirun)"
         )
     # torch, Lightning and MLflow are imported only now, when the config can be used.
-    from hydra.core.hydra_config import HydraConfig
+    with uninterrupted():
+        from hydra.core.hydra_config import HydraConfig
 
-    from harnest.assemble import assemble, make_loggers
-    from harnest.division import members_of
-    from harnest.fit import (
-        check_checkpoint,
-        dataset_of,
-        facts_of,
-        fit,
-        quantities,
-        run_name,
-        score_of,
-    )
-    from harnest.results import keep_results
-    from harnest.tracking.recorded import recorded
+        from harnest.assemble import assemble, make_loggers
+        from harnest.division import members_of
+        from harnest.fit import (
+            check_checkpoint,
+            dataset_of,
+            facts_of,
+            fit,
+            quantities,
+            run_name,
+            score_of,
+        )
+        from harnest.results import keep_results
+        from harnest.tracking.recorded import recorded
 
     directory = Path(HydraConfig.get().runtime.output_dir)
     if is_divided(cfg):

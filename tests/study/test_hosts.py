@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import mlflow
 import optuna
 import pytest
+import sqlalchemy
 
 import databases
 from hosts import hosts
@@ -56,8 +57,10 @@ class Lab:
         )
 
     def trials(self):
+        # Each time anew, and asked often: no connection may stay open.
+        storage = optuna.storages.RDBStorage(self.here, {"poolclass": sqlalchemy.NullPool})
         try:
-            return optuna.load_study(study_name="shared", storage=self.here).trials
+            return optuna.load_study(study_name="shared", storage=storage).trials
         except KeyError:
             return []  # not made yet
 
