@@ -52,6 +52,7 @@ def test_the_trial_itself_trains_nothing(divided):
     assert (folder / "0/.hydra/config.yaml").is_file()
 
 
+@pytest.mark.slow
 def test_more_folds_than_subjects_fail_in_one_line(tmp_path):
     study = ("-m", "hydra.sweeper.study=f", "folds=9", "logger=none")
     line = command("train", *study, *SMALL, folder=tmp_path).err.splitlines()[-1]

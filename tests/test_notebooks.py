@@ -62,6 +62,7 @@ def charts(notebook):
     ]
 
 
+@pytest.mark.slow
 def test_exploration(tmp_path):
     notebook = executed("exploration", tmp_path)
     assert "140 recordings of 10 subjects" in printed(notebook)

@@ -12,7 +12,7 @@ SLOW = pytest.mark.slow  # each job of submitit's, and ray itself, takes seconds
 RAY = ("+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false")
 WITH_PROCESSES = [
     pytest.param(("slots", "hydra.launcher.cpu_slots=2"), id="slots", marks=SLOW),
-    pytest.param(("joblib", "hydra.launcher.n_jobs=2"), id="joblib"),
+    pytest.param(("joblib", "hydra.launcher.n_jobs=2"), id="joblib", marks=SLOW),
     pytest.param(("submitit_local", "hydra.sweeper.batch=2"), id="submitit", marks=SLOW),
     pytest.param(("ray", *RAY), id="ray", marks=SLOW),
 ]

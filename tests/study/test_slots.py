@@ -111,6 +111,7 @@ def test_an_interrupt_stops_all_trials_and_the_same_command_runs_them_again(fold
     assert "RUNNING" not in folder.states().values()
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_does_not_wait_for_a_trial_that_ignores_the_first(folder):
     sweeper = folder.start("seconds=300,301", "do=ignore")
     folder.await_facts(0, 1)

@@ -40,6 +40,7 @@ def test_a_member_that_fails_says_so_and_so_does_its_trial(bench, store, client)
     assert not [run for run in runs.values() if run.info.status == "RUNNING"]
 
 
+@pytest.mark.slow
 def test_what_a_killed_sweeper_leaves_is_ended(bench, store, client):
     sweeper = bench.start("x=1", *RECORDED, "text=hang@1")
     member = bench.directory(0) / "part-1/seen.json"

@@ -308,6 +308,7 @@ def test_a_signal_ends_the_records_and_the_same_command_goes_on(hanging, client,
     assert record.parent.info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_two_sweepers_have_one_parent(bench, store, client):
     command = ("x=1,2,3,4", RECORDED)
     sweepers = [bench.start(*command) for _ in range(2)]
