@@ -93,7 +93,7 @@ def start_parent(client: MlflowClient) -> str:
 def fill(client: MlflowClient, parent: Run, trials: int) -> tuple[list[TrialFacts], dict[int, str]]:
     """Write the children; gives what a study knows of them."""
     draw = random.Random(0)
-    facts, run_ids = [], {}
+    facts, run_ids, runs = [], {}, {}
     experiment = experiment_id(client, "harnest")
     fixed = [Param(f"group.key_{number}", "a value of some length") for number in range(80)]
     tags = [RunTag(f"version.package-{number}", "1.2.3") for number in range(30)]
@@ -117,8 +117,9 @@ def fill(client: MlflowClient, parent: Run, trials: int) -> tuple[list[TrialFact
         took = timedelta(seconds=10)
         facts.append(TrialFacts(number, drawn, TrialState.COMPLETE, values, steps, took))
         run_ids[number] = run
+        runs[number] = Run(client, run, owned=True)
         if number < trials - LATEST:
-            list_ended(parent, facts, run_ids)
+            list_ended(parent, facts, runs)
     return facts, run_ids
 
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from harnest.config import check_limits, is_divided
 from harnest.errors import ConfigError
 from harnest.study import Members, current_trial
-from harnest.uninterrupted import uninterrupted
+from harnest.study.interrupts import Interrupts
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,9 @@ def run(
             f"folds={cfg.folds} seeds={cfg.seeds}: these are several runs: add -m (--multirun)"
         )
     # torch, Lightning and MLflow are imported only now, when the config can be used.
-    with uninterrupted():
+    # An import that is broken off may lose Ctrl-C, or take it for an error of its own.
+    interrupts = Interrupts()
+    with interrupts.held():
         from hydra.core.hydra_config import HydraConfig
 
         from harnest.assemble import assemble, make_loggers
@@ -47,6 +49,9 @@ def run(
         )
         from harnest.results import keep_results
         from harnest.tracking.recorded import recorded
+
+        with interrupts.allowed():
+            pass
 
     directory = Path(HydraConfig.get().runtime.output_dir)
     if is_divided(cfg):

@@ -239,9 +239,8 @@ def at_work(client, children, listed, monkeypatch):
         for number, score in listed.items()
     ]
     time.sleep(0.002)
-    summary.list_ended(
-        Run(client, parent.info.run_id, owned=True), facts, dict(enumerate(children))
-    )
+    runs = {number: Run(client, child, owned=True) for number, child in enumerate(children)}
+    summary.list_ended(Run(client, parent.info.run_id, owned=True), facts, runs)
     time.sleep(0.002)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, heard where a study can stop without leaving something half done."""
+"""Ctrl-C and SIGTERM, heard where work can stop without leaving something half done."""
 
 import signal
 import threading

@@ -182,7 +182,7 @@ class StudyRecord(Callback):
         self._end(run, trial)
         trials = list(self.trials.values())
         show_progress(self.parent, self.study, trials)
-        list_ended(self.parent, trials, {n: run.run_id for n, run in self.children.items()})
+        list_ended(self.parent, trials, self.children)
 
     def on_study_end(self, trials: Sequence["TrialFacts"], complete: bool) -> list[str]:
         """Sum the study up in its parent run; returns how to look at it.

@@ -46,11 +46,12 @@ def show_progress(parent: Run, study: "StudyFacts", trials: Sequence["TrialFacts
         parent.metrics(best, step=sum(trial.state.is_finished() for trial in trials))
 
 
-def list_ended(parent: Run, trials: Sequence["TrialFacts"], run_ids: Mapping[int, str]) -> None:
+def list_ended(parent: Run, trials: Sequence["TrialFacts"], runs: Mapping[int, Run]) -> None:
     """Write the table of the trials that have ended, now and then: to read all runs takes long."""
     ended = [trial for trial in trials if trial.state.is_finished()]
     if len(ended) % _AT_ONCE == 0:
         time = now()
+        run_ids = {number: run.run_id for number, run in runs.items()}
         _log_table(parent, table(ended, run_ids), TABLE)
         parent.tag({LISTED_AT: str(time)})
 
