@@ -1,9 +1,22 @@
-"""Whether it was the kernel that killed a process, because memory had run out."""
+"""Where memory runs out: whom the kernel kills for it, and whether it was the kernel."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_PREFERENCE = 500  # thousandths of the memory that there is, as if the process had them as well
+
+
+def die_first() -> None:
+    """Let the kernel kill this process, or its children, before the sweeper: it ends one trial.
+
+    Of two such processes it still kills the larger one. Where the kernel has no such rule, nothing
+    happens.
+    """
+    with suppress(OSError):
+        file = Path("/proc/self/oom_score_adj")
+        file.write_text(str(min(int(file.read_text()) + _PREFERENCE, 1000)))
 
 
 class OomKills:

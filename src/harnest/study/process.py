@@ -24,6 +24,7 @@ from omegaconf import DictConfig
 
 from harnest.errors import StudyError
 from harnest.study.guest import own_output
+from harnest.study.memory import die_first
 from harnest.study.slot import Slot, mark_ended, mark_running
 
 _GRACE = 5.0  # seconds that an orphaned job has to stop by itself
@@ -76,6 +77,7 @@ def run(job: Job) -> bytes:
     """Run one job in this process, which exists for nothing else, and pickle its return."""
     gc.freeze()  # what the warm process made stays: looking through it costs each job 0.3 s
     gc.enable()
+    die_first()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, _interrupt)
     job.directory.mkdir(parents=True, exist_ok=True)
