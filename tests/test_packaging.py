@@ -85,6 +85,7 @@ def test_it_works_from_any_directory(unpacked, tmp_path):
     assert where.stdout.strip() == str(unpacked / "harnest/conf")
 
 
+@pytest.mark.slow
 def test_it_trains_from_any_directory(unpacked, tmp_path):
     arguments = ("debug=fast", "trainer=cpu", "model.hidden_size=4")
     trained = answer_of(unpacked, tmp_path, "harnest.train", *arguments)

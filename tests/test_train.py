@@ -353,6 +353,7 @@ def test_an_interrupted_run_is_killed_and_keeps_what_it_had(tmp_path, number):
     check_killed(tmp_path, answer)
 
 
+@pytest.mark.slow
 def test_an_interrupt_before_training_leaves_no_traceback(tmp_path):
     """Ctrl-C while torch is still being imported."""
     program = Path(sys.executable).with_name("harnest-train")

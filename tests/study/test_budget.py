@@ -58,6 +58,7 @@ def test_a_broken_study_is_stopped_and_shows_its_first_error(bench):
     assert "Traceback" in answer.out
 
 
+@pytest.mark.slow
 def test_one_that_breaks_after_some_good_trials_shows_its_first_error_too(bench):
     some = ("do=square,fail", "hydra.sweeper.max_failure_rate=0.4")
     answer = bench.sweep(*some, "x=range(1,30)", code=2)

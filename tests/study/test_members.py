@@ -68,6 +68,7 @@ def test_a_member_that_fails_fails_its_trial_alone(bench, launcher):
     assert "no luck with x=1" in bench.trials()[0].user_attrs["message"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_is_divided_again(bench):
     command = ("x=1", "do=divide", "text=hang@2", "hydra/launcher=slots")
     sweeper = bench.start(*command, "hydra.launcher.cpu_slots=1")

@@ -124,6 +124,7 @@ def test_a_second_interrupt_does_not_wait_for_a_trial_that_ignores_the_first(fol
     assert set(folder.states().values()) == {"KILLED"}
 
 
+@pytest.mark.slow
 def test_trials_end_with_a_killed_sweeper_and_the_next_one_reaps_them(folder):
     sweeper = folder.start("seconds=300,0.1")
     folder.await_facts(0, 1)

@@ -130,6 +130,7 @@ def test_an_interrupted_trial_is_run_again_under_a_new_number(bench):
     assert files_of(bench.directory(0)) | files_of(bench.directory(1)) == finished
 
 
+@pytest.mark.slow
 def test_a_retry_that_is_interrupted_is_retried(bench):
     bench.sweep("x=5,6", "do=interrupt@0", code=130)
     bench.sweep("x=5,6", "do=interrupt@0", "hydra.sweeper.n_trials=1")

@@ -37,6 +37,7 @@ print([process.exitcode for process in processes])
 """
 
 
+@pytest.mark.slow
 def test_eight_processes_on_a_new_folder_all_get_their_run(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", EIGHT], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -298,6 +298,7 @@ def test_what_a_killed_sweeper_leaves_is_ended_by_the_next(hanging, client, stud
     assert files_of(bench.directory(0)) == files
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_records_and_the_same_command_goes_on(hanging, client, study):
     hanging.send_signal(signal.SIGTERM)
     assert hanging.wait(timeout=15) == 130
@@ -321,6 +322,7 @@ def test_two_sweepers_have_one_parent(bench, store, client):
     assert record.parent.data.tags["best.run_id"] == record.children[0].info.run_id
 
 
+@pytest.mark.slow
 def test_sweepers_that_open_a_study_at_the_same_moment_have_one_parent(bench, client):
     command = ("x=1,2,3,4", RECORDED)
     sweepers = [bench.start(*command) for _ in range(2)]
