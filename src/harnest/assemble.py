@@ -159,8 +159,10 @@ def build(node: DictConfig | None, **arguments: Any) -> Any:
     """
     if node is None or node.get("_target_") is None:
         return None
+    # On its own: Hydra copies the whole config that a node is a part of.
+    plain = OmegaConf.to_container(node, resolve=True)
     try:
-        return instantiate(node, **arguments, _execution_whitelist_=trusted(), _convert_="all")
+        return instantiate(plain, **arguments, _execution_whitelist_=trusted(), _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, HarnestError):

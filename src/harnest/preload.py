@@ -1,20 +1,36 @@
 """Everything that a trial imports, for the warm process that trials are forked from."""
 
+import alembic.command
 import matplotlib.backends.backend_agg
 import matplotlib.figure
 import mlflow
 import mlflow.pyfunc
-import mlflow.store.tracking.sqlalchemy_store
+import mlflow.store.tracking.sqlalchemy_workspace_store
 import optuna
+import PIL.Image
+import platformdirs
 import pytorch_lightning
+import sqlalchemy.dialects.sqlite
 
 import harnest.assemble
+import harnest.division
 import harnest.fit
 import harnest.results
+import harnest.study.storage
 import harnest.tracking.page
 import harnest.tracking.recorded
 import harnest.tracking.usage
 
-__all__ = ["harnest", "matplotlib", "mlflow", "optuna", "pytorch_lightning"]
+__all__ = [
+    "alembic",
+    "harnest",
+    "matplotlib",
+    "mlflow",
+    "optuna",
+    "platformdirs",
+    "pytorch_lightning",
+    "sqlalchemy",
+]
 
+PIL.Image.preinit()  # looks for the formats that it knows
 harnest.tracking.page.library()

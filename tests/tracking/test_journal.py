@@ -3,10 +3,12 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlflow.models import Model
 
 from harnest.errors import TrackingError
 from harnest.tracking import writes
@@ -151,6 +153,28 @@ def test_a_store_that_fails_is_tried_again_from_there(journal, client, monkeypat
     assert journal.unsent() == STEPS  # the run was made
     journal.send(client)
     assert history(client, journal) == EVERYTHING
+
+
+def test_a_model_whose_sender_died_while_it_wrote_is_sent_again(journal, client, monkeypatch):
+    class Died(BaseException):
+        """What no handler of an error takes."""
+
+    def opened_and_no_more(model, path):
+        Path(path).write_text("")
+        raise Died
+
+    folder = journal.directory / "record" / "model"
+    folder.mkdir()
+    Model().save(folder / "MLmodel")
+    journal.add(writes.model("record/model", {"accuracy": 0.5}, step=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(Model, "save", opened_and_no_more)
+        with pytest.raises(Died):
+            journal.send(client)
+    journal.send(client)
+    (model,) = client.search_logged_models(["0"])
+    assert model.source_run_id == journal.run_id
+    assert [(metric.key, metric.value) for metric in model.metrics] == [("accuracy", 0.5)]
 
 
 def test_a_directory_with_an_unsent_record_is_not_written_over(journal, client, store):

@@ -227,8 +227,7 @@ def channel_statistics(signals: Tensor) -> tuple[Tensor, Tensor]:
 
     A channel that never changes gets the deviation 1, so that normalising leaves it at 0.
     """
-    mean = signals.mean(dim=(0, 1), dtype=torch.float64)
-    std = (signals.to(torch.float64) - mean).square().mean(dim=(0, 1)).sqrt()
+    std, mean = torch.std_mean(signals.to(torch.float64), dim=(0, 1), correction=0)
     return mean.float(), torch.where(std > 0, std, 1.0).float()
 
 

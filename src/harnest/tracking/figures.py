@@ -28,7 +28,8 @@ def draw(judged: Judged, history: Mapping[str, Curve], folder: Path) -> list[Pat
     import matplotlib as mpl
 
     folder.mkdir(parents=True, exist_ok=True)
-    # Letters are most of the work: unhinted they take a fifth less. A name may hold a dollar.
+    # Letters are most of the work: unhinted they take a fifth less. So is the search for a title's
+    # place, where none is given. A name may hold a dollar.
     with mpl.rc_context({"text.hinting": "none", "text.parse_math": False}):
         return _draw(judged, history, folder)
 
@@ -73,7 +74,7 @@ def _confusion(judged: Judged) -> tuple["Picture", Figure]:
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="predicted", ylabel="true")
-    axes.set_title(title, fontsize="medium")
+    axes.set_title(title, fontsize="medium", y=1)
     plot = {
         "type": "heatmap",
         "x": names,
@@ -127,7 +128,7 @@ def _bars(
         axes.bar(places, np.nan_to_num(values), width, label=name)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set(ylim=(0, 1))
-    axes.set_title(title, fontsize="medium", pad=24)
+    axes.set_title(title, fontsize="medium", pad=24, y=1)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(scores), frameon=False)
     data = [
         {"type": "bar", "name": name, "x": names, "y": _json(values)}
@@ -167,7 +168,8 @@ def _curves(history: Mapping[str, Curve]) -> tuple["Picture", Figure]:
                     "line": {"dash": "dash" if part == "train" else "solid"},
                 }
             )
-        axes.set(xlabel="epoch", title=name)
+        axes.set(xlabel="epoch")
+        axes.set_title(name, y=1)
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=5)
         axes.yaxis.get_major_locator().set_params(nbins=5)
         layout[f"xaxis{index}"] = {"title": {"text": f"epoch: {name}"}}

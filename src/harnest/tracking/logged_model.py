@@ -32,7 +32,9 @@ def send_model(
     saved = Model.load(str(folder))
     saved.run_id, saved.model_id, saved.model_uuid = run_id, made.model_id, made.model_id
     saved.artifact_path = made.artifact_location
-    saved.save(str(folder / "MLmodel"))
+    whole = folder / "MLmodel.new"  # the next try finds nothing that was written half
+    saved.save(str(whole))
+    whole.replace(folder / "MLmodel")
     client.log_model_artifacts(made.model_id, str(folder))
     metrics = [
         Metric(key, value, time, step, model_id=made.model_id)

@@ -13,7 +13,7 @@ from harnest.secrets import redact
 from harnest.tracking import writes
 from harnest.tracking.courier import Courier, Outbox
 from harnest.tracking.journal import Journal
-from harnest.tracking.store import connect, experiment_id, open_store
+from harnest.tracking.store import experiment_id, open_store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,18 +38,18 @@ class Run:
     """An MLflow run that this process writes to.
 
     With an ``outbox`` a write is in a file of this machine once a method returns, and reaches
-    MLflow later; without one it is in MLflow then. ``owned`` is false for a trial's run: the
-    study started it, and the study ends it.
+    MLflow later; without one it is in MLflow then, and ``client`` is needed. ``owned`` is false
+    for a trial's run: the study started it, and the study ends it.
     """
 
     def __init__(
         self,
-        client: "MlflowClient",
+        client: "MlflowClient | None",
         run_id: str | None,
         owned: bool,
         outbox: Outbox | None = None,
     ) -> None:
-        self.client = client
+        self._client = client
         self.owned = owned
         self.outbox = outbox
         self._run_id = run_id
@@ -68,13 +68,14 @@ class Run:
         A trial goes on with the run that its study has started, whether the store answers or
         not. ``patience`` is how long its end may wait for the store, in seconds.
         """
-        courier = Courier(address, patience)
         begun = os.environ.get(RECORDED_IN)
         if begun is not None:
-            journal = Journal(Path(begun))
-            run = Run(connect(address), None, False, Outbox(journal, courier))
+            # Neither its beginning nor its end waits for the store: the study sends what is left.
+            outbox = Outbox(Journal(Path(begun)), Courier(address, patience=0.0))
+            run = Run(None, None, False, outbox)
             run.tag(tags)
             return run
+        courier = Courier(address, patience)
         client = open_store(address)
         given = os.environ.get(RUN_ID)
         if given is not None:
@@ -87,6 +88,12 @@ class Run:
         journal = Journal.begin(directory, address, made)
         journal.hold()
         return Run(client, made, True, Outbox(journal, courier))
+
+    @property
+    def client(self) -> "MlflowClient":
+        """The store that it is in; a trial's process has not asked for it."""
+        assert self._client is not None
+        return self._client
 
     @property
     def run_id(self) -> str:
