@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made import data_set
 
-from harnest.data.module import Batches, WindowModule
+from harnest.data.module import Batches, Order, WindowModule
 from harnest.data.prepare import prepare
 from harnest.data.splits import split
 
@@ -20,7 +20,7 @@ SIZES = st.integers(1, 20)
 def batches(count, size, **options):
     """Windows whose only value is their number, which is their label too."""
     numbers = torch.arange(count)
-    return Batches(numbers.float()[:, None, None], numbers, size, **options)
+    return Batches(numbers.float()[:, None, None], numbers, Order(count, size, **options))
 
 
 def numbers(made):
@@ -35,7 +35,7 @@ def numbers(made):
 @given(count=COUNTS, size=SIZES, seed=st.none() | st.integers(0, 2**40))
 @settings(deadline=None)
 def test_each_pass_meets_every_window_once_in_full_batches_but_the_last(count, size, seed):
-    made = batches(count, size, order=None if seed is None else lambda: seed)
+    made = batches(count, size, key=None if seed is None else lambda: seed)
     assert sorted(numbers(made)) == list(range(count))
     sizes = [len(labels) for _, labels in made]
     assert len(made) == len(sizes)
@@ -50,8 +50,8 @@ def test_windows_that_are_only_judged_keep_their_order():
 @given(count=COUNTS, size=SIZES, world=st.integers(1, 8), seed=st.none() | st.integers(0, 10**6))
 @settings(deadline=None)
 def test_devices_share_a_pass_without_loss(count, size, world, seed):
-    order = None if seed is None else lambda: seed
-    shares = [batches(count, size, order=order, rank=rank, world=world) for rank in range(world)]
+    key = None if seed is None else lambda: seed
+    shares = [batches(count, size, key=key, rank=rank, world=world) for rank in range(world)]
     met = [numbers(share) for share in shares]
     assert {number for share in met for number in share} == set(range(count))
     assert {len(share) for share in met} == {-(-count // world)}  # no device waits for another
@@ -139,3 +139,21 @@ def test_devices_of_one_run_share_the_training_windows(tmp_path, world):
     ]
     alone = met(module(tmp_path).train_dataloader())
     assert set(np.concatenate(shares)) == set(alone)
+
+
+def test_windows_that_a_gpu_has_no_room_for_are_the_same_batches(tmp_path, monkeypatch, caplog):
+    """There need be no GPU: it is only asked for its memory, and full."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
+    gpu = SimpleNamespace(root_device=torch.device("cuda", 0))
+    caplog.set_level("INFO", "harnest")
+    full, alone = module(tmp_path, strategy=gpu), module(tmp_path)
+    loader, resident = full.train_dataloader(), alone.train_dataloader()
+    assert len(loader) == len(resident)
+    before = torch.get_rng_state()
+    for epoch in (0, 1):
+        full.trainer.current_epoch = alone.trainer.current_epoch = epoch
+        for ours, theirs in zip(loader, resident, strict=True):
+            assert all(map(torch.equal, ours, theirs))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(met(full.val_dataloader()), met(alone.val_dataloader()))
+    assert "the train windows stay in main memory" in caplog.text

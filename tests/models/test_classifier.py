@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
-from harnest.data.module import Batches
+from harnest.data.module import Batches, Order
 from harnest.errors import ConfigError
 from harnest.models import METRICS
 from harnest.models.augmentation.mixup import Mixup
@@ -58,7 +58,8 @@ def measured(module, batches, part="val"):
 
 def answers(logits, labels, size):
     """Batches of windows of one step, whose values are the logits."""
-    return Batches(torch.as_tensor(logits).float()[:, None], torch.as_tensor(labels), size)
+    signals = torch.as_tensor(logits).float()[:, None]
+    return Batches(signals, torch.as_tensor(labels), Order(len(signals), size))
 
 
 def random_answers(seed, count):

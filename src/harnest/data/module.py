@@ -1,71 +1,98 @@
 """Prepared windows -> batches on the training device."""
 
+import logging
 from collections.abc import Callable, Iterator
 
 import pytorch_lightning as L
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from harnest.data.prepare import Windows
 from harnest.data.splits import Split
 
+log = logging.getLogger(__name__)
 
-class Batches:
-    """All windows of one part, batch by batch, gathered where they live.
+_SHARE = 0.5  # of a device's free memory: the network and what it computes need the rest
+_WORKERS = 2  # processes that gather batches: they copy, and compute nothing
 
-    Yields ``(signals, labels)``: (batch, time, channels) float32 and (batch,) int64. With
-    ``order``, each pass is a new permutation that depends on the seed and the epoch alone, so
-    that a run that goes on from a checkpoint meets the same batches as one never stopped.
-    Of several devices (``rank`` of ``world``) each takes every ``world``-th window of the same
-    permutation; the first ones are repeated so that all take equally many steps. The last,
-    smaller batch is never dropped.
+
+class Order(Sampler[Tensor]):
+    """Which of ``count`` windows make each batch of a pass: indices, (batch,) int64.
+
+    With ``key``, each pass is a new permutation that depends on its number alone, so that a run
+    that goes on from a checkpoint meets the same batches as one never stopped. Of several devices
+    (``rank`` of ``world``) each takes every ``world``-th window of the same permutation; the first
+    ones are repeated so that all take equally many steps. The last, smaller batch is never dropped.
     """
 
     def __init__(
         self,
-        signals: Tensor,
-        labels: Tensor,
+        count: int,
         batch_size: int,
         *,
-        order: Callable[[], int] | None = None,
+        key: Callable[[], int] | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.signals = signals
-        self.labels = labels
+        self.count = count
         self.batch_size = batch_size
-        self.order = order
+        self.key = key
         self.rank = rank
         self.world = world
 
     def __len__(self) -> int:
         """Batches in one pass."""
-        share = -(-len(self.labels) // self.world)
+        share = -(-self.count // self.world)
         return -(-share // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        indices = self._indices().to(self.labels.device)
-        for chosen in torch.split(indices, self.batch_size):
-            yield self.signals[chosen], self.labels[chosen]
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(torch.split(self._indices(), self.batch_size))
 
     def _indices(self) -> Tensor:
-        count = len(self.labels)
-        if self.order is None:
-            indices = torch.arange(count)
+        if self.key is None:
+            indices = torch.arange(self.count)
         else:
             # On the CPU, so that the order is the same whichever device trains.
-            indices = torch.randperm(count, generator=torch.Generator().manual_seed(self.order()))
+            generator = torch.Generator().manual_seed(self.key())
+            indices = torch.randperm(self.count, generator=generator)
         if self.world > 1:
-            padded = count + -count % self.world
-            indices = indices[torch.arange(padded) % count][self.rank :: self.world]
+            padded = self.count + -self.count % self.world
+            indices = indices[torch.arange(padded) % self.count][self.rank :: self.world]
         return indices
+
+
+class Batches:
+    """All windows of one part, batch by batch, gathered where they live.
+
+    Yields ``(signals, labels)``: (batch, time, channels) float32 and (batch,) int64.
+    """
+
+    def __init__(self, signals: Tensor, labels: Tensor, order: Order) -> None:
+        self.signals = signals
+        self.labels = labels
+        self.order = order
+
+    def __len__(self) -> int:
+        """Batches in one pass."""
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        device = self.labels.device
+        for chosen in self.order:
+            indices = chosen.to(device)
+            yield self.signals[indices], self.labels[indices]
+
+
+Loader = Batches | DataLoader[tuple[Tensor, ...]]
 
 
 class WindowModule(L.LightningDataModule):
     """The windows of one split, as Lightning wants them.
 
-    The training windows are put on the training device once, and batches are gathered there:
-    no collation window by window, no worker processes, no copy a step.
+    They are put on the training device once, and batches are gathered there: no collation window
+    by window, no worker processes, no copy a step. Windows that take more than half of what a GPU
+    has free stay in main memory: worker processes gather the same batches from there.
     """
 
     def __init__(self, windows: Windows, split: Split, *, batch_size: int, seed: int) -> None:
@@ -84,22 +111,40 @@ class WindowModule(L.LightningDataModule):
             torch.from_numpy(self.windows.labels[chosen]),
         )
 
-    def _batches(self, part: str, order: Callable[[], int] | None = None) -> Batches:
+    def _batches(self, part: str, key: Callable[[], int] | None = None) -> Loader:
         trainer = self.trainer
         assert trainer is not None
         if part not in self.parts:
-            device = trainer.strategy.root_device
-            signals, labels = self.tensors(part)
-            self.parts[part] = signals.to(device), labels.to(device)
-        return Batches(
-            *self.parts[part],
-            self.batch_size,
-            order=order,
-            rank=trainer.global_rank,
-            world=trainer.world_size,
+            self.parts[part] = self._placed(part, trainer.strategy.root_device)
+        signals, labels = self.parts[part]
+        world = {"rank": trainer.global_rank, "world": trainer.world_size}
+        order = Order(len(labels), self.batch_size, key=key, **world)
+        if signals.device == trainer.strategy.root_device:
+            return Batches(signals, labels, order)
+        return DataLoader(
+            TensorDataset(signals, labels),
+            sampler=order,
+            batch_size=None,
+            num_workers=_WORKERS,
+            pin_memory=True,
+            persistent_workers=True,
+            generator=torch.Generator(),  # it would draw its workers' seed from the run's numbers
         )
 
-    def train_dataloader(self) -> Batches:
+    def _placed(self, part: str, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The windows of ``part`` on ``device``, or where they are if they are too many for it."""
+        signals, labels = self.tensors(part)
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if signals.nbytes > _SHARE * free:
+                log.info(
+                    "the %s windows stay in main memory: they take %.1f GiB, and %s has %.1f free",
+                    *(part, signals.nbytes / 2**30, device, free / 2**30),
+                )
+                return signals, labels
+        return signals.to(device), labels.to(device)
+
+    def train_dataloader(self) -> Loader:
         """Batches of the training subjects, in a new order each epoch.
 
         To overfit a few batches means to meet the same ones each time.
@@ -110,10 +155,10 @@ class WindowModule(L.LightningDataModule):
             return self._batches("train")
         return self._batches("train", lambda: self.seed * 1_000_003 + trainer.current_epoch)
 
-    def val_dataloader(self) -> Batches | list[Batches]:
+    def val_dataloader(self) -> Loader | list[Loader]:
         """Batches of the validation subjects; none where there are none."""
         return self._batches("validation") if self.split.validation_subjects else []
 
-    def test_dataloader(self) -> Batches:
+    def test_dataloader(self) -> Loader:
         """Batches of the test subjects."""
         return self._batches("test")
