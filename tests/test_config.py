@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from harnest import config, values
 from harnest.errors import ConfigError
+from harnest.study.search import PRUNERS, make_pruner, make_sampler
 
 FILES = sorted(config.FOLDER.rglob("*.yaml"))
 GROUPS = sorted({path.parent.name for path in FILES if path.parent.parent == config.FOLDER})
@@ -185,3 +186,19 @@ def test_the_user_says_what_else_is_trusted(monkeypatch):
     assert not any(name.startswith(("mylab", "torch.*", "os")) for name in config.trusted())
     monkeypatch.setenv("HARNEST_TRUST", "mylab, other.models  third.*")
     assert set(config.trusted()) >= {"mylab.*", "other.models.*", "third.*", "harnest.*"}
+
+
+@pytest.mark.parametrize("sweep", ["quick", "architectures"])
+@pytest.mark.parametrize(
+    ("part", "choice", "make"),
+    [
+        *(("sampler", name, make_sampler) for name in ("random", "cmaes", "gp", "qmc", "nsgaii")),
+        *(("pruner", name, make_pruner) for name in sorted(PRUNERS) if name != "threshold"),
+    ],
+)
+def test_a_sweep_takes_any_sampler_and_any_pruner(sweep, part, choice, make):
+    """None is left with options of the one that the sweep would have chosen."""
+    composed = compose(f"sweep={sweep}", f"hydra/sweeper/{part}={choice}", return_hydra_config=True)
+    other = "pruner" if part == "sampler" else "sampler"
+    assert make(composed.hydra.sweeper[part])
+    assert composed.hydra.runtime.choices[f"hydra/sweeper/{other}"].endswith(f"_{sweep}")
