@@ -32,7 +32,7 @@ class Row:
 
 
 NO_HAPT, NO_GPU = "HAPT's archive was not given", "there was no GPU"
-LOOP, TEXTS = "a plain PyTorch loop", "pandas and numpy, from the text files"
+LOOP, TEXTS = "a plain PyTorch loop", "pandas and numpy, text files"
 BY_HAND, STOCK = "a script by hand", "the stock sweeper and MLFlowLogger"
 BARE = "a bare Hydra app"
 
@@ -98,7 +98,7 @@ ROWS = (
         missing=NO_HAPT,
     ),
     Row(
-        "the same, both from the zip file",
+        "windows of HAPT, the first time, from its zip file",
         TEXTS,
         "windows",
         "HAPT zip first",
@@ -152,7 +152,7 @@ ROWS = (
         missing=NO_HAPT,
     ),
     Row(
-        "the same",
+        "memory of 8 trials at once, HAPT",
         "8 times a study of one trial",
         "memory",
         "beside one slot",
