@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow  # programs that measure
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # programs that measure
 
 PROGRAM = Path(__file__).parents[1] / "benchmarks" / "table.py"
 PAGE = """# Performance
@@ -46,7 +46,7 @@ def make(folder, *programs, **environment):
         env=surroundings | environment,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=500,
     )
 
 
