@@ -40,7 +40,7 @@ HEAD = ("figure", "beside", "measured", "goal", "met", "program", "on")
 Measurement = Mapping[str, Any]
 
 
-def measured(program: str) -> Measurement:
+def measure(program: str) -> Measurement:
     """Run a program in a process of its own."""
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         figures = process.submit(figures_of, program).result()
@@ -88,25 +88,23 @@ def remembered(record: Sequence[Measurement], new: Measurement) -> list[Measurem
 
 
 def table(record: Sequence[Measurement]) -> tuple[list[list[str]], list[str]]:
-    """The cells of each row, and the machines and versions that their last ones count."""
+    """The cells of each row, and the machines and versions that they refer to by number."""
     places: list[str] = []
     cells = []
     for row in ROWS:
-        found = [
-            one for one in record if one["program"] == row.program and row.name in one["figures"]
-        ]
-        last = ["not measured yet" + (f": {row.missing}" if row.missing else ""), row.aim, ""]
-        on = ""
-        if found:
-            (one,) = found
-            place = f"{one['machine']}; {one['versions']}"
-            if place not in places:
-                places.append(place)
-            met = "yes" if row.is_met(one["figures"][row.name]) else "**no**"
-            last = [row.shown.format_map(one["figures"]), row.aim, met]
-            on = f"{one['date']} ({places.index(place) + 1})"
+        measured, met, on = "not measured yet", "", ""
+        if row.missing:
+            measured += f": {row.missing}"
+        for one in record:
+            if one["program"] == row.program and row.name in one["figures"]:
+                measured = row.shown.format_map(one["figures"])
+                met = "yes" if row.is_met(one["figures"][row.name]) else "**no**"
+                place = f"{one['machine']}; {one['versions']}"
+                if place not in places:
+                    places.append(place)
+                on = f"{one['date']} ({places.index(place) + 1})"
         program = row.program and f"`{row.program}.py`"
-        cells.append([row.what, row.beside, *last, program, on])
+        cells.append([row.what, row.beside, measured, row.aim, met, program, on])
     return cells, places
 
 
@@ -144,7 +142,7 @@ def main() -> None:
     for program in arguments.programs or PROGRAMS:
         began = time.monotonic()
         try:
-            record = remembered(record, measured(program))
+            record = remembered(record, measure(program))
         except (Exception, SystemExit) as error:  # the others can be measured nevertheless
             failed.append(program)
             print(f"{program}: {error or type(error).__name__}", file=sys.stderr)
