@@ -11,7 +11,7 @@ PROFILE ?= cpu
 JUPYTER = $(if $(filter gpu,$(PROFILE)),jupyter-gpu,jupyter)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format ui notebooks screenshots results up down logs clean
+.PHONY: help demo test test-all lint format ui notebooks screenshots results bench up down logs clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -70,6 +70,9 @@ logs: .env  ## what the stack's servers say, as they say it; Ctrl-C ends it
 
 results: .venv/.installed  ## the tables of docs/results.md: hours; HAPT=FILE, its zip file, for those of HAPT
 	$(BIN)/python benchmarks/results.py $(if $(HAPT),--hapt "$(HAPT)")
+
+bench: .venv/.installed-dev  ## measure the table of docs/performance.md, an hour on an idle machine; HAPT=FILE as above
+	HAPT="$(HAPT)" $(BIN)/python benchmarks/table.py
 
 clean:  ## remove what can be made again: environment, caches, builds; results stay
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

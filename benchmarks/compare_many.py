@@ -54,9 +54,18 @@ TIMES = 5
 LATEST = 25  # trials that ended after the running study wrote its table
 
 
+def figures(trials: int = 1000) -> dict[str, float]:
+    """Median seconds of each use of the command, and of MLflow's import alone."""
+    return {name: statistics.median(took) for name, took in measure(trials).items()}
+
+
 def main() -> None:
-    """Fill a store, time the command in each format."""
-    trials = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    """Time the command in each format."""
+    measure(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+
+
+def measure(trials: int) -> dict[str, list[float]]:
+    """Fill a store, time the command in each format, print it."""
     with tempfile.TemporaryDirectory() as folder:
         client = open_store(f"sqlite:///{folder}/mlflow.db")
         parent = Run(client, start_parent(client), owned=True)
@@ -64,21 +73,27 @@ def main() -> None:
         alone = timed([sys.executable, "-c", "import mlflow"], folder)
         print(f"{trials} trials, {TIMES} times each: median (fastest to slowest), seconds")
         print(f"{'import mlflow':16}{shown(alone)}")
-        compare(folder, "running", ("table",), alone)
+        found = compare(folder, "running", ("table",), alone)
         began = time.perf_counter()
         summarise(parent, STUDY, facts, run_ids, {})
         print(f"{'summary':16}{time.perf_counter() - began:.2f} (once)")
         client.set_terminated(parent.run_id)
-        compare(folder, "ended", ("table", "csv", "html"), alone)
+        found |= compare(folder, "ended", ("table", "csv", "html"), alone)
+    return {"import": alone, **found}
 
 
-def compare(folder: str, state: str, forms: Sequence[str], alone: list[float]) -> None:
+def compare(
+    folder: str, state: str, forms: Sequence[str], alone: list[float]
+) -> dict[str, list[float]]:
     """Time the command in each format."""
+    found = {}
     for form in forms:
         program = Path(sys.executable).with_name("harnest-compare")
         took = timed([program, "many", "--format", form], folder)
+        found[f"{state}, {form}"] = took
         ratio = statistics.median(took) / statistics.median(alone)
         print(f"{state + ', ' + form:16}{shown(took)}   {ratio:.1f} times the import")
+    return found
 
 
 def start_parent(client: MlflowClient) -> str:

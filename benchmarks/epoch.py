@@ -1,6 +1,6 @@
 """One training epoch beside a plain PyTorch loop, on the same tensors in the same order.
 
-    python benchmarks/epoch.py [EPOCHS] [OVERRIDE ...]
+    [HAPT=FILE] python benchmarks/epoch.py [EPOCHS] [OVERRIDE ...]
 
 Each epoch of the assembled run is followed by one of the plain loop, in the same process, so that
 what else the machine does meets both. The plain loop does what any tutorial's does: forward, cross
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytorch_lightning as L
 import torch
+from hapt import archive
 from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
@@ -109,6 +110,9 @@ def plain_scores(
 
 def measure(overrides: list[str], epochs: int) -> list[tuple[float, float]]:
     """Pairs of seconds, ours and the plain loop's, without the first epoch."""
+    packed = archive()
+    if "data=hapt" in overrides and packed is not None:
+        overrides = [*overrides, f"data.archive='{packed}'"]
     with initialize_config_dir(str(config.FOLDER)):
         cfg = compose(
             "train",
@@ -129,6 +133,20 @@ def measure(overrides: list[str], epochs: int) -> list[tuple[float, float]]:
     return beside.times[1:]
 
 
+def figures(epochs: int = 5) -> dict[str, float]:
+    """The ratio of each case; those of HAPT where its archive is."""
+    return {
+        name: ratio(measure(overrides, epochs))
+        for name, overrides in CASES.items()
+        if "data=hapt" not in overrides or archive() is not None
+    }
+
+
+def ratio(times: list[tuple[float, float]]) -> float:
+    """Ours to the plain loop's, pair by pair."""
+    return statistics.median(ours / plain for ours, plain in times)
+
+
 def main() -> None:
     """Print one row for each case."""
     epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 10
@@ -137,8 +155,7 @@ def main() -> None:
     for name, overrides in CASES.items():
         times = measure([*overrides, *more], epochs)
         ours, plain = (statistics.median(column) for column in zip(*times, strict=True))
-        ratio = statistics.median(a / b for a, b in times)
-        print(f"{name:20}{ours:>8.3f}{plain:>8.3f}{ratio:>8.3f}", flush=True)
+        print(f"{name:20}{ours:>8.3f}{plain:>8.3f}{ratio(times):>8.3f}", flush=True)
 
 
 if __name__ == "__main__":

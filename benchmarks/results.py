@@ -13,9 +13,7 @@ many; the same command goes on. Names of entries restrict what is trained, never
 
 import argparse
 import hashlib
-import re
 import statistics
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
+from page import put
 
 from harnest import config
 
@@ -200,19 +199,6 @@ HEAD = (
 )
 
 
-def write(page: Path, tables: Mapping[str, Sequence[str]]) -> None:
-    """Put each table between its two marks in ``page``; what is written by hand stays."""
-    text = page.read_text()
-    for data, rows in tables.items():
-        begin, end = f"<!-- measured: {data} -->", "<!-- end -->"
-        body = "\n".join((begin, *HEAD, *rows, end))
-        pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
-        text, count = re.subn(pattern, lambda _, body=body: body, text, count=1, flags=re.DOTALL)
-        if not count:
-            sys.exit(f"{page} has no line {begin}: put it where the table belongs, and {end} below")
-    page.write_text(text)
-
-
 def main() -> None:
     """Train and test what is missing, then write the page."""
     parser = argparse.ArgumentParser(
@@ -253,7 +239,8 @@ def main() -> None:
                 if arguments.minutes is None or minutes < arguments.minutes:
                     make(client, group, job)
         tables.setdefault(entry.data, []).append(row(client, group, entry, jobs))
-    write(arguments.page, tables)
+    for data, rows in tables.items():
+        put(arguments.page, data, (*HEAD, *rows))
 
 
 if __name__ == "__main__":

@@ -51,10 +51,15 @@ def job(cfg: DictConfig) -> float:
     return float(cfg.x)
 
 
-def main() -> None:
-    """Compare the three ways."""
-    trials, slots = (int(text) for text in [*sys.argv[1:3], "40", "4"][:2])
-    ways = {
+def figures(trials: int = 40, slots: int = 4) -> dict[str, float]:
+    """The busy share of the slots, by our launcher and by joblib's under our sweeper."""
+    both = {name: way for name, way in ways(trials, slots).items() if name != "stock"}
+    return {name: busy(measure(*way), slots) for name, way in both.items()}
+
+
+def ways(trials: int, slots: int) -> dict[str, tuple[str, str, list[str]]]:
+    """Sweeper, launcher and arguments of each way."""
+    return {
         "slots": ("study", "slots", [f"hydra.launcher.cpu_slots={slots}", f"x=range({trials})"]),
         "joblib": ("study", "joblib", [f"hydra.launcher.n_jobs={slots}", f"x=range({trials})"]),
         "stock": (
@@ -68,32 +73,43 @@ def main() -> None:
             ],
         ),
     }
+
+
+def main() -> None:
+    """Compare the three ways."""
+    trials, slots = (int(text) for text in [*sys.argv[1:3], "40", "4"][:2])
     print(f"{trials} trials on {slots} slots")
     print(f"{'':8}{'busy':>8}{'took':>8}{'at best':>10}")
-    for name, (sweeper, launcher, arguments) in ways.items():
-        with tempfile.TemporaryDirectory() as folder:
-            spans = measure(Path(folder), sweeper, launcher, arguments)
-        began, last = spans[0][0], spans[-1][0]
-        running = sum(min(end, last) - start for start, end in spans)
-        busy = running / (slots * (last - began))
-        took = max(end for _, end in spans) - began
-        print(f"{name:8}{busy:>8.1%}{took:>8.1f}{at_best(trials, slots):>10.1f}", flush=True)
+    for name, way in ways(trials, slots).items():
+        spans = measure(*way)
+        took = max(end for _, end in spans) - spans[0][0]
+        print(
+            f"{name:8}{busy(spans, slots):>8.1%}{took:>8.1f}{at_best(trials, slots):>10.1f}",
+            flush=True,
+        )
 
 
-def measure(
-    folder: Path, sweeper: str, launcher: str, arguments: list[str]
-) -> list[tuple[float, float]]:
+def measure(sweeper: str, launcher: str, arguments: list[str]) -> list[tuple[float, float]]:
     """Sweep once; when each job began and ended, in the order of their beginnings."""
-    (folder / "app.yaml").write_text(CONFIG.format(sweeper=sweeper, launcher=launcher))
-    subprocess.run(
-        [sys.executable, __file__, "-m", f"hydra.sweep.dir={folder}/jobs", *arguments],
-        cwd=folder,
-        env=os.environ | {"SLOTS_BUSY_CONFIG": str(folder)},
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    return sorted(tuple(json.loads(f.read_text())) for f in folder.glob("jobs/*/span.json"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "app.yaml").write_text(CONFIG.format(sweeper=sweeper, launcher=launcher))
+        subprocess.run(
+            [sys.executable, __file__, "-m", f"hydra.sweep.dir={folder}/jobs", *arguments],
+            cwd=folder,
+            env=os.environ | {"SLOTS_BUSY_CONFIG": str(folder)},
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        return sorted(tuple(json.loads(f.read_text())) for f in folder.glob("jobs/*/span.json"))
+
+
+def busy(spans: list[tuple[float, float]], slots: int) -> float:
+    """The share of the slots' time that jobs were running, until the last one began."""
+    began, last = spans[0][0], spans[-1][0]
+    running = sum(min(end, last) - start for start, end in spans)
+    return running / (slots * (last - began))
 
 
 def at_best(trials: int, slots: int) -> float:

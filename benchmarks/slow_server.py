@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 DELAY = 0.1  # seconds, for each request
@@ -27,11 +28,16 @@ PROGRAMS = Path(sys.executable).parent
 SMALL = ["trainer=cpu", "trainer.enable_progress_bar=false", "callbacks.early_stopping=null"]
 
 
-def main() -> None:
-    """Train beside both servers and compare."""
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    epochs = int(sys.argv[2]) if len(sys.argv) > 2 else 12
-    arguments = [*SMALL, f"trainer.max_epochs={epochs}", *sys.argv[3:]]
+def figures(pairs: int = 3, epochs: int = 12) -> dict[str, float]:
+    """Medians of the epochs beside the far server and beside the near one, and their ratio."""
+    took = measure(pairs, epochs)
+    medians = {way: statistics.median(seconds) for way, seconds in took.items()}
+    return {**medians, "ratio": medians["far"] / medians["near"]}
+
+
+def measure(pairs: int, epochs: int, overrides: Sequence[str] = ()) -> dict[str, list[float]]:
+    """Train beside both servers; seconds of each epoch."""
+    arguments = [*SMALL, f"trainer.max_epochs={epochs}", *overrides]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         port = free_port()
@@ -48,6 +54,14 @@ def main() -> None:
                     took[way] += train(folder, address, arguments)
         finally:
             stop(server)
+    return took
+
+
+def main() -> None:
+    """Train beside both servers and compare."""
+    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    epochs = int(sys.argv[2]) if len(sys.argv) > 2 else 12
+    took = measure(pairs, epochs, sys.argv[3:])
     medians = {way: statistics.median(seconds) for way, seconds in took.items()}
     for way, seconds in medians.items():
         ratio = seconds / medians["near"]

@@ -51,6 +51,14 @@ def main() -> None:
             measure_engine([name for name in names if name != "grpc"], Path(folder))
 
 
+def figures() -> dict[str, float]:
+    """Of the journal: milliseconds of a report, and the engine's ratio by sampler."""
+    with tempfile.TemporaryDirectory() as folder:
+        reports = measure_reports(["journal"], Path(folder))
+        engine = measure_engine(["journal"], Path(folder))
+    return {"report": reports["journal"], **{one: engine["journal", one] for one in SAMPLERS}}
+
+
 @contextlib.contextmanager
 def address_of(name: str, folder: Path) -> Iterator[str]:
     """An empty storage."""
@@ -98,7 +106,9 @@ def opened(address: str, first: bool = False):
     return open_storage(address) if first else reopen_storage(address)
 
 
-def measure_reports(names: list[str], folder: Path) -> None:
+def measure_reports(names: list[str], folder: Path) -> dict[str, float]:
+    """Print a row for each storage; milliseconds of report + should_prune."""
+    found = {}
     print(f"{PROCESSES} processes, {FINISHED} finished trials; seconds, milliseconds", flush=True)
     print(f"{'':12}{'open':>8}{'report + should_prune':>24}{'slowest in 100':>16}")
     for name in names:
@@ -116,11 +126,13 @@ def measure_reports(names: list[str], folder: Path) -> None:
             for process in processes:
                 process.join()
         each = sorted(1000 * span for spans_of_one in spans for span in spans_of_one)
+        found[name] = statistics.median(each)
         print(
-            f"{name:12}{statistics.median(opening):>8.2f}{statistics.median(each):>24.1f}"
+            f"{name:12}{statistics.median(opening):>8.2f}{found[name]:>24.1f}"
             f"{each[int(0.99 * len(each))]:>16.1f}",
             flush=True,
         )
+    return found
 
 
 def fill(address: str, name: str, trials: int) -> None:
@@ -173,7 +185,9 @@ defaults:
 """
 
 
-def measure_engine(names: list[str], folder: Path) -> None:
+def measure_engine(names: list[str], folder: Path) -> dict[tuple[str, str], float]:
+    """Print rows for each storage; the late trials' time beside the early ones', by sampler."""
+    found = {}
     print("next + end through the engine, milliseconds", flush=True)
     print(f"{'':12}{'':10}{'10th':>8}{'1,000th':>10}{'ratio':>8}")
     for name in names:
@@ -185,11 +199,13 @@ def measure_engine(names: list[str], folder: Path) -> None:
                 trials = FINISHED + 10 * number
                 late = run_engine(place, address, SAMPLERS[0], sampler, trials)[-10:]
                 medians = [1000 * statistics.median(spans) for spans in (early[sampler], late)]
+                found[name, sampler] = medians[1] / medians[0]
                 print(
                     f"{name:12}{sampler:10}{medians[0]:>8.1f}{medians[1]:>10.1f}"
-                    f"{medians[1] / medians[0]:>8.1f}",
+                    f"{found[name, sampler]:>8.1f}",
                     flush=True,
                 )
+    return found
 
 
 def run_engine(folder: Path, address: str, study: str, sampler: str, trials: int) -> list[float]:

@@ -26,27 +26,47 @@ YARDSTICKS = Path(__file__).with_name("yardsticks")
 PROGRAM = Path(sys.executable).with_name("harnest-train")
 
 
-def main() -> None:
-    """Run all three in turns, and print one row for each."""
-    trials, seeds = (int(text) for text in [*sys.argv[1:3], "24", "3"][:2])
-    ways = {"ours": ours, "by hand": by_hand, "stock": stock}
-    took: dict[str, list[float]] = {name: [] for name in ways}
-    best: dict[str, list[float]] = {name: [] for name in ways}
+def figures(trials: int = 24, seeds: int = 3) -> dict[str, float]:
+    """By yardstick: how many times its trials an hour ours are, how much better ours score."""
+    took, best = measure(trials, seeds)
+    scores = {name: statistics.fmean(of_way) for name, of_way in best.items()}
+    found = {f"{name} score": score for name, score in scores.items()}
+    for name in ("by hand", "stock"):
+        found[name] = times(took, name)
+        found[f"{name} margin"] = scores["ours"] - scores[name]
+    return found
+
+
+def times(took: dict[str, list[float]], name: str) -> float:
+    """How many of our trials there are in the time of one of a way's."""
+    return statistics.median(a / b for a, b in zip(took[name], took["ours"], strict=True))
+
+
+def measure(trials: int, seeds: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Run all three in turns; the seconds and the best score of each way, by seed."""
+    took: dict[str, list[float]] = {name: [] for name in WAYS}
+    best: dict[str, list[float]] = {name: [] for name in WAYS}
     for seed in range(seeds):
-        for name, way in ways.items():
+        for name, way in WAYS.items():
             with tempfile.TemporaryDirectory() as folder:
                 began = time.perf_counter()
                 score = way(trials, seed, Path(folder))
                 took[name].append(time.perf_counter() - began)
                 best[name].append(score)
                 print(f"seed {seed}, {name}: {took[name][-1]:.0f} s, {score:.4f}", flush=True)
+    return took, best
+
+
+def main() -> None:
+    """Print one row for each way."""
+    trials, seeds = (int(text) for text in [*sys.argv[1:3], "24", "3"][:2])
+    took, best = measure(trials, seeds)
     print(f"{trials} trials, {seeds} study seeds: medians, and the mean best score")
     print(f"{'':10}{'seconds':>9}{'trials/h':>10}{'ours':>8}{'best':>9}")
-    for name in ways:
+    for name in WAYS:
         seconds = statistics.median(took[name])
-        times = statistics.median(a / b for a, b in zip(took[name], took["ours"], strict=True))
         print(
-            f"{name:10}{seconds:>9.0f}{3600 * trials / seconds:>10.0f}{times:>7.2f}x"
+            f"{name:10}{seconds:>9.0f}{3600 * trials / seconds:>10.0f}{times(took, name):>7.2f}x"
             f"{statistics.fmean(best[name]):>9.4f}"
         )
 
@@ -76,6 +96,9 @@ def stock(trials: int, seed: int, folder: Path) -> float:
 def run(command: list[str | Path], folder: Path) -> str:
     """Run a program in ``folder``; what it printed."""
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+WAYS = {"ours": ours, "by hand": by_hand, "stock": stock}
 
 
 if __name__ == "__main__":

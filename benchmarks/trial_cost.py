@@ -52,26 +52,42 @@ def job(cfg: DictConfig) -> float:
     return float(cfg.x)
 
 
+def figures(trials: int = 10) -> dict[str, float]:
+    """Seconds before a job and after it, and those before a job in a new Python process."""
+    with tempfile.TemporaryDirectory() as folder:
+        before, after, _ = measure("slots", trials, Path(folder) / "slots")
+        cold, _, _ = measure("cold", trials, Path(folder) / "cold")
+    return {
+        "before": statistics.median(before),
+        "after": statistics.median(after),
+        "cold": statistics.median(cold),
+    }
+
+
 def main() -> None:
     """Compare the three ways."""
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     with tempfile.TemporaryDirectory() as folder:
-        rows = [measure(name, trials, Path(folder) / name) for name in ("slots", "cold", "stock")]
+        rows = {
+            name: measure(name, trials, Path(folder) / name) for name in ("slots", "cold", "stock")
+        }
     print(f"{trials} trials, medians in seconds")
     print(f"{'':8}{'before':>10}{'after':>10}{'from one to the next':>24}")
-    for name, before, after, gap in rows:
+    for name, spans in rows.items():
+        before, after, gap = map(median, spans)
         print(f"{name:8}{before:>10}{after:>10}{gap:>24}")
 
 
-def measure(name: str, trials: int, folder: Path) -> tuple[str, str, str, str]:
-    """Run ``trials`` jobs in one of the three ways."""
+def measure(name: str, trials: int, folder: Path) -> tuple[list[float], list[float], list[float]]:
+    """Run ``trials`` jobs in one of the three ways; the seconds of each before, after, between."""
     folder.mkdir()
     extra = SLOTS if name == "slots" else "verbose: false"
     sweeper = {"slots": "study", "cold": "basic", "stock": "optuna"}[name]
     launcher = "slots" if name == "slots" else "basic"
     config = CONFIG.format(sweeper=sweeper, launcher=launcher, extra=extra)
     (folder / "app.yaml").write_text(config)
-    decided = []
+    decided: list[float] = []
+    after: list[float] = []
     if name == "cold":
         for number in range(trials):
             decided.append(time.time())
@@ -91,7 +107,7 @@ def measure(name: str, trials: int, folder: Path) -> tuple[str, str, str, str]:
         decided, told = told_by_optuna(directory)
         after = [then - span[1] for then, span in zip(told, spans, strict=True)]
     before = [span[0] - then for then, span in zip(decided, spans, strict=bool(decided))]
-    return name, median(before), median(after if name == "slots" else []), median(gaps)
+    return before, after, gaps
 
 
 def run(folder: Path, *arguments: str) -> None:
