@@ -50,15 +50,16 @@ class Batches:
 
     def _indices(self) -> Tensor:
         count = len(self.labels)
-        if self.order is None:
-            indices = torch.arange(count)
-        else:
-            # On the CPU, so that the order is the same whichever device trains.
-            indices = torch.randperm(count, generator=torch.Generator().manual_seed(self.order()))
+        indices = torch.arange(count) if self.order is None else shuffled(count, self.order())
         if self.world > 1:
             padded = count + -count % self.world
             indices = indices[torch.arange(padded) % count][self.rank :: self.world]
         return indices
+
+
+def shuffled(count: int, seed: int) -> Tensor:
+    """A permutation of ``count``; made on the CPU, the same one whichever device trains."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
 class WindowModule(L.LightningDataModule):
@@ -108,7 +109,14 @@ class WindowModule(L.LightningDataModule):
         assert trainer is not None
         if trainer.overfit_batches > 0:  # type: ignore[attr-defined]  # set by its constructor
             return self._batches("train")
-        return self._batches("train", lambda: self.seed * 1_000_003 + trainer.current_epoch)
+        return self._batches("train", lambda: self._order_seed(trainer.current_epoch))
+
+    def order(self, epoch: int) -> Tensor:
+        """The order of the training windows in an epoch, (n,)."""
+        return shuffled(len(self.split.train), self._order_seed(epoch))
+
+    def _order_seed(self, epoch: int) -> int:
+        return self.seed * 1_000_003 + epoch
 
     def val_dataloader(self) -> Batches | list[Batches]:
         """Batches of the validation subjects; none where there are none."""
