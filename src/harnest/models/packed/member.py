@@ -46,6 +46,8 @@ class Member(Classifier):
         self.batch_size = batch_size
         self.limits = {"train": limit_train, "validation": limit_val}
         self.pack: Pack | None = None
+        #: CPU threads for tensor operations: torch counts them for each of Python's threads.
+        self.threads = torch.get_num_threads()
 
     def batches(self, part: str) -> int:
         """Batches in an epoch of ``train`` or ``validation``."""

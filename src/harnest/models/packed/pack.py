@@ -21,6 +21,7 @@ def train_epoch(members: Sequence[Member]) -> None:
     Afterwards weights, optimizers and training metrics of each are those of its next epoch's start.
     Raises `ConfigError` for members that cannot be packed.
     """
+    torch.set_num_threads(members[0].threads)
     pack = members[0].pack
     if pack is None or pack.members != tuple(members):  # at first, and when some have ended
         pack = Pack(members)
