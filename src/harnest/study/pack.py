@@ -11,7 +11,7 @@ from hydra.types import HydraContext, TaskFunction
 
 from harnest.errors import StudyError
 from harnest.study.guest import own_output
-from harnest.study.process import Job, begin, enter, interrupted, perform
+from harnest.study.process import Job, begin, enter, interrupted, perform, run
 from harnest.study.slot import mark_ended
 from harnest.study.turn import take_turns
 
@@ -19,8 +19,11 @@ from harnest.study.turn import take_turns
 def run_pack(jobs: Sequence[Job], place: Path) -> list[bytes]:
     """Run jobs of one application on one slot in this process, and pickle their returns.
 
-    The process is marked in ``place``: it is not the process of any one of them.
+    The process is marked in ``place``: it is not the process of any one of them. A single job is
+    run as it would be without packs, and marked in its own directory.
     """
+    if len(jobs) == 1:
+        return [run(jobs[0])]
     begin(place)
     own_output(place / "output.log")
     returns = [interrupted() for _ in jobs]  # until they say otherwise

@@ -31,12 +31,11 @@ class _Waiting:
 
 @dataclass
 class _Group:
-    """Jobs that may share a process; ``is_ripe`` once nothing has come for a while."""
+    """Jobs that may share a process; ``is_ripe`` once no job has come for a while."""
 
     key: str
     jobs: list[_Waiting] = field(default_factory=list)
     is_ripe: bool = False
-    timer: threading.Timer | None = None
 
 
 class PackedLauncher(SlotsLauncher):
@@ -44,8 +43,9 @@ class PackedLauncher(SlotsLauncher):
 
     They take turns in it, and compute together where they `harnest.study.meet`: an application
     says that its jobs do so with an attribute ``meets`` of its task function. A group that is not
-    full starts once nothing has joined it for ``gather`` seconds. ``timeout`` ends a whole pack,
-    and what kills a pack's process fails all jobs in it; an exception ends its own job alone.
+    full starts once no job at all has come for ``gather`` seconds; a job that is left alone is run
+    as `SlotsLauncher` would. ``timeout`` ends a whole pack, and what kills a pack's process fails
+    all jobs in it; an exception ends its own job alone.
     """
 
     def __init__(self, pack: int, gather: float, apart: Sequence[str], **slots: Any) -> None:
@@ -58,6 +58,7 @@ class PackedLauncher(SlotsLauncher):
         self.gather = gather
         self.apart = list(apart)
         self._groups: list[_Group] = []
+        self._arrivals = 0  # jobs that have come so far
         self._lock = threading.RLock()
         self._numbers = count()
         self._places: Path | None = None
@@ -92,6 +93,7 @@ class PackedLauncher(SlotsLauncher):
         with self._lock:
             self._join(job)
             self._start_groups()
+            self._wait_for_more()
         return job.result
 
     def interrupt(self, number_of_signal: int = signal.SIGTERM) -> None:
@@ -100,17 +102,14 @@ class PackedLauncher(SlotsLauncher):
 
         with self._lock:
             groups, self._groups = self._groups, []
-            for group in groups:
-                self._stop_waiting(group)
-                for job in group.jobs:
-                    job.result.set_result(interrupted())
+            for job in (job for group in groups for job in group.jobs):
+                job.result.set_result(interrupted())
         super().interrupt(number_of_signal)
 
     def close(self) -> None:
         """End the pool and its warm processes."""
         with self._lock:
-            for group in self._groups:
-                self._stop_waiting(group)
+            self._groups.clear()  # a timer may still be running
         super().close()
         if self._places is not None:
             shutil.rmtree(self._places, ignore_errors=True)
@@ -123,19 +122,19 @@ class PackedLauncher(SlotsLauncher):
             group = _Group(key)
             self._groups.append(group)
         group.jobs.append(job)
-        self._stop_waiting(group)
-        group.timer = threading.Timer(self.gather, self._ripen, [group])
-        group.timer.daemon = True
-        group.timer.start()
 
-    def _stop_waiting(self, group: _Group) -> None:
-        if group.timer is not None:
-            group.timer.cancel()
+    def _wait_for_more(self) -> None:
+        self._arrivals += 1
+        timer = threading.Timer(self.gather, self._ripen, [self._arrivals])
+        timer.daemon = True
+        timer.start()
 
-    def _ripen(self, group: _Group) -> None:
+    def _ripen(self, arrivals: int) -> None:
         with self._lock:
-            group.is_ripe = True
-            self._start_groups()
+            if arrivals == self._arrivals:
+                for group in self._groups:
+                    group.is_ripe = True
+                self._start_groups()
 
     def _start_groups(self) -> None:
         """Start the groups that are full or ripe, the oldest first, as long as slots are free."""
@@ -144,7 +143,6 @@ class PackedLauncher(SlotsLauncher):
                 return
             if group.is_ripe or len(group.jobs) == self.pack:
                 self._groups.remove(group)
-                self._stop_waiting(group)
                 self._start(group.jobs, self._free.get())
 
     def _start(self, waiting: Sequence[_Waiting], slot: Slot) -> None:
@@ -153,7 +151,8 @@ class PackedLauncher(SlotsLauncher):
 
         if self._places is None:
             self._places = Path(tempfile.mkdtemp(prefix="harnest-packs-"))
-        place = self._places / str(next(self._numbers))
+        is_single = len(waiting) == 1
+        place = waiting[0].directory if is_single else self._places / str(next(self._numbers))
         application = self._application()
         jobs = [Job.of(application, one.config, slot, one.directory) for one in waiting]
         self._running.add(place)

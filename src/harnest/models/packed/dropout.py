@@ -11,7 +11,8 @@ class PackedDropout(nn.Module):
     """Under vmap over networks: each has one of ``rates`` and draws from one of ``generators``.
 
     With ``whole`` it zeroes whole features, as ``nn.Dropout1d`` does, else single values. On the
-    CPU it draws what ``nn.Dropout`` would draw from torch's own generator in the same state.
+    CPU it draws what ``nn.Dropout`` would draw from torch's own generator in the same state, where
+    that sees a contiguous tensor.
     """
 
     def __init__(

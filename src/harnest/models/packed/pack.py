@@ -229,7 +229,8 @@ class Pack:
                 tensors[name].copy_(rows[index])
             for place, name in enumerate(self.names):
                 state = self.optimizers[index].state[named[name]]
-                state["step"] = self.steps[index, 0].cpu()
+                # One each: an optimizer that goes on counts up the step of every weight.
+                state["step"] = self.steps[index, 0].clone().cpu()
                 for moment, parts in moments.items():
                     state[moment] = parts[place][index].clone()
 
