@@ -71,7 +71,10 @@ def test_a_packed_study_is_the_study_that_it_would_be_on_slots(tmp_path):
         name = f"trial-{one.number}"
         run, wanted = packed_runs[name], runs[name]
         assert run.info.status == wanted.info.status
-        assert run.data.params == wanted.data.params
+        params = {
+            key: text.replace("/together/", "/single/") for key, text in run.data.params.items()
+        }
+        assert params == wanted.data.params
         assert run.data.metrics.keys() == wanted.data.metrics.keys()
         assert run.data.tags.keys() == wanted.data.tags.keys()
         kept = sorted(artifacts(client, run))

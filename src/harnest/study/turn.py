@@ -44,9 +44,9 @@ class _Surroundings:
     @classmethod
     def now(cls) -> "_Surroundings":
         handlers = list(logging.getLogger().handlers)
-        return cls(HydraConfig.instance().cfg, os.getcwd(), dict(os.environ), handlers)  # noqa: PTH109
+        return cls(HydraConfig.instance().cfg, os.getcwd(), dict(os.environ), handlers)  # noqa: PTH109  a path would have to be made text again
 
-    def enter(self, output: Path) -> None:
+    def enter(self) -> None:
         HydraConfig.instance().cfg = self.config
         os.chdir(self.folder)
         # One by one: other threads may be reading the rest.
@@ -56,9 +56,6 @@ class _Surroundings:
             if os.environ.get(name) != text:
                 os.environ[name] = text
         logging.getLogger().handlers[:] = self.handlers
-        sys.stdout.flush()
-        sys.stderr.flush()
-        own_output(output)
 
 
 class Turn:
@@ -80,7 +77,10 @@ class Turn:
     def take(self, error: BaseException | None = None) -> None:
         """Let the job go on until it meets the others or ends; an ``error`` is raised in it."""
         self._error = error
-        self._surroundings.enter(self.output)
+        self._surroundings.enter()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        own_output(self.output)
         if self._thread.ident is None:
             self._thread.start()
         self._go.release()
@@ -112,10 +112,18 @@ def take_turns(jobs: Sequence[tuple[Callable[[], None], Path]]) -> None:
     A job may end, in whatever way, and the others go on. An interrupt is raised in each as
     `TrialInterruptedError` where it meets the others; a second one does not wait.
     """
+    before = _Surroundings.now()
+    try:
+        with output_kept():
+            _take_turns([Turn(job, output) for job, output in jobs])
+    finally:
+        before.enter()
+
+
+def _take_turns(turns: list[Turn]) -> None:
     interrupts = Interrupts()
-    turns = [Turn(job, output) for job, output in jobs]
     error: BaseException | None = None
-    with interrupts.held(), output_kept():
+    with interrupts.held():
         while turns:
             for turn in turns:
                 turn.take(error)

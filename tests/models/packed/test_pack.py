@@ -15,10 +15,14 @@ from harnest.errors import ConfigError
 from harnest.models.augmentation.jitter import Jitter
 from harnest.models.classifier import Classifier
 from harnest.models.cnn_lstm import CNNLSTM
+from harnest.models.convlstm import ConvLSTM
+from harnest.models.deepconvlstm import DeepConvLSTM
 from harnest.models.fcn import FCN
 from harnest.models.gru import GRU
 from harnest.models.inception import InceptionTime
 from harnest.models.lstm import LSTM
+from harnest.models.minirocket import MiniRocket
+from harnest.models.packed.dropout import PackedDropout
 from harnest.models.packed.member import Member
 from harnest.models.packed.pack import train_epoch
 from harnest.models.resnet import ResNet
@@ -38,6 +42,9 @@ NETWORKS = {
     "inception": partial(InceptionTime, hidden_size=4),
     "tcn": partial(TCN, hidden_size=8, layers=2),
     "cnn_lstm": partial(CNNLSTM, hidden_size=8, filters=8),
+    "deepconvlstm": partial(DeepConvLSTM, hidden_size=8, filters=4),
+    "convlstm": partial(ConvLSTM, hidden_size=8, parts=4),
+    "minirocket": partial(MiniRocket, features=1000),
 }
 #: Whose dropout does not act on contiguous tensors: the masks have another order there.
 IN_ANOTHER_ORDER = ("cnn_lstm",)
@@ -72,8 +79,7 @@ def trainer_for(epochs=3, **options):
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        num_sanity_val_steps=0,
-        **{"gradient_clip_val": 0.5} | options,
+        **{"gradient_clip_val": 0.5, "num_sanity_val_steps": 0} | options,
     )
 
 
@@ -102,8 +108,12 @@ def alone(member, trainer):
     return model, dict(trainer.callback_metrics)
 
 
-def packed(members, trainers, folder):
-    """Train all as one program; gives the same of each, or the error that ended it."""
+def packed(members, trainers, folder, resumed=None):
+    """Train all as one program; gives the same of each, or the error that ended it.
+
+    Each goes on from its checkpoint of ``resumed``, where there is one.
+    """
+    checkpoints = resumed or [None] * len(members)
     ends = [None] * len(members)
 
     def job(index):
@@ -116,7 +126,7 @@ def packed(members, trainers, folder):
                 batch_size=SIZE,
                 **members[index],
             )
-            trainers[index].fit(model)
+            trainers[index].fit(model, ckpt_path=checkpoints[index])
             ends[index] = model, dict(trainers[index].callback_metrics)
         except Exception as error:
             ends[index] = error
@@ -245,14 +255,33 @@ def test_a_member_s_checkpoint_is_one_of_its_own_that_goes_on_alone(tmp_path):
     assert_same((model, dict(trainer.callback_metrics)), alone(members[1], trainer_for(4)))
 
 
-def test_masks_of_dropout_have_each_one_s_rate(tmp_path):
-    from harnest.models.packed.dropout import PackedDropout
-
+def test_masks_of_dropout_have_each_one_s_rate_and_generator():
     rates = (0.0, 0.2, 0.7)
     generators = [torch.Generator().manual_seed(seed) for seed in (5, 6, 6)]
     noise = PackedDropout(rates, generators).noise(torch.empty(3, 100, 100))
     assert [float((row == 0).float().mean()) for row in noise] == pytest.approx(rates, abs=0.02)
     assert [float(row.mean()) for row in noise] == pytest.approx([1, 1, 1], abs=0.05)
+    generators = [torch.Generator().manual_seed(seed) for seed in (5, 6, 6)]
+    alike = PackedDropout((0.3, 0.3, 0.3), generators).noise(torch.empty(3, 100, 100))
+    assert torch.equal(alike[1], alike[2])
+    assert not torch.equal(alike[0], alike[1])
+
+
+def test_members_go_on_from_checkpoints_of_their_own(tmp_path):
+    members = [
+        {"network": partial(NETWORKS["lstm"], dropout=0.3), "seed": seed, "scheduler": scheduler}
+        for seed, scheduler in enumerate((partial(CosineAnnealingLR, T_max=4), None, None))
+    ]
+    first = [trainer_for(2), trainer_for(3)]
+    packed(members[:2], first, tmp_path)
+    single = trainer_for(1)
+    alone(members[2], single)
+    files = [tmp_path / f"{number}.ckpt" for number in range(3)]
+    for trainer, file in zip([*first, single], files, strict=True):
+        trainer.save_checkpoint(file)
+    together = packed(members, [trainer_for(4) for _ in members], tmp_path, files)
+    for member, one in zip(members, together, strict=True):
+        assert_same(one, alone(member, trainer_for(4)))
 
 
 REFUSED = {
@@ -300,6 +329,7 @@ def test_networks_that_differ_in_more_than_may_be_are_refused(tmp_path):
     ("options", "told"),
     [
         ({"accumulate_grad_batches": 2}, "trainer.accumulate_grad_batches"),
+        ({"num_sanity_val_steps": 2}, "trainer.num_sanity_val_steps"),
         ({"precision": "bf16-mixed"}, "trainer.precision=bf16-mixed"),
         ({"callbacks": [EMAWeightAveraging(decay=0.9)]}, "averaging weights"),
     ],

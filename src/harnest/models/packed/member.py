@@ -81,6 +81,7 @@ class Member(Classifier):
             "trainer.gradient_clip_algorithm=value": trainer.gradient_clip_algorithm == "value",
             "trainer.overfit_batches": trainer.overfit_batches > 0,  # type: ignore[attr-defined]
             "trainer.val_check_interval": trainer.val_check_interval != 1.0,
+            "trainer.num_sanity_val_steps": trainer.num_sanity_val_steps != 0,
             "averaging weights": any(isinstance(one, callbacks) for one in trainer.callbacks),  # type: ignore[attr-defined]
         }
         for name, is_asked in refused.items():
