@@ -85,6 +85,10 @@ def test_what_goes_wrong_together_goes_wrong_for_each(packed):
     assert [trial.user_attrs["message"] for trial in folder.trials()] == [
         "ValueError: nothing comes of it"
     ] * 2
+    for trial in folder.trials():
+        details = trial.user_attrs["details"]
+        assert details.count('raise ValueError("nothing comes of it")') == 1  # where it went wrong
+        assert details.count("in met_by") == 1  # its own job's frame, and no other's
 
 
 def test_an_interrupt_stops_all_and_the_same_command_runs_them_again(packed):

@@ -94,8 +94,7 @@ class Turn:
         self._go.acquire()
         self.waits_for = None
         if self._error is not None:
-            # Every job raises the same one: without the others' frames.
-            raise self._error.with_traceback(None)
+            raise self._error
 
     def _run(self) -> None:
         _current.turn = self
@@ -125,8 +124,10 @@ def _take_turns(turns: list[Turn]) -> None:
     error: BaseException | None = None
     with interrupts.held():
         while turns:
+            trace = None if error is None else error.__traceback__
             for turn in turns:
-                turn.take(error)
+                # Each job raises the same one, and is not to show the frames of those before it.
+                turn.take(error and error.with_traceback(trace))
             turns = [turn for turn in turns if turn.waits_for is not None]
             met = [turn.waits_for for turn in turns if turn.waits_for is not None]
             if not met:

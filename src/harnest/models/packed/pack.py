@@ -46,25 +46,26 @@ class Pack:
         self.generators = [torch.Generator(device) for _ in members]
         self.template = template_of([member.network for member in members], self.generators)
 
-        named = dict(first.network.named_parameters())
-        self.names = [name for name, weight in named.items() if weight.requires_grad]
-        self.shapes = [named[name].shape for name in self.names]
-        self.sizes = [named[name].numel() for name in self.names]
-        self.weights = torch.stack([self._row(dict(m.network.named_parameters())) for m in members])
+        tensors = [_tensors(member) for member in members]
+        trained = {name: one for name, one in tensors[0].items() if one.requires_grad}
+        self.names = list(trained)
+        self.shapes = [one.shape for one in trained.values()]
+        self.sizes = [one.numel() for one in trained.values()]
+        self.weights = torch.stack([self._row(one) for one in tensors])
         # Views of the rows, in the shapes that the network knows: (k, ...).
         self.parameters = {
             name: part.detach().requires_grad_()
             for name, part in zip(self.names, self._parts(self.weights), strict=True)
         }
         self.fixed = {
-            name: torch.stack([m.network.state_dict()[name] for m in members])
-            for name in (*dict(first.network.named_buffers()), *(set(named) - set(self.names)))
-            if name in first.network.state_dict()
+            name: torch.stack([one[name].detach() for one in tensors])
+            for name in tensors[0]
+            if name not in trained
         }
         self.moments = {name: torch.zeros_like(self.weights) for name in self.rule.moments}
         self.steps = torch.zeros(len(members), 1, device=device)
-        for index in range(len(members)):
-            self._remember(index)
+        for index, one in enumerate(tensors):
+            self._remember(index, one)
 
         self.data = {part: self._load(part) for part in ("train", "validation")}
         self._try()
@@ -208,14 +209,13 @@ class Pack:
             part.view(len(rows), *shape) for part, shape in zip(parts, self.shapes, strict=True)
         ]
 
-    def _remember(self, index: int) -> None:
+    def _remember(self, index: int, tensors: dict[str, Tensor]) -> None:
         """Take from a member's optimizer what it remembers, where it has made steps."""
-        named = dict(self.members[index].network.named_parameters())
-        states = [self.optimizers[index].state[named[name]] for name in self.names]
+        states = [self.optimizers[index].state[tensors[name]] for name in self.names]
         for moment, rows in self.moments.items():
             if all(moment in state for state in states):
                 rows[index] = torch.cat([state[moment].flatten() for state in states])
-        if states and "step" in states[0]:
+        if "step" in states[0]:
             self.steps[index] = float(states[0]["step"])
 
     @torch.no_grad()
@@ -223,16 +223,21 @@ class Pack:
         """Give the members their weights, buffers and optimizers' moments, as copies."""
         moments = {name: self._parts(rows) for name, rows in self.moments.items()}
         for index, member in enumerate(self.members):
-            named = dict(member.network.named_parameters())
-            tensors = dict(member.network.named_buffers()) | named
+            tensors = _tensors(member)
             for name, rows in {**self.parameters, **self.fixed}.items():
                 tensors[name].copy_(rows[index])
             for place, name in enumerate(self.names):
-                state = self.optimizers[index].state[named[name]]
+                state = self.optimizers[index].state[tensors[name]]
                 # One each: an optimizer that goes on counts up the step of every weight.
                 state["step"] = self.steps[index, 0].clone().cpu()
                 for moment, parts in moments.items():
                     state[moment] = parts[place][index].clone()
+
+
+def _tensors(member: Member) -> dict[str, Tensor]:
+    """A network's weights and buffers by name."""
+    network = member.network
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
 def _optimizer(member: Member) -> Optimizer:
