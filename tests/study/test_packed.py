@@ -59,9 +59,13 @@ def test_those_left_over_start_after_a_while_and_a_place_is_taken_again(packed):
 
 def test_what_kills_the_process_fails_all_in_it_and_no_others(packed):
     folder = packed(2, "seconds")
-    folder.sweep("do=kill,finish", "seconds=0,0.01", "meetings=1")
+    folder.sweep("do=kill,hang,finish", "seconds=0,0.01", "meetings=1", "hydra.launcher.timeout=8")
     ends = [(t.params["do"], t.state.name, t.user_attrs.get("reason")) for t in folder.trials()]
-    assert sorted(ends) == [("finish", "COMPLETE", None)] * 2 + [("kill", "FAIL", "killed")] * 2
+    assert sorted(ends) == [
+        *[("finish", "COMPLETE", None)] * 2,
+        *[("hang", "FAIL", "timeout")] * 2,
+        *[("kill", "FAIL", "killed")] * 2,
+    ]
     assert "RUNNING" not in folder.states().values()
 
 

@@ -88,6 +88,7 @@ class PackedLauncher(SlotsLauncher):
     ) -> "Future[JobReturn]":
         """Let job ``number`` join a group; the future is that of `SlotsLauncher.submit`."""
         config, directory = self._composed(overrides, number, member)
+        self._application()  # what cannot be sent to a process is told here
         job = _Waiting(config, directory, Future())
         job.result.set_running_or_notify_cancel()
         with self._lock:
@@ -143,7 +144,13 @@ class PackedLauncher(SlotsLauncher):
                 return
             if group.is_ripe or len(group.jobs) == self.pack:
                 self._groups.remove(group)
-                self._start(group.jobs, self._free.get())
+                slot = self._free.get()
+                try:
+                    self._start(group.jobs, slot)
+                except Exception as error:  # in a timer's thread nobody would hear of it
+                    self._free.put(slot)
+                    for job in group.jobs:
+                        job.result.set_exception(error)
 
     def _start(self, waiting: Sequence[_Waiting], slot: Slot) -> None:
         from harnest.study.pack import run_pack
