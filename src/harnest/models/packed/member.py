@@ -42,6 +42,7 @@ class Member(Classifier):
         super().__init__(network, **options)
         self.meet = meet
         self.tensors = tensors
+        self.labels = {part: tensors(part)[1] for part in ("train", "validation")}
         self.order = order
         self.batch_size = batch_size
         self.limits = {"train": limit_train, "validation": limit_val}
@@ -51,22 +52,22 @@ class Member(Classifier):
 
     def batches(self, part: str) -> int:
         """Batches in an epoch of ``train`` or ``validation``."""
-        whole = -(-len(self.tensors(part)[1]) // self.batch_size)
+        whole = -(-len(self.labels[part]) // self.batch_size)
         limit = self.limits[part]
         return min(whole, limit) if isinstance(limit, int) else int(whole * limit)
 
     def windows(self, part: str) -> int:
         """Windows in an epoch of ``train`` or ``validation``."""
-        return min(len(self.tensors(part)[1]), self.batches(part) * self.batch_size)
+        return min(len(self.labels[part]), self.batches(part) * self.batch_size)
 
     def train_dataloader(self) -> "_Once":
         """One batch: all labels of an epoch, for those who count windows."""
-        return _Once(self.tensors("train")[1][: self.windows("train")])
+        return _Once(self.labels["train"][: self.windows("train")])
 
     def val_dataloader(self) -> "_Once | list[Any]":
         """One batch, or none where nobody validates."""
         count = self.windows("validation")
-        return _Once(self.tensors("validation")[1][:count]) if count else []
+        return _Once(self.labels["validation"][:count]) if count else []
 
     def on_fit_start(self) -> None:
         """Raise `ConfigError` for what a pack cannot do."""
