@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,13 @@ from harnest.errors import ConfigError, HarnestError
 from harnest.models.augmentation.contract import triads
 from harnest.models.calibrated import Calibrated
 from harnest.models.classifier import Classifier, channel_statistics, inverse_frequencies
+from harnest.models.packed.member import Member
+from harnest.models.packed.pack import train_epoch
 from harnest.precision import fastest
 from harnest.quiet import quieten
 from harnest.study.report import ReportToTrial
 from harnest.study.trial import Trial
+from harnest.study.turn import is_packed, meet
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,9 @@ class Parts:
 def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Parts:
     """Make the parts of the run that ``cfg`` describes; they write below ``directory``.
 
-    A run that is a ``trial`` reports to it, and leaves the terminal to its study. Raises
-    `HarnestError` for what the config asks and cannot be had.
+    A run that is a ``trial`` reports to it, and leaves the terminal to its study; where it shares
+    its process with others, they are trained together. Raises `HarnestError` for what the config
+    asks and cannot be had.
     """
     quieten()
     if cfg.threads is not None:
@@ -63,7 +69,7 @@ def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Pa
             "objective.metric=train/loss objective.mode=min as well"
         )
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    classifier = make_classifier(cfg, data)
+    classifier = make_classifier(cfg, data, kind=_member(cfg, data) if is_packed() else Classifier)
     callbacks: list[Callback] = _each(cfg.callbacks)
     if trial is not None:
         callbacks.append(ReportToTrial(trial, cfg.objective.metric))
@@ -76,6 +82,8 @@ def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Pa
         enable_checkpointing=keeps_files,
         enable_progress_bar=cfg.trainer.enable_progress_bar and trial is None,
         use_distributed_sampler=False,  # our batches share themselves out
+        # A member's epoch is one batch to Lightning; its limits are the pack's to keep.
+        **({"limit_train_batches": 1, "limit_val_batches": 1} if is_packed() else {}),
     )
     return Parts(data, classifier, trainer)
 
@@ -115,7 +123,25 @@ def make_data(cfg: DictConfig) -> WindowModule:
     return WindowModule(windows, parts, batch_size=data.batch_size, seed=cfg.seed)
 
 
-def make_classifier(cfg: DictConfig, data: WindowModule, *, calibrate: bool = True) -> Classifier:
+def _member(cfg: DictConfig, data: WindowModule) -> Callable[..., Classifier]:
+    return partial(
+        Member,
+        meet=lambda member: meet(member, train_epoch),
+        tensors=data.tensors,
+        order=data.order,
+        batch_size=data.batch_size,
+        limit_train=cfg.trainer.get("limit_train_batches", 1.0),
+        limit_val=cfg.trainer.get("limit_val_batches", 1.0),
+    )
+
+
+def make_classifier(
+    cfg: DictConfig,
+    data: WindowModule,
+    *,
+    calibrate: bool = True,
+    kind: Callable[..., Classifier] = Classifier,
+) -> Classifier:
     """Make the untrained classifier for ``data``; its statistics are the training subjects'.
 
     Without ``calibrate`` a network lacks the constants that a checkpoint is to bring.
@@ -124,7 +150,7 @@ def make_classifier(cfg: DictConfig, data: WindowModule, *, calibrate: bool = Tr
     classes = len(data.windows.activities)
     mean, std = channel_statistics(signals)
     network = build(cfg.model, channels=signals.shape[2], classes=classes)
-    classifier = Classifier(
+    classifier = kind(
         network,
         mean=mean,
         std=std,

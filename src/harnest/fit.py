@@ -12,6 +12,7 @@ from pytorch_lightning.trainer.states import TrainerStatus
 from harnest.assemble import Parts
 from harnest.config import PARAMETERS
 from harnest.errors import CheckpointError, DivergedError
+from harnest.models.packed.member import Member
 from harnest.tracking.writes import DataSetFacts
 
 
@@ -20,8 +21,9 @@ def fit(parts: Parts, resume: str | None) -> None:
 
     Raises KeyboardInterrupt when interrupted.
     """
+    data = None if isinstance(parts.classifier, Member) else parts.data  # its pack brings them
     try:
-        parts.trainer.fit(parts.classifier, datamodule=parts.data, ckpt_path=resume)
+        parts.trainer.fit(parts.classifier, datamodule=data, ckpt_path=resume)
     except SystemExit as end:
         # Lightning turns an interrupt into an exit; a study has to hear of the interrupt.
         if parts.trainer.state.status == TrainerStatus.INTERRUPTED:

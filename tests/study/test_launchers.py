@@ -16,6 +16,7 @@ WITH_PROCESSES = [
     pytest.param(("submitit_local", "hydra.sweeper.batch=2"), id="submitit", marks=SLOW),
     pytest.param(("ray", *RAY), id="ray", marks=SLOW),
 ]
+PACKED = ("packed", "hydra.launcher.pack=5", "hydra.launcher.apart=[do]")
 PRUNER = ("hydra/sweeper/pruner=threshold", "hydra.sweeper.pruner.upper=1000")
 
 
@@ -32,7 +33,13 @@ def artifact(folder, run, name):
 
 
 @pytest.mark.parametrize(
-    "launched", [*WITH_PROCESSES, pytest.param(("basic",), id="basic")], indirect=True
+    "launched",
+    [
+        *WITH_PROCESSES,
+        pytest.param(("basic",), id="basic"),
+        pytest.param(PACKED, id="packed", marks=SLOW),
+    ],
+    indirect=True,
 )
 def test_a_trial_prunes_nests_and_ends_in_the_right_state(launched):
     ends = {

@@ -50,16 +50,16 @@ class Order(Sampler[Tensor]):
         return iter(torch.split(self._indices(), self.batch_size))
 
     def _indices(self) -> Tensor:
-        if self.key is None:
-            indices = torch.arange(self.count)
-        else:
-            # On the CPU, so that the order is the same whichever device trains.
-            generator = torch.Generator().manual_seed(self.key())
-            indices = torch.randperm(self.count, generator=generator)
+        indices = torch.arange(self.count) if self.key is None else shuffled(self.count, self.key())
         if self.world > 1:
             padded = self.count + -self.count % self.world
             indices = indices[torch.arange(padded) % self.count][self.rank :: self.world]
         return indices
+
+
+def shuffled(count: int, seed: int) -> Tensor:
+    """A permutation of ``count``; made on the CPU, the same one whichever device trains."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
 class Batches:
@@ -153,7 +153,14 @@ class WindowModule(L.LightningDataModule):
         assert trainer is not None
         if trainer.overfit_batches > 0:  # type: ignore[attr-defined]  # set by its constructor
             return self._batches("train")
-        return self._batches("train", lambda: self.seed * 1_000_003 + trainer.current_epoch)
+        return self._batches("train", lambda: self._order_seed(trainer.current_epoch))
+
+    def order(self, epoch: int) -> Tensor:
+        """The order of the training windows in an epoch, (n,)."""
+        return shuffled(len(self.split.train), self._order_seed(epoch))
+
+    def _order_seed(self, epoch: int) -> int:
+        return self.seed * 1_000_003 + epoch
 
     def val_dataloader(self) -> Loader | list[Loader]:
         """Batches of the validation subjects; none where there are none."""

@@ -113,9 +113,17 @@ class Classifier(L.LightningModule):
         loss: Tensor = self.loss(logits, targets)
         labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
         # One value for each window: torchmetrics 1.9 ignores weights where it keeps NaNs.
-        cast(MeanMetric, self.losses[f"{part}_"]).update(loss.detach().expand(len(labels)))
-        cast(MetricCollection, self.scores[f"{part}_"]).update(logits.detach(), labels)
+        self.count(part, loss.detach().expand(len(labels)), logits.detach(), labels)
         return loss
+
+    def count(self, part: str, losses: Tensor, predicted: Tensor, labels: Tensor) -> None:
+        """Count windows of ``train``, ``val`` or ``test`` in the epoch's metrics.
+
+        Takes a loss for each, (n,), logits (n, classes) or the classes predicted (n,), and labels
+        (n,).
+        """
+        cast(MeanMetric, self.losses[f"{part}_"]).update(losses)
+        cast(MetricCollection, self.scores[f"{part}_"]).update(predicted, labels)
 
     def _log_epoch(self, part: str) -> None:
         """Read the epoch's metrics from the device: once an epoch, not once a step."""
@@ -149,7 +157,7 @@ class Classifier(L.LightningModule):
         """Raise `ConfigError` where a checkpoint's scheduler ends before the run does."""
         for config in self.trainer.lr_scheduler_configs:
             steps = getattr(config.scheduler, "total_steps", None)
-            if steps is not None and steps < self.trainer.estimated_stepping_batches:
+            if steps is not None and steps < self._total_steps():
                 raise ConfigError(
                     f"the scheduler in the checkpoint ends after {steps} training steps: go on "
                     "with the trainer.max_epochs and data.batch_size that it was begun with"
@@ -157,10 +165,14 @@ class Classifier(L.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Seed the epoch, and log its learning rate: at its end the scheduler has changed it."""
-        torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) * 1009 + self.global_rank)
+        torch.manual_seed(self.epoch_seed())
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
         self.log("lr", optimizer.param_groups[0]["lr"])
+
+    def epoch_seed(self) -> int:
+        """What all chance in this epoch, on this device, is drawn from."""
+        return (self.seed * 1_000_003 + self.current_epoch) * 1009 + self.global_rank
 
     def on_validation_epoch_start(self) -> None:
         """Seed the copies of windows: the same ones each time."""

@@ -6,5 +6,6 @@ score made of several jobs' by returning `Members`.
 
 from harnest.study.members import Member, Members
 from harnest.study.trial import Trial, current_trial
+from harnest.study.turn import is_packed, meet
 
-__all__ = ["Member", "Members", "Trial", "current_trial"]
+__all__ = ["Member", "Members", "Trial", "current_trial", "is_packed", "meet"]

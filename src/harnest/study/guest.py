@@ -40,7 +40,8 @@ class Guest:
         directory = Path(HydraConfig.get().runtime.output_dir)
         mark_running(directory)
         try:
-            with _interruptible(self.ends) as received, _output_in(directory / "output.log"):
+            with _interruptible(self.ends) as received, output_kept():
+                own_output(directory / "output.log")
                 return self.task(cfg)
         except KeyboardInterrupt as interrupt:
             first = (received or [signal.SIGINT])[0]
@@ -76,9 +77,9 @@ def _interruptible(by: Iterable[int]) -> Iterator[list[int]]:
 
 
 @contextmanager
-def _output_in(file: Path) -> Iterator[None]:
+def output_kept() -> Iterator[None]:
+    """Let what this process prints go afterwards where it goes now."""
     before = [os.dup(number) for number in (1, 2)]
-    own_output(file)
     try:
         yield
     finally:

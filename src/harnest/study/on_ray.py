@@ -120,11 +120,12 @@ def _room(host: dict[str, float], needs: dict[str, float]) -> int:
 
 def _perform(application: "Application", config: DictConfig) -> JobReturn:
     """Be the job, in one of ray's workers."""
-    from harnest.study.process import perform
+    from harnest.study.process import perform, restore
 
     for name, value in application.environment.items():
         os.environ.setdefault(name, value)  # what ray says of this host and its GPUs stays
     Path(application.folder).mkdir(parents=True, exist_ok=True)
     os.chdir(application.folder)
     context, task, state = cloudpickle.loads(application.packed)
-    return perform(context, task, state, config)
+    restore(state)
+    return perform(context, task, config)

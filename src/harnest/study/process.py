@@ -75,21 +75,13 @@ class Job:
 
 def run(job: Job) -> bytes:
     """Run one job in this process, which exists for nothing else, and pickle its return."""
-    gc.freeze()  # what the warm process made stays: looking through it costs each job 0.3 s
-    gc.enable()
-    die_first()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGTERM, _interrupt)
-    job.directory.mkdir(parents=True, exist_ok=True)
-    mark_running(job.directory)
+    begin(job.directory)
     own_output(job.directory / "output.log")
     try:
-        returned = _run(job)
+        context, task = enter(job.application, job.slot)
+        returned = perform(context, task, cloudpickle.loads(job.config))
     except KeyboardInterrupt:
-        returned = JobReturn(status=JobStatus.FAILED)
-        # A new one: Hydra has hung the job's return on the other, and the two would hold each
-        # other while they are pickled, without end.
-        returned.return_value = KeyboardInterrupt()
+        returned = interrupted()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -97,24 +89,49 @@ def run(job: Job) -> bytes:
     return bytes(cloudpickle.dumps(returned))
 
 
-def _run(job: Job) -> JobReturn:
-    application = job.application
+def begin(directory: Path) -> None:
+    """Make this process ready for what it exists for, and tell in ``directory`` that it runs."""
+    gc.freeze()  # what the warm process made stays: looking through it costs each job 0.3 s
+    gc.enable()
+    die_first()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGTERM, _interrupt)
+    directory.mkdir(parents=True, exist_ok=True)
+    mark_running(directory)
+
+
+def interrupted() -> JobReturn:
+    """The return of a job that was interrupted."""
+    returned = JobReturn(status=JobStatus.FAILED)
+    # A new one: Hydra has hung the job's return on the other, and the two would hold each
+    # other while they are pickled, without end.
+    returned.return_value = KeyboardInterrupt()
+    return returned
+
+
+def enter(application: Application, slot: Slot) -> tuple[HydraContext, TaskFunction]:
+    """Become the application, on ``slot``."""
     os.environ.update(application.environment)
     os.chdir(application.folder)
     # The application's modules come in after this: they may look for GPUs while imported.
-    _take_slot(job.slot)
+    _take_slot(slot)
     context, task, state = cloudpickle.loads(application.packed)
     # Hydra then refuses to start in a script that calls its main function when imported.
     GlobalHydra.instance().initialize(state["instances"][GlobalHydra].hydra)
     _import_script(application.script)
     state["instances"][Plugins] = Plugins.instance()  # else Hydra looks for them again
-    return perform(context, task, state, cloudpickle.loads(job.config))
+    restore(state)
+    return context, task
 
 
-def perform(context: HydraContext, task: TaskFunction, state: Any, config: DictConfig) -> JobReturn:
-    """Run a job in this process, which has nothing of Hydra yet but what was sent to it."""
+def restore(state: Any) -> None:
+    """Bring Hydra into this process, which has nothing of it yet but what was sent to it."""
     Singleton.set_state(state)
     setup_globals()
+
+
+def perform(context: HydraContext, task: TaskFunction, config: DictConfig) -> JobReturn:
+    """Run a job in this process."""
     return run_job(
         hydra_context=context,
         task_function=task,

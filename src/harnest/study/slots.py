@@ -62,7 +62,7 @@ class SlotsLauncher(Launcher):
         self._oom_kills = OomKills()
         self._pool: ProcessPool | None = None
         self._spec: ModuleSpec | None = None
-        self._application: Application | None = None
+        self._prepared: Application | None = None
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -103,17 +103,11 @@ class SlotsLauncher(Launcher):
         process did not live to its end; an interrupted job returns a failed job whose error is
         the interrupt. ``retry_of`` makes no difference here.
         """
-        from harnest.study.process import Application, Job, run
+        from harnest.study.process import Job, run
 
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-        with open_dict(config):
-            config.hydra.job.id = f"{number}/{member}".rstrip("/")
-            config.hydra.job.num = number
-        directory = Path(config.hydra.sweep.dir).absolute() / str(config.hydra.sweep.subdir)
+        config, directory = self._composed(overrides, number, member)
         slot = self._free.get()
-        if self._application is None:
-            self._application = Application.of(self.hydra_context, self.task_function)
-        job = Job.of(self._application, config, slot, directory)
+        job = Job.of(self._application(), config, slot, directory)
         result: Future[JobReturn] = Future()
         result.set_running_or_notify_cancel()
         self._running.add(directory)
@@ -131,6 +125,24 @@ class SlotsLauncher(Launcher):
 
         pool_future.add_done_callback(finish)
         return result
+
+    def _composed(
+        self, overrides: Sequence[str], number: int, member: str
+    ) -> tuple[DictConfig, Path]:
+        """The config of a job, and where it writes."""
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id = f"{number}/{member}".rstrip("/")
+            config.hydra.job.num = number
+        directory = Path(config.hydra.sweep.dir).absolute() / str(config.hydra.sweep.subdir)
+        return config, directory
+
+    def _application(self) -> "Application":
+        from harnest.study.process import Application
+
+        if self._prepared is None:
+            self._prepared = Application.of(self.hydra_context, self.task_function)
+        return self._prepared
 
     def interrupt(self, number_of_signal: int = signal.SIGTERM) -> None:
         """Ask all running jobs to stop at once, as Ctrl-C would; SIGKILL does not ask."""
@@ -162,7 +174,7 @@ class SlotsLauncher(Launcher):
             sys.modules["__main__"].__spec__ = ModuleSpec("__main__", None)
             # One process more than slots: it waits, ready, for the slot that is freed next.
             self._pool = pebble.ProcessPool(
-                max_workers=self.capacity + 1, max_tasks=1, context=context
+                max_workers=len(self.slots) + 1, max_tasks=1, context=context
             )
         return self._pool
 

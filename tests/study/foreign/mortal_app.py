@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import logging
 import os
 import resource
 import signal
@@ -13,7 +14,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 
 from harnest.cli import errors_as_lines
-from harnest.study import current_trial
+from harnest.study import current_trial, is_packed, meet
 
 
 def live(cfg):
@@ -38,9 +39,31 @@ def live(cfg):
         if cfg.do != "ignore":
             raise
         time.sleep(300)
+    facts["met"] = [met_by(cfg) for _ in range(cfg.meetings if is_packed() else 0)]
     end(cfg.do)
     (directory / "facts.json").write_text(json.dumps(facts | {"end": time.time()}))
     return cfg.seconds
+
+
+live.meets = True  # for hydra/launcher=packed
+
+
+def met_by(cfg):
+    """How many came to a meeting, and what this job is told of itself afterwards."""
+    part = {"seconds": cfg.seconds}
+    meet(part, together)
+    print(f"{cfg.seconds} met", flush=True)
+    logging.getLogger(__name__).info("%s met", cfg.seconds)
+    told = (os.environ["HARNEST_TRIAL"], str(HydraConfig.get().job.num))
+    return [part["came"], *told]
+
+
+def together(parts):
+    time.sleep(0.05)
+    if any(part["seconds"] == 0.013 for part in parts):
+        raise ValueError("nothing comes of it")
+    for part in parts:
+        part["came"] = len(parts)
 
 
 def end(do):

@@ -1,0 +1,1 @@
+"""Classifiers of one architecture, trained as one batched program."""
