@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, RMSprop
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau
 
-from harnest.data.module import Batches, shuffled
+from harnest.data.module import Batches, Order, shuffled
 from harnest.errors import ConfigError
 from harnest.models.augmentation.jitter import Jitter
 from harnest.models.classifier import Classifier
@@ -99,12 +99,12 @@ def made(kind, network, *, seed, optimizer=None, **options):
 def alone(member, trainer):
     """Train one by itself; gives the classifier, and what it logged in the last epoch."""
     model = made(Classifier, **member)
-    in_order = {"order": lambda: member["seed"] * 1_000_003 + trainer.current_epoch}
-    trainer.fit(
-        model,
-        Batches(*DATA["train"], SIZE, **in_order),
-        Batches(*DATA["validation"], SIZE),
+    key = {"train": lambda: member["seed"] * 1_000_003 + trainer.current_epoch}
+    loaders = (
+        Batches(*DATA[part], Order(len(DATA[part][1]), SIZE, key=key.get(part)))
+        for part in ("train", "validation")
     )
+    trainer.fit(model, *loaders)
     return model, dict(trainer.callback_metrics)
 
 
