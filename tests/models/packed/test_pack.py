@@ -96,7 +96,7 @@ def made(kind, network, *, seed, optimizer=None, **options):
     )
 
 
-def alone(member, trainer):
+def alone(member, trainer, **options):
     """Train one by itself; gives the classifier, and what it logged in the last epoch."""
     model = made(Classifier, **member)
     key = {"train": lambda: member["seed"] * 1_000_003 + trainer.current_epoch}
@@ -104,7 +104,7 @@ def alone(member, trainer):
         Batches(*DATA[part], Order(len(DATA[part][1]), SIZE, key=key.get(part)))
         for part in ("train", "validation")
     )
-    trainer.fit(model, *loaders)
+    trainer.fit(model, *loaders, **options)
     return model, dict(trainer.callback_metrics)
 
 
@@ -244,15 +244,8 @@ def test_a_member_s_checkpoint_is_one_of_its_own_that_goes_on_alone(tmp_path):
     sizes = [(tmp_path / name).stat().st_size for name in ("two.ckpt", "single.ckpt")]
     assert sizes[0] < 1.1 * sizes[1]
 
-    trainer = trainer_for(4)
-    model = made(Classifier, **members[1])
-    trainer.fit(
-        model,
-        Batches(*DATA["train"], SIZE, order=lambda: 2 * 1_000_003 + trainer.current_epoch),
-        Batches(*DATA["validation"], SIZE),
-        ckpt_path=tmp_path / "two.ckpt",
-    )
-    assert_same((model, dict(trainer.callback_metrics)), alone(members[1], trainer_for(4)))
+    gone_on = alone(members[1], trainer_for(4), ckpt_path=tmp_path / "two.ckpt")
+    assert_same(gone_on, alone(members[1], trainer_for(4)))
 
 
 def test_masks_of_dropout_have_each_one_s_rate_and_generator():
