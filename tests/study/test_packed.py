@@ -48,6 +48,7 @@ def test_jobs_that_differ_in_nothing_else_share_a_process_and_stay_themselves(pa
     assert first != second
 
 
+@pytest.mark.slow
 def test_those_left_over_start_after_a_while_and_a_place_is_taken_again(packed):
     folder = packed(2, "seconds")
     folder.sweep("seconds=0,0.01,0.02,0.03,0.04", "meetings=1")
@@ -69,6 +70,7 @@ def test_what_kills_the_process_fails_all_in_it_and_no_others(packed):
     assert "RUNNING" not in folder.states().values()
 
 
+@pytest.mark.slow
 def test_who_ends_early_leaves_the_others_to_meet(packed):
     folder = packed(3, "do", "meetings")
     folder.sweep("do=error,finish,leave-not", "meetings=1,3", "hydra.sweeper.max_failure_rate=1")
@@ -83,6 +85,7 @@ def test_who_ends_early_leaves_the_others_to_meet(packed):
             assert counts == sorted(counts, reverse=True)
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_together_goes_wrong_for_each(packed):
     folder = packed(2, "seconds")
     folder.sweep("seconds=0,0.013", "meetings=1", "hydra.sweeper.max_failure_rate=1", code=2)
@@ -95,6 +98,7 @@ def test_what_goes_wrong_together_goes_wrong_for_each(packed):
         assert details.count("in met_by") == 1  # its own job's frame, and no other's
 
 
+@pytest.mark.slow
 def test_an_interrupt_stops_all_and_the_same_command_runs_them_again(packed):
     folder = packed(2, "seconds")
     command = ("seconds=0,0.01,0.02", "meetings=100000")

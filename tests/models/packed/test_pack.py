@@ -87,12 +87,10 @@ def made(kind, network, *, seed, optimizer=None, **options):
     torch.manual_seed(seed)
     return kind(
         network(CHANNELS, CLASSES),
-        mean=torch.full((CHANNELS,), 0.7),
-        std=torch.full((CHANNELS,), 1.3),
         classes=CLASSES,
         optimizer=optimizer or partial(AdamW, lr=1e-2),
         seed=seed,
-        **options,
+        **{"mean": torch.full((CHANNELS,), 0.7), "std": torch.full((CHANNELS,), 1.3)} | options,
     )
 
 
@@ -310,12 +308,27 @@ def test_what_cannot_be_packed_is_refused_in_a_line(told, options, tmp_path):
         assert "\n" not in str(end)
 
 
-def test_networks_that_differ_in_more_than_may_be_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (({"pooling": "last"}, {"pooling": "mean"}), "it has other options in another trial"),
+        (({"layers": 1}, {"layers": 2}), "it has other layers or sizes in another trial"),
+        (({"hidden_size": 8}, {"hidden_size": 9}), "it has other layers or sizes in"),
+    ],
+)
+def test_networks_that_differ_in_more_than_may_be_are_refused(options, told, tmp_path):
+    members = [{"network": partial(LSTM, **own), "seed": 1} for own in options]
+    for end in packed(members, [trainer_for() for _ in members], tmp_path):
+        assert str(end).startswith(f"LSTM cannot be packed: {told}")
+
+
+def test_members_of_different_data_are_refused(tmp_path):
     members = [
-        {"network": partial(LSTM, pooling=pooling), "seed": 1} for pooling in ("last", "mean")
+        {"network": NETWORKS["lstm"], "seed": 1, "mean": torch.full((CHANNELS,), s)}
+        for s in (0.7, 0.8)
     ]
     for end in packed(members, [trainer_for() for _ in members], tmp_path):
-        assert "has other options in another trial" in str(end)
+        assert str(end).startswith("trials of different data cannot be packed")
 
 
 @pytest.mark.parametrize(

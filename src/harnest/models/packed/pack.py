@@ -40,7 +40,9 @@ class Pack:
         self.members = tuple(members)
         device = self.device = first.device
         if any(not torch.equal(one.mean, first.mean) for one in members):
-            raise ConfigError("trials of different data cannot be packed; take it out of apart")
+            raise ConfigError(
+                "trials of different data cannot be packed; take it out of hydra.launcher.apart"
+            )
         self.optimizers = [_optimizer(member) for member in members]
         self.rule = rule_of(self.optimizers)
         self.generators = [torch.Generator(device) for _ in members]

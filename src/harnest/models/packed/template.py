@@ -24,6 +24,8 @@ def template_of(networks: Sequence[nn.Module], generators: Sequence[torch.Genera
     names. Raises `ConfigError` for networks that cannot be packed, or differ in more than their
     weights and rates of dropout.
     """
+    if any(_layout(network) != _layout(networks[0]) for network in networks):
+        raise refusal(networks[0], "it has other layers or sizes in another trial")
     template = copy.deepcopy(networks[0])
     for name, module in networks[0].named_modules():
         alike = [network.get_submodule(name) for network in networks]
@@ -51,6 +53,11 @@ def refusal(network: nn.Module, why: str) -> ConfigError:
     return ConfigError(
         f"{type(network).__name__} cannot be packed: {why}; choose hydra/launcher=slots"
     )
+
+
+def _layout(network: nn.Module) -> object:
+    shapes = [(name, tensor.shape) for name, tensor in network.state_dict().items()]
+    return [name for name, _ in network.named_modules()], shapes
 
 
 def _options(module: nn.Module) -> dict[str, object]:
