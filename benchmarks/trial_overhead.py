@@ -36,7 +36,7 @@ from moments import FIRST, LAST, NOTED, TRUSTED, noted
 PROGRAM = Path(sys.executable).with_name("harnest-train")
 FIXED = (
     *("trainer=cpu", "model.hidden_size=32", "model.layers=1", "model.dropout=0.2"),
-    "model.pooling=mean",
+    *("model.pooling=mean", "trainer.precision=32-true"),  # as the plain training computes
 )
 STUDY = (
     *("-m", "sweep=quick", "hydra.launcher.cpu_slots=1", NOTED),

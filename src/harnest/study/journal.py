@@ -1,25 +1,37 @@
-"""Optuna's journal file, mended where a writer could not finish its entry."""
+"""Optuna's journal file, mended where a writer could not finish its entry, and not waited for."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import get_lock_file
+from optuna.storages.journal._storage import JournalOperation
+
+#: What a power cut may not undo: on the disk with it is all that was written before.
+_LASTING = {JournalOperation.CREATE_STUDY, JournalOperation.SET_TRIAL_STATE_VALUES}
 
 
 class Journal(JournalFileBackend):
     """A journal whose last entry may have been cut short, by a full disk or a power cut.
 
     Optuna skips such an entry only as long as it is the last: with another one after it, the whole
-    file is unreadable.
+    file is unreadable. It waits for the disk at each entry, ten milliseconds or so: at each report
+    and at each parameter of a new trial. Here a study's making and the states of trials are waited
+    for; the death of a process loses nothing, whatever it was at.
     """
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append entries, in place of one that was cut short."""
         with get_lock_file(self._lock):  # it can be taken twice
             _cut_to_last_line(Path(self._file_path))
-            super().append_logs(logs)
+            lines = (f"{json.dumps(log, separators=(',', ':'))}\n" for log in logs)
+            with Path(self._file_path).open("ab") as journal:
+                journal.write("".join(lines).encode())
+                journal.flush()
+                if any(log["op_code"] in _LASTING for log in logs):
+                    os.fsync(journal.fileno())
 
 
 def _cut_to_last_line(file: Path) -> None:

@@ -86,6 +86,8 @@ class StudyRecord(Callback):
         self.client = open_store(self.address)
         self.experiment_id = experiment_id(self.client, self.experiment)
         self.courier = Courier(self.address, self.patience)
+        # A trial begins while the one before it is still being sent.
+        self.herald = Courier(self.address, self.patience)
         self.parent = self._start_parent()
         self.parent.tag(
             {
@@ -151,9 +153,9 @@ class StudyRecord(Callback):
         journal = Journal.begin(directory, self.address)
         family = {STUDY: self.study.name, IDENTITY: self.study.identity}
         journal.create(self.experiment_id, name, {**family, **tags})
-        self.courier.hand(journal)
+        self.herald.hand(journal)
         # An application that logs by MLflow's own functions needs the run's identity now.
-        self.courier.wait(_SOON, unless_away=True)
+        self.herald.wait(_SOON, unless_away=True)
         return self._held(journal)
 
     def on_member_end(
@@ -205,6 +207,7 @@ class StudyRecord(Callback):
         if model.is_file():  # the jobs are the trainer's
             lines.append(f"model:   {model}")
             lines.append(f"promote: {program('harnest-promote')} {self.study.directory}")
+        self.herald.finish(unless_away=True)
         if not self.courier.finish():
             lines.append(f"missing: {still_here(self.courier, self.study.directory)}")
         return lines
