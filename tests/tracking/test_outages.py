@@ -160,6 +160,7 @@ def test_a_study_outlives_its_server_and_is_sent_afterwards(server, client, own,
     """Away from the middle of trial 1 on, and until after the end."""
     sweeper = bench.start("x=1,2,3", "do=hang@1", *IMPATIENT)
     wait_until(lambda: (bench.directory(1) / "seen.json").exists(), "the second trial")
+    wait_until(lambda: children(client)[1][0].info.status == "FINISHED", "the first one's record")
     server.kill()
     began = time.monotonic()
     (bench.folder / "release").touch()
