@@ -47,9 +47,10 @@ class Order(Sampler[Tensor]):
         return -(-share // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
-        return iter(torch.split(self._indices(), self.batch_size))
+        return iter(torch.split(self.indices(), self.batch_size))
 
-    def _indices(self) -> Tensor:
+    def indices(self) -> Tensor:
+        """All of a pass in a row, (n,) int64."""
         indices = torch.arange(self.count) if self.key is None else shuffled(self.count, self.key())
         if self.world > 1:
             padded = self.count + -self.count % self.world
@@ -78,10 +79,10 @@ class Batches:
         return len(self.order)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        device = self.labels.device
-        for chosen in self.order:
-            indices = chosen.to(device)
-            yield self.signals[indices], self.labels[indices]
+        # All of a pass at once: nothing is copied to the device at a step.
+        indices = self.order.indices().to(self.labels.device)
+        for chosen in torch.split(indices, self.order.batch_size):
+            yield self.signals[chosen], self.labels[chosen]
 
 
 Loader = Batches | DataLoader[tuple[Tensor, ...]]

@@ -25,6 +25,7 @@ from harnest.models.minirocket import MiniRocket
 from harnest.models.packed.dropout import PackedDropout
 from harnest.models.packed.member import Member
 from harnest.models.packed.pack import train_epoch
+from harnest.models.packed.template import template_of
 from harnest.models.resnet import ResNet
 from harnest.models.tcn import TCN
 from harnest.models.transformer import Transformer
@@ -296,6 +297,12 @@ class Odd(nn.Module):
     def forward(self, x):
         x = x.mean(dim=1)
         return self.head(x if x.sum() > 0 else -x)
+
+
+def test_an_lstm_that_projects_its_states_is_refused():
+    networks = [nn.LSTM(CHANNELS, 8, proj_size=4) for _ in range(2)]
+    with pytest.raises(ConfigError, match="projects its states"):
+        template_of(networks, [torch.Generator() for _ in networks])
 
 
 @pytest.mark.parametrize(("told", "options"), REFUSED.items())

@@ -69,7 +69,11 @@ class Pack:
         for index, one in enumerate(tensors):
             self._remember(index, one)
 
-        self.data = {part: self._load(part) for part in ("train", "validation")}
+        before = first.pack  # where some have ended: its windows are on the device already
+        parts = ("train", "validation")
+        self.data: dict[str, tuple[Tensor, Tensor]] = (
+            before.data if before else {part: self._load(part) for part in parts}
+        )
         self._try()
         self.validated: list[tuple[Tensor, Tensor]] | None = None
         for member in members:

@@ -103,8 +103,6 @@ class UnrolledLSTM(nn.LSTM):
     """
 
     def __init__(self, like: nn.LSTM, between: nn.Module) -> None:
-        if like.proj_size:
-            raise NotImplementedError("LSTM with proj_size")
         super().__init__(
             like.input_size,
             like.hidden_size,

@@ -38,6 +38,8 @@ def template_of(networks: Sequence[nn.Module], generators: Sequence[torch.Genera
             is_whole = isinstance(module, nn.Dropout1d)
             packed: nn.Module = PackedDropout(rates, generators, whole=is_whole)
         elif isinstance(module, nn.LSTM):
+            if module.proj_size:
+                raise refusal(networks[0], "its LSTM projects its states")
             rates = [float(one.dropout) for one in alike]  # type: ignore[arg-type]
             packed = UnrolledLSTM(module, PackedDropout(rates, generators))
         else:
