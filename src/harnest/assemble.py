@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 
+from harnest.allocation import keep_freed_memory
 from harnest.config import trusted
 from harnest.data.module import WindowModule
 from harnest.data.prepare import prepare
@@ -57,6 +58,7 @@ def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Pa
     asks and cannot be had.
     """
     quieten()
+    keep_freed_memory()
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     # cuBLAS repeats its results only with a fixed workspace, and reads this once.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,10 +68,17 @@ class SlotsLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Keep what `submit` needs; called by Hydra."""
+        """Keep what `submit` needs, and start the warm process; called by Hydra.
+
+        What it imports takes longer than all that a sweep does before its first job.
+        """
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config
+        needed = ["harnest.study.warm", "harnest.study.process", "optuna"]
+        familiar = [name for name in _FAMILIAR if name in sys.modules]
+        forkserver.set_forkserver_preload([*needed, *familiar, *self.preload])
+        forkserver.ensure_running()
 
     @property
     def capacity(self) -> int:
@@ -165,9 +173,6 @@ class SlotsLauncher(Launcher):
             import pebble
 
             context = multiprocessing.get_context("forkserver")
-            needed = ["harnest.study.warm", "harnest.study.process", "optuna"]
-            familiar = [name for name in _FAMILIAR if name in sys.modules]
-            context.set_forkserver_preload([*needed, *familiar, *self.preload])
             # A process imports what was started by itself, once it knows its slot: a script that
             # looks for GPUs while it is imported would see, and then use, those of all slots.
             self._spec = sys.modules["__main__"].__spec__
