@@ -63,6 +63,8 @@ def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Pa
         torch.set_num_threads(cfg.threads)
     # cuBLAS repeats its results only with a fixed workspace, and reads this once.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Deterministic algorithms would fill each new tensor, for those who read it before they write.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     loggers = make_loggers(cfg)  # first: a server that is away is told at once
     data = make_data(cfg)
     if not data.split.validation_subjects and cfg.objective.metric.startswith("val/"):

@@ -14,7 +14,8 @@ class Interrupts:
     """Holds signals back until `allowed`; a second one does not wait."""
 
     def __init__(self) -> None:
-        self._pending = 0
+        #: Signals that are held back.
+        self.pending = 0
         self._allowed = False
 
     @contextmanager
@@ -39,14 +40,14 @@ class Interrupts:
         """Raise KeyboardInterrupt for a signal inside, or for one that was held back."""
         self._allowed = True
         try:
-            if self._pending:
+            if self.pending:
                 raise KeyboardInterrupt
             yield
         finally:
             self._allowed = False
-            self._pending = 0
+            self.pending = 0
 
     def _hear(self, signum: int, frame: FrameType | None) -> None:
-        self._pending += 1
-        if self._allowed or self._pending > 1:
+        self.pending += 1
+        if self._allowed or self.pending > 1:
             raise KeyboardInterrupt

@@ -162,12 +162,12 @@ class PackedLauncher(SlotsLauncher):
         place = waiting[0].directory if is_single else self._places / str(next(self._numbers))
         application = self._application()
         jobs = [Job.of(application, one.config, slot, one.directory) for one in waiting]
-        self._running.add(place)
         oom_kills = self._oom_kills.unexplained()
         pool_future = self._opened().schedule(run_pack, args=[jobs, place], timeout=self.timeout)
+        self._running[place] = pool_future
 
         def finish(done: "Future[list[bytes]]") -> None:
-            self._running.discard(place)
+            del self._running[place]
             try:
                 returns = [Job.unpack(one) for one in done.result()]
             except BaseException as error:

@@ -96,6 +96,7 @@ def begin(directory: Path) -> None:
     die_first()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     directory.mkdir(parents=True, exist_ok=True)
     mark_running(directory)
 

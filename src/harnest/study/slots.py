@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,7 @@ class SlotsLauncher(Launcher):
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         for slot in self.slots:
             self._free.put(slot)
-        self._running: set[Path] = set()
+        self._running: dict[Path, Future[Any]] = {}
         self._oom_kills = OomKills()
         self._pool: ProcessPool | None = None
         self._spec: ModuleSpec | None = None
@@ -78,7 +78,13 @@ class SlotsLauncher(Launcher):
         needed = ["harnest.study.warm", "harnest.study.process", "optuna"]
         familiar = [name for name in _FAMILIAR if name in sys.modules]
         forkserver.set_forkserver_preload([*needed, *familiar, *self.preload])
-        forkserver.ensure_running()
+        # Ctrl-C reaches the warm process as well: not before it can end without a traceback.
+        resource_tracker.ensure_running()  # which would let the signal through
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @property
     def capacity(self) -> int:
@@ -118,12 +124,12 @@ class SlotsLauncher(Launcher):
         job = Job.of(self._application(), config, slot, directory)
         result: Future[JobReturn] = Future()
         result.set_running_or_notify_cancel()
-        self._running.add(directory)
         oom_kills = self._oom_kills.unexplained()
         pool_future = self._opened().schedule(run, args=[job], timeout=self.timeout)
+        self._running[directory] = pool_future
 
         def finish(done: "Future[bytes]") -> None:
-            self._running.discard(directory)
+            del self._running[directory]
             mark_ended(directory)  # it may not have come to that itself
             self._free.put(slot)
             try:
@@ -153,9 +159,13 @@ class SlotsLauncher(Launcher):
         return self._prepared
 
     def interrupt(self, number_of_signal: int = signal.SIGTERM) -> None:
-        """Ask all running jobs to stop at once, as Ctrl-C would; SIGKILL does not ask."""
-        for directory in list(self._running):
-            signal_job(directory, number_of_signal)
+        """Ask all running jobs to stop at once, as Ctrl-C would; SIGKILL does not ask.
+
+        What has not come to its beginning never will.
+        """
+        for directory, job in list(self._running.items()):
+            if not signal_job(directory, number_of_signal):
+                job.cancel()
 
     def close(self) -> None:
         """End the pool and its warm processes."""

@@ -1,10 +1,17 @@
 """Preloaded by the warm process that jobs are forked from, and by it alone."""
 
 import gc
+import os
+import signal
 import sys
 from types import TracebackType
 
-from hydra.core.plugins import Plugins
+# Ctrl-C reaches this process too, and nobody needs it then: without a traceback of what it was
+# importing. It was started with the signal held back until now.
+signal.signal(signal.SIGINT, lambda *_: os._exit(1))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+from hydra.core.plugins import Plugins  # noqa: E402
 
 
 def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
