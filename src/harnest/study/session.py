@@ -118,10 +118,12 @@ class Session:
             future = self._runner.submit(overrides, number, name, trial.retry_of)
             self._running[future] = Turn(number, index, member)
         except BaseException as error:
+            if not self._interrupts.pending:
+                study.end(number, failed(error))
+                raise
             # Ctrl-C ends the process that jobs are forked from too, and what waits for it breaks.
-            cause = KeyboardInterrupt() if self._interrupts.pending else error
-            study.end(number, failed(cause))
-            raise cause from None
+            study.end(number, failed(KeyboardInterrupt()))
+            raise KeyboardInterrupt from error
 
     def _go_on(self, trial: TrialFacts, member: str) -> list[str]:
         """Overrides that let a second try begin where the first one was."""
