@@ -104,7 +104,7 @@ def keep_model(
         "mean": classifier.mean.tolist(),
         "std": classifier.std.tolist(),
     }
-    portable.save(classifier, data.tensors("train")[0][:8].numpy(), facts, folder)
+    portable.save(classifier, windows.signals[data.split.train[:8]], facts, folder)
     run.model(folder, _scores(judged) if judged is not None else {}, epoch)
 
 
