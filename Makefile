@@ -4,8 +4,8 @@ BIN := .venv/bin
 # MLflow's UI asks its makers' server for a configuration unless it is told not to.
 export MLFLOW_DISABLE_TELEMETRY ?= true
 # One thread per process is fastest for small networks on few cores. Tests wait for processes of their
-# own much of the time: four at once keep two cores busy.
-JOBS ?= 4
+# own much of the time: three at once keep two cores busy.
+JOBS ?= 3
 # Which JupyterLab `make up` starts: cpu or gpu.
 PROFILE ?= cpu
 JUPYTER = $(if $(filter gpu,$(PROFILE)),jupyter-gpu,jupyter)
