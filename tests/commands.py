@@ -82,6 +82,8 @@ def warm(
 
 
 def _inside(module, arguments, folder, environment, outputs):
+    # A sweep in the test process may have made the server, for jobs that set a handler themselves.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
