@@ -25,15 +25,13 @@ import os
 import platform
 import statistics
 import tempfile
-import time
 from functools import partial
-from itertools import pairwise
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-import pytorch_lightning as L
 import torch
+from clock import LEFT_OUT, Clock
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -41,37 +39,6 @@ from harnest import config
 from harnest.assemble import assemble
 from harnest.fit import fit
 from harnest.study.turn import take_turns
-
-PATIENCE = 300  # seconds that one process waits for the others
-LEFT_OUT = 2  # epochs in which caches and kernels warm up
-
-
-class Clock(L.Callback):
-    """Notes when epochs begin, and when training ends."""
-
-    def __init__(self, together: Barrier | None = None) -> None:
-        self.together = together
-        self.marks: list[float] = []
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Wait for the other processes."""
-        if self.together is not None:
-            self.together.wait(PATIENCE)
-
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin to count; what the device still has to do belongs to the epoch before."""
-        if trainer.strategy.root_device.type == "cuda":
-            torch.cuda.synchronize()
-        self.marks.append(time.perf_counter())
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop."""
-        self.on_train_epoch_start(trainer, pl_module)
-
-    @property
-    def epoch(self) -> float:
-        """Median seconds of an epoch."""
-        return statistics.median(b - a for a, b in list(pairwise(self.marks))[LEFT_OUT:])
 
 
 def configured(overrides: list[str]) -> DictConfig:
@@ -137,6 +104,17 @@ def _in_slot(
     answers.put(clock.epoch)
 
 
+def figures(trials: int = 16, epochs: int = 5) -> dict[str, float]:
+    """So many packed trials beside one alone; none without a GPU."""
+    if not torch.cuda.is_available():
+        return {}
+    options = ("data=watch", "model.hidden_size=64", "model.layers=1", "trainer=gpu")
+    overrides = [*options, f"trainer.max_epochs={epochs + LEFT_OUT}"]
+    one, many = alone(overrides), packed(overrides, trials)
+    plain = alone([*overrides, "cuda_graph=false"])
+    return {"ratio": many / one, "packed": many, "alone": one, "plain": plain}
+
+
 def main() -> None:
     """Print what is measured on, and one row for each number of trials."""
     parser = argparse.ArgumentParser(usage=__doc__.splitlines()[2].strip())
@@ -153,7 +131,8 @@ def main() -> None:
         f"trainer.max_epochs={known.epochs + LEFT_OUT}",
         *overrides,
     ]
-    print(f"{'trials':>6}{'alone':>9}{'packed':>9}{'ratio':>7}" + "    slots  ratio" * has_card)
+    heads = f"{'trials':>6}{'alone':>9}{'packed':>9}{'ratio':>7}"
+    print(heads + "    slots  ratio" * has_card)
     for trials in map(int, known.trials.split(",")):
         one = alone(overrides)
         many = packed(overrides, trials)

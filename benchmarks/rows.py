@@ -230,7 +230,22 @@ ROWS = (
         for state, name in (("at work", "running"), ("ended", "ended"))
     ),
     Row(
-        "windows a second of a trial on a GPU", STOCK, "", "", "", 3, at_least=True, missing=NO_GPU
+        "windows a second of a trial on a GPU",
+        STOCK,
+        "on_gpu",
+        "as it is",
+        "{as it is:.2f} times; in bf16 {bf16:.2f}",
+        3,
+        at_least=True,
+        missing=NO_GPU,
     ),
-    Row("time of 16 packed LSTM trials on a GPU", "one trial", "", "", "", 3, missing=NO_GPU),
+    Row(
+        "an epoch of 16 packed LSTM trials on a GPU",
+        "one trial",
+        "packed",
+        "ratio",
+        "{ratio:.1f}: {packed:.3f} s, {alone:.3f} s; of one kernel by kernel {plain:.3f} s",
+        3,
+        missing=NO_GPU,
+    ),
 )

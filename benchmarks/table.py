@@ -24,10 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
 from page import put
 from rows import ROWS
-
-from harnest.study.slot import visible_gpus
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 RECORD = Path(__file__).with_name("figures.json")
@@ -64,7 +63,8 @@ def machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     memory = psutil.virtual_memory().total / 2**30
-    gpus = f"{len(visible_gpus())} GPUs" if visible_gpus() else "no GPU"
+    cards = [torch.cuda.get_device_name(card) for card in range(torch.cuda.device_count())]
+    gpus = ", ".join(cards) or "no GPU"
     cores = len(os.sched_getaffinity(0))
     return (
         f"{models[0] if models else 'processor unknown'}, {cores} cores, {memory:.0f} GiB, {gpus}"

@@ -3,9 +3,15 @@ import pytest
 from harnest.errors import DivergedError
 from harnest.failure import INTERRUPTED, TrialKilledError, TrialTimeoutError, failure_of
 
-
-class OutOfMemoryError(RuntimeError):
-    """Named as torch's own."""
+#: Beginnings of what it says where memory has run out, a GPU's but for the last two.
+TORCH_SAYS = (
+    "CUDA out of memory. Tried to allocate 2.00 GiB.",
+    "CUDA error: out of memory",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.",
+    "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.",
+)
 
 
 def failure_from(error):
@@ -23,7 +29,8 @@ def failure_from(error):
         (FloatingPointError("no"), "nan"),
         (DivergedError("no"), "nan"),
         (MemoryError(), "oom"),
-        (OutOfMemoryError("no"), "oom"),
+        *((RuntimeError(told), "oom") for told in TORCH_SAYS),
+        (RuntimeError("the size of tensor a (3) must match"), "error"),
         (TrialTimeoutError("no"), "timeout"),
         (TrialKilledError("no"), "killed"),
     ],

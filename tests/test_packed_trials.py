@@ -106,17 +106,20 @@ def test_a_packed_study_is_the_study_that_it_would_be_on_slots(tmp_path):
 
 
 def test_each_architecture_has_packs_of_its_own_and_one_that_cannot_be_is_told(tmp_path):
-    options = ("model=lstm,fcn,gru", "optimizer.lr=1e-3,1e-2", "trainer.max_epochs=1")
+    options = ("model=lstm,fcn,transformer", "optimizer.lr=1e-3,1e-2", "trainer.max_epochs=1")
     _, trials, _ = swept(tmp_path, "kinds", "hydra/launcher=packed", *SMALL, *options)
     ends = {}
     for trial in trials:
         end = (trial.state.name, trial.user_attrs.get("message"))
         ends.setdefault(trial.params["model"], set()).add(end)
-    refused = ("ConfigError: GRU cannot be packed: it holds GRU; choose hydra/launcher=slots",)
+    refused = (
+        "ConfigError: Transformer cannot be packed: it holds MultiheadAttention; "
+        "choose hydra/launcher=slots",
+    )
     assert ends == {
         "lstm": {("COMPLETE", None)},
         "fcn": {("COMPLETE", None)},
-        "gru": {("FAIL", *refused)},
+        "transformer": {("FAIL", *refused)},
     }
 
 

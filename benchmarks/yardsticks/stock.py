@@ -3,10 +3,12 @@
     python stock.py -m TRIALS and SEED as hydra.sweeper.n_trials= and hydra.sweeper.sampler.seed=
 
 Lightning with a DataLoader, ModelCheckpoint and MLFlowLogger, under the stock
-hydra-optuna-sweeper and Hydra's basic launcher: it knows no pruner.
+hydra-optuna-sweeper and Hydra's basic launcher: it knows no pruner. Without -m it is one trial, for
+``accelerator=gpu`` on a card; ``clock`` names the file that its median epoch is written to.
 """
 
 import logging
+import sys
 from pathlib import Path
 
 import hydra
@@ -24,7 +26,11 @@ from windows import windows
 
 from harnest.models.lstm import LSTM
 
-EPOCHS, BATCH = 8, 64
+sys.path.append(str(Path(__file__).parents[1]))
+
+from clock import Clock
+
+BATCH = 64
 
 ConfigStore.instance().store(
     name="stock",
@@ -39,6 +45,9 @@ ConfigStore.instance().store(
         "dropout": 0.0,
         "pooling": "last",
         "lr": 1e-3,
+        "accelerator": "cpu",
+        "epochs": 8,
+        "clock": None,
         "hydra": {
             "sweep": {"dir": "multirun"},
             "sweeper": {
@@ -63,10 +72,11 @@ ConfigStore.instance().store(
 class Module(L.LightningModule):
     """The network, its loss and its metrics."""
 
-    def __init__(self, network: nn.Module, classes: int, lr: float) -> None:
+    def __init__(self, network: nn.Module, classes: int, lr: float, epochs: int) -> None:
         super().__init__()
         self.network = network
         self.lr = lr
+        self.epochs = epochs
         self.f1 = MulticlassF1Score(classes, average="macro")
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
@@ -84,7 +94,7 @@ class Module(L.LightningModule):
 
     def configure_optimizers(self) -> dict[str, object]:
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr)
-        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs)
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
 
@@ -105,11 +115,12 @@ def train(cfg: DictConfig) -> float:
     store = f"sqlite:///{Path(hydra.utils.get_original_cwd()) / 'mlflow.db'}"
     checkpoint = ModelCheckpoint(folder, monitor="val/macro_f1", mode="max", save_last=True)
     trainer = L.Trainer(
-        accelerator="cpu",
-        max_epochs=EPOCHS,
+        accelerator=cfg.accelerator,
+        devices=1,
+        max_epochs=cfg.epochs,
         gradient_clip_val=1.0,
         logger=MLFlowLogger("stock", tracking_uri=store, log_model=True),
-        callbacks=[checkpoint],
+        callbacks=[checkpoint, *([Clock(file=cfg.clock)] if cfg.clock else [])],
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=10,
@@ -117,7 +128,7 @@ def train(cfg: DictConfig) -> float:
     loaders = [
         DataLoader(TensorDataset(*parts[part]), BATCH, shuffle=part == "train") for part in parts
     ]
-    trainer.fit(Module(network, classes, cfg.lr), *loaders)
+    trainer.fit(Module(network, classes, cfg.lr, cfg.epochs), *loaders)
     return float(checkpoint.best_model_score)
 
 

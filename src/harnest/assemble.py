@@ -26,8 +26,8 @@ from harnest.errors import ConfigError, HarnestError
 from harnest.models.augmentation.contract import triads
 from harnest.models.calibrated import Calibrated
 from harnest.models.classifier import Classifier, channel_statistics, inverse_frequencies
-from harnest.models.packed.member import Member
-from harnest.models.packed.pack import train_epoch
+from harnest.models.packed.member import Member, refusals
+from harnest.models.packed.pack import is_packable, train_epoch
 from harnest.precision import fastest
 from harnest.quiet import quieten
 from harnest.study.report import ReportToTrial
@@ -72,8 +72,6 @@ def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Pa
             f"data.validation=null: no subject is left to tell {cfg.objective.metric}; give "
             "objective.metric=train/loss objective.mode=min as well"
         )
-    L.seed_everything(cfg.seed, workers=True, verbose=False)
-    classifier = make_classifier(cfg, data, kind=_member(cfg, data) if is_packed() else Classifier)
     callbacks: list[Callback] = _each(cfg.callbacks)
     if trial is not None:
         callbacks.append(ReportToTrial(trial, cfg.objective.metric))
@@ -86,9 +84,12 @@ def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Pa
         enable_checkpointing=keeps_files,
         enable_progress_bar=cfg.trainer.enable_progress_bar and trial is None,
         use_distributed_sampler=False,  # our batches share themselves out
-        # A member's epoch is one batch to Lightning; its limits are the pack's to keep.
-        **({"limit_train_batches": 1, "limit_val_batches": 1} if is_packed() else {}),
     )
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    classifier = make_classifier(cfg, data, kind=_kind(cfg, data, trainer))
+    if isinstance(classifier, Member):
+        # Its epoch is one batch to Lightning; the limits are its pack's to keep.
+        trainer.limit_train_batches = trainer.limit_val_batches = 1
     return Parts(data, classifier, trainer)
 
 
@@ -127,16 +128,34 @@ def make_data(cfg: DictConfig) -> WindowModule:
     return WindowModule(windows, parts, batch_size=data.batch_size, seed=cfg.seed)
 
 
-def _member(cfg: DictConfig, data: WindowModule) -> Callable[..., Classifier]:
-    return partial(
+def _kind(cfg: DictConfig, data: WindowModule, trainer: L.Trainer) -> Callable[..., Classifier]:
+    """Makes a classifier that Lightning trains, or a member of a pack, which may be alone in it."""
+    member = partial(
         Member,
-        meet=lambda member: meet(member, train_epoch),
+        meet=(lambda one: meet(one, train_epoch))
+        if is_packed()
+        else (lambda one: train_epoch([one])),
         tensors=data.tensors,
         order=data.order,
         batch_size=data.batch_size,
-        limit_train=cfg.trainer.get("limit_train_batches", 1.0),
-        limit_val=cfg.trainer.get("limit_val_batches", 1.0),
+        limit_train=trainer.limit_train_batches,
+        limit_val=trainer.limit_val_batches,
     )
+    if is_packed():
+        return member
+    device = trainer.strategy.root_device
+    refused = refusals(
+        trainer, is_augmented=bool(_each(cfg.augmentation)), copies=cfg.test_time.copies
+    )
+    if device.type != "cuda" or not cfg.cuda_graph or refused or not data.fits(device):
+        return Classifier
+
+    def made(network: torch.nn.Module, **options: Any) -> Classifier:
+        few = torch.from_numpy(data.windows.signals[:2])
+        is_possible = is_packable(network, options["optimizer"], few, str(trainer.precision))
+        return (member if is_possible else Classifier)(network, **options)
+
+    return made
 
 
 def make_classifier(

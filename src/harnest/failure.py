@@ -1,5 +1,6 @@
 """Why something failed: a word to count by, a line to read, and the traceback."""
 
+import re
 import traceback
 from dataclasses import dataclass
 
@@ -57,10 +58,16 @@ def _reason(error: BaseException) -> str:
         return INTERRUPTED
     if isinstance(error, FloatingPointError):
         return "nan"
-    # torch.OutOfMemoryError is no MemoryError, and torch is not imported for its name.
-    if (
-        isinstance(error, MemoryError | TrialMemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-    ):
+    if isinstance(error, MemoryError | TrialMemoryError) or _says_no_memory(error):
         return "oom"
     return "error"
+
+
+def _says_no_memory(error: BaseException) -> bool:
+    """Whether it is torch that had no memory left, a GPU's or the machine's.
+
+    It has many words for that: its own allocators', the driver's where not even a context can be
+    made, and those of cuDNN and cuBLAS for what they take themselves.
+    """
+    words = r"out of memory|not enough memory|can't allocate memory|STATUS_ALLOC_FAILED"
+    return isinstance(error, RuntimeError) and re.search(words, str(error)) is not None

@@ -135,15 +135,25 @@ class WindowModule(L.LightningDataModule):
     def _placed(self, part: str, device: torch.device) -> tuple[Tensor, Tensor]:
         """The windows of ``part`` on ``device``, or where they are if they are too many for it."""
         signals, labels = self.tensors(part)
-        if device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(device)
-            if signals.nbytes > _SHARE * free:
-                log.info(
-                    "the %s windows stay in main memory: they take %.1f GiB, and %s has %.1f free",
-                    *(part, signals.nbytes / 2**30, device, free / 2**30),
-                )
-                return signals, labels
+        if not self._has_room(part, device):
+            log.info(
+                "the %s windows stay in main memory: they take %.1f GiB, more than half of what "
+                "%s has free",
+                *(part, signals.nbytes / 2**30, device),
+            )
+            return signals, labels
         return signals.to(device), labels.to(device)
+
+    def fits(self, device: torch.device) -> bool:
+        """Whether ``device`` has room for the windows that a run needs there."""
+        return all(self._has_room(part, device) for part in ("train", "validation"))
+
+    def _has_room(self, part: str, device: torch.device) -> bool:
+        if device.type != "cuda":
+            return True
+        free, _ = torch.cuda.mem_get_info(device)
+        size: int = self.windows.signals[:1].nbytes * len(getattr(self.split, part))
+        return size <= _SHARE * free
 
     def train_dataloader(self) -> Loader:
         """Batches of the training subjects, in a new order each epoch.

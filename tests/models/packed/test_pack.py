@@ -24,7 +24,7 @@ from harnest.models.lstm import LSTM
 from harnest.models.minirocket import MiniRocket
 from harnest.models.packed.dropout import PackedDropout
 from harnest.models.packed.member import Member
-from harnest.models.packed.pack import train_epoch
+from harnest.models.packed.pack import is_packable, train_epoch
 from harnest.models.packed.template import template_of
 from harnest.models.resnet import ResNet
 from harnest.models.tcn import TCN
@@ -38,6 +38,8 @@ NETWORKS = {
     "lstm": partial(LSTM, hidden_size=8),
     "lstm-mean": partial(LSTM, hidden_size=8, layers=2, pooling="mean"),
     "lstm-all": partial(LSTM, hidden_size=8, layers=2, bidirectional=True, pooling="attention"),
+    "gru": partial(GRU, hidden_size=8),
+    "gru-all": partial(GRU, hidden_size=8, layers=2, bidirectional=True, pooling="attention"),
     "fcn": partial(FCN, hidden_size=8),
     "resnet": partial(ResNet, hidden_size=4),
     "inception": partial(InceptionTime, hidden_size=4),
@@ -73,14 +75,14 @@ def order(seed, epoch):
 
 def trainer_for(epochs=3, **options):
     quieten()
+    defaults = {"accelerator": "cpu", "gradient_clip_val": 0.5, "num_sanity_val_steps": 0}
     return L.Trainer(
-        accelerator="cpu",
         max_epochs=epochs,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        **{"gradient_clip_val": 0.5, "num_sanity_val_steps": 0} | options,
+        **defaults | options,
     )
 
 
@@ -165,6 +167,19 @@ def test_each_becomes_what_it_would_alone(name, tmp_path):
     for member, one in zip(members, together, strict=True):
         assert_same(one, alone(member, trainer_for()))
     assert len({float(metrics["train/loss"]) for _, metrics in together}) == 3
+
+
+@pytest.mark.parametrize("name", ["lstm-all", "gru", "fcn"])
+def test_bf16_is_rounded_as_it_is_alone(name, tmp_path):
+    members = [{"network": NETWORKS[name], "seed": seed} for seed in (1, 2)]
+    together = packed(members, [trainer_for(precision="bf16-mixed") for _ in members], tmp_path)
+    for member, (model, metrics) in zip(members, together, strict=True):
+        _, wanted = alone(member, trainer_for(precision="bf16-mixed"))
+        exact, _ = alone(member, trainer_for())
+        assert metrics["val/loss"] == pytest.approx(wanted["val/loss"], rel=0.02)
+        weight = next(iter(model.parameters()))
+        assert weight.dtype == torch.float32
+        assert not torch.equal(weight, next(iter(exact.parameters())))
 
 
 @pytest.mark.parametrize(
@@ -277,7 +292,6 @@ def test_members_go_on_from_checkpoints_of_their_own(tmp_path):
 
 
 REFUSED = {
-    "GRU cannot be packed: it holds GRU": {"network": GRU},
     "Transformer cannot be packed: it holds MultiheadAttention": {"network": Transformer},
     "Odd cannot be packed: vmap": {"network": lambda *sizes: Odd()},
     "optimizer RMSprop cannot be packed": {"optimizer": RMSprop},
@@ -297,6 +311,26 @@ class Odd(nn.Module):
     def forward(self, x):
         x = x.mean(dim=1)
         return self.head(x if x.sum() > 0 else -x)
+
+
+@pytest.mark.parametrize(
+    ("network", "optimizer", "precision", "is_possible"),
+    [
+        (LSTM, AdamW, "32-true", True),
+        (LSTM, AdamW, "bf16-mixed", True),
+        (FCN, AdamW, "32-true", True),
+        (FCN, AdamW, "bf16-mixed", False),
+        (Transformer, AdamW, "32-true", False),
+        (LSTM, RMSprop, "32-true", False),
+        (lambda *sizes: Odd(), AdamW, "32-true", False),
+    ],
+)
+def test_what_a_graph_can_be_made_of_is_known_before(network, optimizer, precision, is_possible):
+    made = network(CHANNELS, CLASSES)
+    weights = [weight.clone() for weight in made.state_dict().values()]
+    windows = DATA["train"][0][:2]
+    assert is_packable(made, optimizer, windows, precision) == is_possible
+    assert all(map(torch.equal, weights, made.state_dict().values()))
 
 
 def test_an_lstm_that_projects_its_states_is_refused():
@@ -343,7 +377,7 @@ def test_members_of_different_data_are_refused(tmp_path):
     [
         ({"accumulate_grad_batches": 2}, "trainer.accumulate_grad_batches"),
         ({"num_sanity_val_steps": 2}, "trainer.num_sanity_val_steps"),
-        ({"precision": "bf16-mixed"}, "trainer.precision=bf16-mixed"),
+        ({"precision": "64-true"}, "trainer.precision=64-true"),
         ({"callbacks": [EMAWeightAveraging(decay=0.9)]}, "averaging weights"),
     ],
 )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import pytorch_lightning as L
 import torch
 from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveraging
 from torch import Tensor, nn
@@ -12,6 +13,9 @@ from harnest.models.classifier import Batch, Classifier
 
 if TYPE_CHECKING:
     from harnest.models.packed.pack import Pack
+
+
+_PRECISIONS = ("32-true", "bf16-mixed")
 
 
 class Member(Classifier):
@@ -71,23 +75,13 @@ class Member(Classifier):
 
     def on_fit_start(self) -> None:
         """Raise `ConfigError` for what a pack cannot do."""
-        trainer = self.trainer
-        callbacks = (WeightAveraging, StochasticWeightAveraging)
-        refused = {
-            "augmentation": bool(self.augment.signal or self.augment.mixups),
-            "test_time.copies": self.copies > 0,
-            "trainer.devices above 1": trainer.world_size > 1,
-            f"trainer.precision={trainer.precision}": trainer.precision != "32-true",
-            "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches != 1,
-            "trainer.gradient_clip_algorithm=value": trainer.gradient_clip_algorithm == "value",
-            "trainer.overfit_batches": trainer.overfit_batches > 0,  # type: ignore[attr-defined]
-            "trainer.val_check_interval": trainer.val_check_interval != 1.0,
-            "trainer.num_sanity_val_steps": trainer.num_sanity_val_steps != 0,
-            "averaging weights": any(isinstance(one, callbacks) for one in trainer.callbacks),  # type: ignore[attr-defined]
-        }
-        for name, is_asked in refused.items():
-            if is_asked:
-                raise ConfigError(f"{name} cannot be packed; choose hydra/launcher=slots")
+        refused = refusals(
+            self.trainer,
+            is_augmented=bool(self.augment.signal or self.augment.mixups),
+            copies=self.copies,
+        )
+        if refused:
+            raise ConfigError(f"{refused[0]} cannot be packed; choose hydra/launcher=slots")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Have the whole epoch computed, together with the others'."""
@@ -105,6 +99,24 @@ class Member(Classifier):
     def _total_steps(self) -> int:
         epochs = self.trainer.max_epochs if self._trainer is not None else None
         return super()._total_steps() if epochs is None else self.batches("train") * epochs
+
+
+def refusals(trainer: L.Trainer, *, is_augmented: bool, copies: int) -> list[str]:
+    """What is asked of ``trainer`` and its classifier that a pack knows nothing of."""
+    callbacks = (WeightAveraging, StochasticWeightAveraging)
+    asked = {
+        "augmentation": is_augmented,
+        "test_time.copies": copies > 0,
+        "trainer.devices above 1": trainer.world_size > 1,
+        f"trainer.precision={trainer.precision}": trainer.precision not in _PRECISIONS,
+        "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches != 1,
+        "trainer.gradient_clip_algorithm=value": trainer.gradient_clip_algorithm == "value",
+        "trainer.overfit_batches": trainer.overfit_batches > 0,  # type: ignore[attr-defined]
+        "trainer.val_check_interval": trainer.val_check_interval != 1.0,
+        "trainer.num_sanity_val_steps": trainer.num_sanity_val_steps != 0,
+        "averaging weights": any(isinstance(one, callbacks) for one in trainer.callbacks),  # type: ignore[attr-defined]
+    }
+    return [name for name, is_asked in asked.items() if is_asked]
 
 
 class _Once:

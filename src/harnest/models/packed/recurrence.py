@@ -1,109 +1,21 @@
-"""An LSTM of batched matrix products, which vmap can take: cuDNN's and torch's own it cannot."""
+"""LSTMs and GRUs of several networks at once, each by the library's own kernels."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
-class Recurrence(torch.autograd.Function):
-    """The recurrent part of several LSTMs (Hochreiter & Schmidhuber 1997), each with own weights.
+class PackedRecurrence(nn.RNNBase):
+    """An ``nn.LSTM`` or ``nn.GRU`` under vmap over networks, weights under the same names.
 
-    Takes what a layer's inputs add to its gates, (time, k, batch, 4 * size), and the recurrent
-    weights, (k, 4 * size, size), gates in torch's order; gives the hidden states,
-    (time, k, batch, size), with gates and cells for the way back. Written out because the slopes
-    of all steps can be computed at once, which leaves few kernels for each step.
+    ``between`` is the dropout between its layers. It begins with states of zero.
     """
 
-    @staticmethod
-    def forward(inputs: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Step by step from states of zero."""
-        time, k, batch, _ = inputs.shape
-        size = weight.shape[2]
-        gates = torch.empty_like(inputs, memory_format=torch.contiguous_format)
-        hidden, cells = (inputs.new_empty(time, k, batch, size) for _ in range(2))
-        h = c = inputs.new_zeros(k, batch, size)
-        turned = weight.transpose(1, 2)
-        for step in range(time):
-            torch.baddbmm(inputs[step], h, turned, out=gates[step])
-            let_in, forget, new, let_out = gates[step].chunk(4, dim=2)
-            gates[step, :, :, : 2 * size].sigmoid_()
-            new.tanh_()
-            let_out.sigmoid_()
-            c = torch.mul(forget, c, out=cells[step]).addcmul_(let_in, new)
-            h = torch.tanh(c, out=hidden[step]).mul_(let_out)
-        return hidden, gates, cells
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, ...]) -> None:
-        """Keep what the way back needs."""
-        hidden, gates, cells = output
-        ctx.mark_non_differentiable(gates, cells)
-        ctx.save_for_backward(inputs[1], hidden, gates, cells)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        """Back through time."""
-        weight, hidden, gates, cells = ctx.saved_tensors
-        of_hidden = gradients[0]
-        let_in, forget, new, let_out = gates.chunk(4, dim=3)
-        shown = cells.tanh()
-        to_cell = let_out * (1 - shown.square())
-        # How the cell depends on the first three gates before their nonlinearity, and how the
-        # hidden state on the last one; multiplied below by the gradient of cell or hidden state.
-        slopes = (
-            new * let_in * (1 - let_in),
-            _before(cells) * forget * (1 - forget),
-            let_in * (1 - new.square()),
-            shown * let_out * (1 - let_out),
-        )
-        of_gates = torch.stack(slopes, dim=3)  # (time, k, batch, 4, size)
-        flat = of_gates.flatten(3)
-        dh, dc = of_hidden[-1], torch.zeros_like(cells[0])
-        for step in reversed(range(len(cells))):
-            if step + 1 < len(cells):
-                dh = torch.baddbmm(of_hidden[step], flat[step + 1], weight)
-            dc = torch.addcmul(dc, dh, to_cell[step])
-            of_gates[step, :, :, :3].mul_(dc.unsqueeze(2))
-            of_gates[step, :, :, 3].mul_(dh)
-            dc = dc * forget[step]
-        of_weight = torch.einsum("tkbg,tkbh->kgh", flat, _before(hidden))
-        return flat, of_weight
-
-    @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int | None, ...], inputs: Tensor, weight: Tensor
-    ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-        """Several of several are more of them."""
-        members = info.batch_size
-        inputs = _spread(inputs, in_dims[0], 1, members)
-        weight = _spread(weight, in_dims[1], 0, members)
-        k = inputs.shape[2]
-        outputs = Recurrence.apply(inputs.flatten(1, 2), weight.flatten(0, 1))  # type: ignore[no-untyped-call]
-        return tuple(output.unflatten(1, (members, k)) for output in outputs), (1, 1, 1)
-
-
-def _before(states: Tensor) -> Tensor:
-    """The states (time, ...) one step earlier, zero at the first."""
-    return torch.cat([torch.zeros_like(states[:1]), states[:-1]])
-
-
-def _spread(x: Tensor, dim: int | None, to: int, count: int) -> Tensor:
-    if dim is not None:
-        return x.movedim(dim, to)
-    x = x.unsqueeze(to)
-    return x.expand(*x.shape[:to], count, *x.shape[to + 1 :])
-
-
-class UnrolledLSTM(nn.LSTM):
-    """``nn.LSTM`` with the same weights under the same names, as a loop over time.
-
-    ``between`` is the dropout between its layers. It begins with states of zero, and gives None
-    for the last cells.
-    """
-
-    def __init__(self, like: nn.LSTM, between: nn.Module) -> None:
+    def __init__(self, like: nn.RNNBase, between: nn.Module) -> None:
         super().__init__(
+            like.mode,
             like.input_size,
             like.hidden_size,
             like.num_layers,
@@ -113,31 +25,85 @@ class UnrolledLSTM(nn.LSTM):
         )
         self.between = between
 
-    def forward(  # type: ignore[override]
-        self, x: Tensor, states: None = None
-    ) -> tuple[Tensor, tuple[Tensor, None]]:
+    def forward(self, x: Tensor, states: None = None) -> tuple[Tensor, Any]:
         """Map (batch, time, features), or (time, batch, features), to outputs and last states."""
         if states is not None or x.ndim != 3:
-            raise NotImplementedError("LSTM with states of its own, or without a batch")
-        steps = x.transpose(0, 1) if self.batch_first else x
-        last: list[Tensor] = []
+            raise NotImplementedError(f"{self.mode} with states of its own, or without a batch")
+        parts = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if self.bias else ()))
+        directions = ("", "_reverse") if self.bidirectional else ("",)
+        steps = x.transpose(0, 1) if self.batch_first else x  # as dropout meets them in torch's own
+        last = []
         for layer in range(self.num_layers):
             if layer > 0:
                 steps = self.between(steps)
-            outputs = self._read(steps, f"_l{layer}")
-            last.append(outputs[-1])
-            if self.bidirectional:
-                backwards = self._read(steps.flip(0), f"_l{layer}_reverse")
-                last.append(backwards[-1])
-                outputs = torch.cat([outputs, backwards.flip(0)], dim=2)
-            steps = outputs
-        return steps.transpose(0, 1) if self.batch_first else steps, (torch.stack(last), None)
+            names = (f"{part}_l{layer}{which}" for which in directions for part in parts)
+            weights = (getattr(self, name) for name in names)
+            steps, *ends = _Each.apply(self._layer, steps, *weights)  # type: ignore[no-untyped-call]
+            last.append(ends)
+        hidden, *cells = (torch.cat(ends) for ends in zip(*last, strict=True))
+        outputs = steps.transpose(0, 1) if self.batch_first else steps
+        return outputs, (hidden, *cells) if cells else hidden
 
-    def _read(self, steps: Tensor, name: str) -> Tensor:
-        bias = None
-        if self.bias:
-            bias = getattr(self, f"bias_ih{name}") + getattr(self, f"bias_hh{name}")
-        inputs = nn.functional.linear(steps, getattr(self, f"weight_ih{name}"), bias)
-        weight: Tensor = getattr(self, f"weight_hh{name}")
-        hidden: Tensor = Recurrence.apply(inputs.unsqueeze(1), weight.unsqueeze(0))[0]  # type: ignore[no-untyped-call]
-        return hidden.squeeze(1)
+    def _layer(self, steps: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        """One layer of one network: outputs, and last states (directions, batch, size)."""
+        zeros = steps.new_zeros(1 + self.bidirectional, steps.shape[1], self.hidden_size)
+        options = (self.bias, 1, 0.0, self.training, self.bidirectional, False)
+        if self.mode == "LSTM":
+            return torch.lstm(steps, (zeros, zeros), weights, *options)
+        return torch.gru(steps, zeros, weights, *options)
+
+
+class _Each(torch.autograd.Function):
+    """Leaves vmap for a moment, which takes no recurrence, for a loop over networks."""
+
+    @staticmethod
+    def forward(layer: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> tuple[Tensor, ...]:
+        raise NotImplementedError("packed recurrence outside of a pack")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Nothing to keep: autograd sees what each network does."""
+
+    @staticmethod
+    def vmap(
+        info: Any,
+        in_dims: tuple[int | None, ...],
+        layer: Callable[..., tuple[Tensor, ...]],
+        *inputs: Tensor,
+    ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+        count = info.batch_size
+        of_each = zip(
+            *(
+                [x] * count if dim is None else x.unbind(dim)
+                for x, dim in zip(inputs, in_dims[1:], strict=True)
+            ),
+            strict=True,
+        )
+        results = zip(*side_by_side(layer, list(of_each)), strict=True)
+        stacked = tuple(torch.stack(parts) for parts in results)
+        return stacked, (0,) * len(stacked)
+
+
+def side_by_side(
+    function: Callable[..., tuple[Tensor, ...]], calls: Sequence[tuple[Tensor, ...]]
+) -> list[tuple[Tensor, ...]]:
+    """Call ``function`` with the arguments of each call; on a GPU each has a stream of its own.
+
+    So small kernels of different calls run at the same time, and those of autograd's way back too.
+    """
+    if not calls[0][0].is_cuda:
+        return [function(*arguments) for arguments in calls]
+    here = torch.cuda.current_stream()
+    results = []
+    for arguments in calls:
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(here)
+        with torch.cuda.stream(aside):
+            results.append((aside, function(*arguments)))
+        for tensor in arguments:
+            tensor.record_stream(aside)
+    for aside, outputs in results:
+        here.wait_stream(aside)
+        for tensor in outputs:
+            tensor.record_stream(here)
+    return [outputs for _, outputs in results]

@@ -8,21 +8,21 @@ from torch import nn
 
 from harnest.errors import ConfigError
 from harnest.models.packed.dropout import PackedDropout
-from harnest.models.packed.recurrence import UnrolledLSTM
+from harnest.models.packed.recurrence import PackedRecurrence
 
 #: Options that may differ, since every network's own is used.
-_OWN = {nn.Dropout: "p", nn.Dropout1d: "p", nn.LSTM: "dropout"}
+_OWN = {nn.Dropout: "p", nn.Dropout1d: "p", nn.LSTM: "dropout", nn.GRU: "dropout"}
 
 #: What vmap cannot take, or only with the options of one network.
-_REFUSED = (nn.RNN, nn.GRU, nn.RNNCellBase, nn.MultiheadAttention)
+_REFUSED = (nn.RNN, nn.RNNCellBase, nn.MultiheadAttention)
 
 
 def template_of(networks: Sequence[nn.Module], generators: Sequence[torch.Generator]) -> nn.Module:
     """A copy of the first network for vmap to call with the weights of each.
 
-    Its LSTMs and dropouts give way to those of `harnest.models.packed`; the weights keep their
-    names. Raises `ConfigError` for networks that cannot be packed, or differ in more than their
-    weights and rates of dropout.
+    Its LSTMs, GRUs and dropouts give way to those of `harnest.models.packed`; the weights keep
+    their names. Raises `ConfigError` for networks that cannot be packed, or differ in more than
+    their weights and rates of dropout.
     """
     if any(_layout(network) != _layout(networks[0]) for network in networks):
         raise refusal(networks[0], "it has other layers or sizes in another trial")
@@ -37,11 +37,11 @@ def template_of(networks: Sequence[nn.Module], generators: Sequence[torch.Genera
             rates = [float(one.p) for one in alike]  # type: ignore[arg-type]
             is_whole = isinstance(module, nn.Dropout1d)
             packed: nn.Module = PackedDropout(rates, generators, whole=is_whole)
-        elif isinstance(module, nn.LSTM):
+        elif isinstance(module, nn.LSTM | nn.GRU):
             if module.proj_size:
                 raise refusal(networks[0], "its LSTM projects its states")
             rates = [float(one.dropout) for one in alike]  # type: ignore[arg-type]
-            packed = UnrolledLSTM(module, PackedDropout(rates, generators))
+            packed = PackedRecurrence(module, PackedDropout(rates, generators))
         else:
             continue
         if not name:
