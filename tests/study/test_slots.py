@@ -141,6 +141,19 @@ def test_an_interrupt_of_the_sweeper_alone_ends_jobs_that_have_not_begun(folder)
 
 
 @pytest.mark.slow
+def test_an_interrupt_takes_no_result_from_a_job_that_has_just_ended(folder):
+    """What it returned is on its way: no process runs it any more, and nothing is known of it."""
+    sweeper = folder.start("do=finish-slowly", "seconds=0.1,100", "hydra.launcher.cpu_slots=2")
+    folder.await_facts(0, 1)
+    ended = folder.path / "multirun/s/0/.pid"
+    while ended.exists():
+        time.sleep(0.01)
+    sweeper.send_signal(signal.SIGINT)
+    assert sweeper.wait(14) == 130
+    ends = [(trial.state.name, trial.value) for trial in folder.trials()]
+    assert ends == [("COMPLETE", 0.1), ("FAIL", None)]
+
+
 def test_a_second_interrupt_does_not_wait_for_a_trial_that_ignores_the_first(folder):
     sweeper = folder.start("seconds=300,301", "do=ignore")
     folder.await_facts(0, 1)

@@ -3,6 +3,7 @@
 import queue
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from importlib.machinery import ModuleSpec
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 #: What takes long to import, and is imported by the warm process if the application did.
 _FAMILIAR = ("torch", "pytorch_lightning", "lightning", "mlflow")
+
+_MOMENT = 1.0  # seconds that a process may take to begin, or to send what its job returned
 
 
 class SlotsLauncher(Launcher):
@@ -161,11 +164,17 @@ class SlotsLauncher(Launcher):
     def interrupt(self, number_of_signal: int = signal.SIGTERM) -> None:
         """Ask all running jobs to stop at once, as Ctrl-C would; SIGKILL does not ask.
 
-        What has not come to its beginning never will.
+        What has not come to its beginning never will. What has just ended is left to send its
+        return.
         """
+        until = time.monotonic() + _MOMENT
         for directory, job in list(self._running.items()):
-            if not signal_job(directory, number_of_signal):
-                job.cancel()
+            while not (job.done() or signal_job(directory, number_of_signal)):
+                # A process that has the job and is not marked has just ended, or is about to begin.
+                if not job.running() or time.monotonic() > until:
+                    job.cancel()
+                    break
+                time.sleep(0.01)
 
     def close(self) -> None:
         """End the pool and its warm processes."""

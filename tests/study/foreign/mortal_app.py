@@ -42,7 +42,15 @@ def live(cfg):
     facts["met"] = [met_by(cfg) for _ in range(cfg.meetings if is_packed() else 0)]
     end(cfg.do)
     (directory / "facts.json").write_text(json.dumps(facts | {"end": time.time()}))
-    return cfg.seconds
+    return Slow(cfg.seconds) if cfg.do == "finish-slowly" else cfg.seconds
+
+
+class Slow(float):
+    """A number that takes a while to be sent."""
+
+    def __reduce__(self):
+        time.sleep(0.7)
+        return float, (float(self),)
 
 
 live.meets = True  # for hydra/launcher=packed
