@@ -26,7 +26,7 @@ from harnest.errors import ConfigError, HarnestError
 from harnest.models.augmentation.contract import triads
 from harnest.models.calibrated import Calibrated
 from harnest.models.classifier import Classifier, channel_statistics, inverse_frequencies
-from harnest.models.packed.member import Member, refusals
+from harnest.models.packed.member import Member, hears_of_batches, refusals
 from harnest.models.packed.pack import is_packable, train_epoch
 from harnest.precision import fastest
 from harnest.quiet import quieten
@@ -129,12 +129,12 @@ def make_data(cfg: DictConfig) -> WindowModule:
 
 
 def _kind(cfg: DictConfig, data: WindowModule, trainer: L.Trainer) -> Callable[..., Classifier]:
-    """Makes a classifier that Lightning trains, or a member of a pack, which may be alone in it."""
+    """Makes a classifier that Lightning trains, or a member of a pack.
+
+    On a GPU a run of its own is a pack of one where it can be: its steps are then one CUDA graph.
+    """
     member = partial(
         Member,
-        meet=(lambda one: meet(one, train_epoch))
-        if is_packed()
-        else (lambda one: train_epoch([one])),
         tensors=data.tensors,
         order=data.order,
         batch_size=data.batch_size,
@@ -142,18 +142,22 @@ def _kind(cfg: DictConfig, data: WindowModule, trainer: L.Trainer) -> Callable[.
         limit_val=trainer.limit_val_batches,
     )
     if is_packed():
-        return member
+        return partial(member, meet=lambda one: meet(one, train_epoch))
     device = trainer.strategy.root_device
-    refused = refusals(
-        trainer, is_augmented=bool(_each(cfg.augmentation)), copies=cfg.test_time.copies
-    )
-    if device.type != "cuda" or not cfg.cuda_graph or refused or not data.fits(device):
+    if device.type != "cuda" or not cfg.cuda_graph or not data.fits(device):
+        return Classifier
+    is_augmented, copies = bool(_each(cfg.augmentation)), cfg.test_time.copies
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # by its constructor
+    if refusals(trainer, is_augmented=is_augmented, copies=copies) or any(
+        map(hears_of_batches, callbacks)
+    ):
         return Classifier
 
     def made(network: torch.nn.Module, **options: Any) -> Classifier:
         few = torch.from_numpy(data.windows.signals[:2])
-        is_possible = is_packable(network, options["optimizer"], few, str(trainer.precision))
-        return (member if is_possible else Classifier)(network, **options)
+        if not is_packable(network, options["optimizer"], few, str(trainer.precision)):
+            return Classifier(network, **options)
+        return member(network, meet=lambda one: train_epoch([one]), **options)
 
     return made
 

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import pytorch_lightning as L
 import torch
-from pytorch_lightning.callbacks import EMAWeightAveraging
+from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, RMSprop
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau
@@ -23,7 +23,7 @@ from harnest.models.inception import InceptionTime
 from harnest.models.lstm import LSTM
 from harnest.models.minirocket import MiniRocket
 from harnest.models.packed.dropout import PackedDropout
-from harnest.models.packed.member import Member
+from harnest.models.packed.member import Member, hears_of_batches
 from harnest.models.packed.pack import is_packable, train_epoch
 from harnest.models.packed.template import template_of
 from harnest.models.resnet import ResNet
@@ -31,6 +31,7 @@ from harnest.models.tcn import TCN
 from harnest.models.transformer import Transformer
 from harnest.quiet import quieten
 from harnest.study.turn import meet, take_turns
+from harnest.tracking.usage import Usage
 
 CLASSES, CHANNELS, SIZE = 4, 3, 16
 
@@ -331,6 +332,19 @@ def test_what_a_graph_can_be_made_of_is_known_before(network, optimizer, precisi
     windows = DATA["train"][0][:2]
     assert is_packable(made, optimizer, windows, precision) == is_possible
     assert all(map(torch.equal, weights, made.state_dict().values()))
+
+
+def test_a_callback_that_is_told_of_batches_is_known():
+    class Counts(L.Callback):
+        def on_train_batch_end(self, *arguments):
+            """Count."""
+
+    class Ends(L.Callback):
+        def on_train_epoch_end(self, *arguments):
+            """Count."""
+
+    known = [hears_of_batches(one) for one in (Counts(), Ends(), Usage(), ModelCheckpoint())]
+    assert known == [True, False, False, False]
 
 
 def test_an_lstm_that_projects_its_states_is_refused():

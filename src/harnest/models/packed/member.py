@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as L
 import torch
-from pytorch_lightning.callbacks import StochasticWeightAveraging, WeightAveraging
+from pytorch_lightning.callbacks import Callback, StochasticWeightAveraging, WeightAveraging
 from torch import Tensor, nn
 
 from harnest.errors import ConfigError
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 
 _PRECISIONS = ("32-true", "bf16-mixed")
+
+#: Hooks that Lightning calls for each batch.
+_BY_BATCH = (
+    *("on_train_batch_start", "on_train_batch_end"),
+    *("on_validation_batch_start", "on_validation_batch_end"),
+    *("on_before_backward", "on_after_backward"),
+    *("on_before_optimizer_step", "on_before_zero_grad"),
+)
 
 
 class Member(Classifier):
@@ -117,6 +125,13 @@ def refusals(trainer: L.Trainer, *, is_augmented: bool, copies: int) -> list[str
         "averaging weights": any(isinstance(one, callbacks) for one in trainer.callbacks),  # type: ignore[attr-defined]
     }
     return [name for name, is_asked in asked.items() if is_asked]
+
+
+def hears_of_batches(callback: Callback) -> bool:
+    """Whether a callback of a user's own wants to be told of each batch: a member has none."""
+    if type(callback).__module__.partition(".")[0] in ("harnest", "pytorch_lightning"):
+        return False
+    return any(getattr(type(callback), hook) is not getattr(Callback, hook) for hook in _BY_BATCH)
 
 
 class _Once:
