@@ -197,11 +197,13 @@ class OpenStudy:
         trials = self._trials()
         if self._put_back(trials):
             trials = self._trials()
-        if _spent(trials) >= self.plan.budget and self._take_over(trials):
+        is_spent = _spent(trials) >= self.plan.budget
+        if is_spent and self._take_over(trials):
             trials = self._trials()
         if self._line_up(trials):  # also what another sweeper was interrupted in
             trials = self._trials()
-        if self._is_over() or _spent(trials) >= self.plan.budget:
+        # What is taken over or lined up gives some of the budget back, and never takes any.
+        if self._is_over() or (is_spent and _spent(trials) >= self.plan.budget):
             return None
         self._study.sampler = make_sampler(self.plan.sampler, len(trials))
         trial = self._study.ask()
