@@ -17,6 +17,7 @@ import yaml
 
 from commands import command, warm
 from harnest.study.storage import journal_in, open_storage
+from harnest.tracking.provenance import provenance
 
 SMALL = ("trainer=cpu", "model.hidden_size=8", "data.batch_size=128", "optimizer.lr=1e-2")
 SHORT = (*SMALL, "trainer.max_epochs=3")
@@ -182,6 +183,8 @@ class TestLoneRun:
         assert objectives[1] != objectives[0]
         for metric in ("val/loss", "train/loss"):
             assert trials["trial-0"].data.metrics[metric] == alone.data.metrics[metric]
+        for tag in set(provenance()) - {"mlflow.source.name"}:  # started in another way
+            assert trials["trial-0"].data.tags.get(tag) == alone.data.tags.get(tag)
 
     def test_a_second_run_beside_it_overwrites_nothing(self, lone, tmp_path):
         for _ in range(2):

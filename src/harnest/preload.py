@@ -18,6 +18,7 @@ import harnest.fit
 import harnest.results
 import harnest.study.storage
 import harnest.tracking.page
+import harnest.tracking.provenance
 import harnest.tracking.recorded
 import harnest.tracking.usage
 
@@ -34,3 +35,4 @@ __all__ = [
 
 PIL.Image.preinit()  # looks for the formats that it knows
 harnest.tracking.page.library()
+harnest.tracking.provenance.surroundings()

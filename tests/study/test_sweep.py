@@ -49,6 +49,15 @@ def test_a_study_may_be_called_by_a_number(bench):
     assert [trial.value for trial in bench.trials("2026")] == [1, 4]
 
 
+def test_each_end_tells_the_best_trial_so_far_also_of_earlier_sessions(bench):
+    first = bench.sweep("x=3,2,4,1", "hydra.sweeper.n_trials=1")
+    assert "best 9.0000 (trial 0)   1/1" in first.out
+    told = bench.sweep("x=3,2,4,1", "hydra.sweeper.n_trials=4").out
+    assert "best 4.0000 (trial 1)   2/4" in told
+    assert "best 4.0000 (trial 1)   3/4" in told
+    assert "best 1.0000 (trial 3)   4/4" in told
+
+
 def test_a_search_with_intervals_runs_its_budget_and_no_more(bench):
     bench.sweep("x=interval(1,2)", "hydra.sweeper.n_trials=3")
     assert bench.states() == ["COMPLETE"] * 3

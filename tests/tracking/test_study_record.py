@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,18 @@ def test_the_parent_says_what_was_asked(study, bench):
     assert tags["pruner"] == "ThresholdPruner(upper=99)"
     assert (tags["direction"], tags["budget"]) == ("minimize", "2")
     assert "-m hydra.sweeper.study=s" in tags["command"]
+
+
+def test_each_trial_says_which_code_the_study_was_started_with(study, bench):
+    me = ("-c", "user.name=me", "-c", "user.email=me@example.org")
+    for line in (("init", "-q"), (*me, "commit", "-q", "--allow-empty", "-m", "one")):
+        subprocess.run(["git", *line], cwd=bench.folder, check=True)
+    record = study("x=1,2")
+    told = record.parent.data.tags
+    assert told["git.state"] == "clean"
+    for number in range(2):
+        for key in ("mlflow.source.git.commit", "mlflow.source.name", "git.state"):
+            assert record.tags(number)[key] == told[key]
 
 
 def test_the_best_value_is_followed_by_the_number_of_ended_trials(study, client):

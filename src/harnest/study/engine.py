@@ -33,7 +33,7 @@ from harnest.study.outcome import Outcome
 from harnest.study.ownership import OWNER, Owner, owning
 from harnest.study.patience import patience_with
 from harnest.study.plan import Plan
-from harnest.study.search import make_pruner, make_sampler
+from harnest.study.search import is_seeded, make_pruner, make_sampler
 from harnest.study.storage import journal_in, open_storage
 from harnest.study.trial import PRUNED_AT
 
@@ -175,6 +175,8 @@ class OpenStudy:
             study_name=plan.name,
             storage=self._storage,
             directions=[StudyDirection[one.upper()] for one in plan.directions],
+            # It keeps what it has found out of earlier trials, as Optuna's samplers do.
+            sampler=make_sampler(plan.sampler),
             pruner=make_pruner(plan.pruner),
             load_if_exists=True,
         )
@@ -197,13 +199,16 @@ class OpenStudy:
         trials = self._trials()
         if self._put_back(trials):
             trials = self._trials()
-        if _spent(trials) >= self.plan.budget and self._take_over(trials):
+        is_spent = _spent(trials) >= self.plan.budget
+        if is_spent and self._take_over(trials):
             trials = self._trials()
         if self._line_up(trials):  # also what another sweeper was interrupted in
             trials = self._trials()
-        if self._is_over() or _spent(trials) >= self.plan.budget:
+        # What is taken over or lined up gives some of the budget back, and never takes any.
+        if self._is_over() or (is_spent and _spent(trials) >= self.plan.budget):
             return None
-        self._study.sampler = make_sampler(self.plan.sampler, len(trials))
+        if is_seeded(self.plan.sampler):
+            self._study.sampler = make_sampler(self.plan.sampler, len(trials))
         trial = self._study.ask()
         self._owner.take(trial._trial_id)
         self.plan.space.draw(trial)
@@ -318,7 +323,7 @@ class OpenStudy:
 
     def _facts(self) -> StudyFacts:
         plan = self.plan
-        sampler = type(make_sampler(plan.sampler)).__name__
+        sampler = type(self._study.sampler).__name__
         return StudyFacts(
             name=plan.name,
             identity=self._study.user_attrs[_IDENTITY],

@@ -80,12 +80,17 @@ def make_pruner(config: DictConfig | None) -> "optuna.pruners.BasePruner":
     return pruner
 
 
+def is_seeded(config: DictConfig | None) -> bool:
+    """Whether the configured sampler is to draw the same each time."""
+    return config is not None and config.get("seed") is not None
+
+
 def make_sampler(config: DictConfig | None, number: int = 0) -> "optuna.samplers.BaseSampler":
     """Make the configured sampler for trial ``number``; without a config, Optuna's TPE.
 
-    Each trial gets a sampler of its own, seeded by the study's seed and its number. So a study
-    that goes on does not draw again what it drew at first, and what a sampler that does not
-    learn draws for a trial does not depend on how many run at once.
+    With a seed each trial gets a sampler of its own, seeded by the study's seed and its number. So
+    a study that goes on does not draw again what it drew at first, and what a sampler that does
+    not learn draws for a trial does not depend on how many run at once.
     """
     import optuna
     from numpy.random import SeedSequence

@@ -33,7 +33,10 @@ class Terminal:
     def on_study_start(self, study: StudyFacts, trials: Sequence[TrialFacts]) -> None:
         """Say what will be searched, and what is there already."""
         self.study = study
-        self.trials = {trial.number: trial for trial in trials}
+        self._counted: set[int] = set()
+        self._best: TrialFacts | None = None
+        for trial in trials:
+            self._count(trial)
         self.console.print(
             f"[bold]study {study.name}[/]: {study.budget} trials, {study.sampler}, "
             f"{study.pruner}, in {escape(str(study.directory))}"
@@ -84,20 +87,17 @@ class Terminal:
 
     def on_trial_end(self, trial: TrialFacts, directory: Path) -> None:
         """Say what came of it, and which is the best so far."""
-        self.trials[trial.number] = trial
+        self._count(trial)
         if self._live is not None:
             self._live.end(trial.number)
-        counted = sum(
-            t.state.is_finished() and t.reason != INTERRUPTED for t in self.trials.values()
-        )
         parts = [
             Text(f"trial {trial.number} {ending(trial)}", COLOURS[trial.state]),
             Text(scores(trial)),
             Text(f"{len(trial.steps)} epochs"),
             Text(_took(trial)),
             Text(trial.message or "", "red"),
-            Text(self._best(), "bold"),
-            Text(f"{counted}/{self.study.budget}", "dim"),
+            Text(self._best_so_far(), "bold"),
+            Text(f"{len(self._counted)}/{self.study.budget}", "dim"),
         ]
         self.console.print(Text("   ").join(part for part in parts if part))
 
@@ -132,13 +132,19 @@ class Terminal:
         for hint in hints:
             self.console.print(f"  {hint}", markup=False)
 
-    def _best(self) -> str:
-        finished = [t for t in self.trials.values() if t.state is TrialState.COMPLETE]
-        kept = [trial for trial in finished if not trial.broken]
-        if not kept or len(self.study.directions) > 1:
+    def _count(self, trial: TrialFacts) -> None:
+        """Take note of a trial, once: to go through all at each end takes the longer the more."""
+        if trial.state.is_finished() and trial.reason != INTERRUPTED:
+            self._counted.add(trial.number)
+        if trial.state is TrialState.COMPLETE and not trial.broken:
+            sign = _sign(self.study.directions)
+            rivals = [trial] if self._best is None else [self._best, trial]
+            self._best = min(rivals, key=lambda one: (sign * one.values[0], one.number))
+
+    def _best_so_far(self) -> str:
+        if self._best is None or len(self.study.directions) > 1:
             return ""
-        best = ranked(kept, self.study.directions)[0]
-        return f"best {scores(best)} (trial {best.number})"
+        return f"best {scores(self._best)} (trial {self._best.number})"
 
 
 def ranked(trials: Sequence[TrialFacts], directions: Sequence[str]) -> list[TrialFacts]:
@@ -147,7 +153,7 @@ def ranked(trials: Sequence[TrialFacts], directions: Sequence[str]) -> list[Tria
     Those that no other beats come first, and those that break a constraint last; otherwise the
     first objective decides.
     """
-    sign = -1 if directions[0] == "maximize" else 1
+    sign = _sign(directions)
     order = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.FAIL]
 
     def key(trial: TrialFacts) -> tuple[int, bool, bool, float, int]:
@@ -177,6 +183,11 @@ def table(trials: Sequence[TrialFacts]) -> Table:
             *(value_of(trial.params.get(key, "")) for key in keys),
         )
     return shown
+
+
+def _sign(directions: Sequence[str]) -> int:
+    """What makes the first objective one where less is better."""
+    return -1 if directions[0] == "maximize" else 1
 
 
 def _took(trial: TrialFacts) -> str:

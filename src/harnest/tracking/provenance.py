@@ -4,7 +4,9 @@ import getpass
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -21,24 +23,35 @@ _PACKAGES = (
 
 
 def provenance() -> dict[str, str]:
-    """Tags that say what made a run: command, user, git commit and state, versions, system.
+    """Tags that say what made a run: its `origin` and its `surroundings`."""
+    return {**surroundings(), **origin()}
+
+
+def origin() -> dict[str, str]:
+    """Where a run comes from: command, user, git commit and state.
 
     The git repository is the one that holds the working directory; without one its tags are
-    left out.
+    left out. A study's trials have the study's: their code is imported when it begins.
     """
-    tags = {f"version.{name}": metadata.version(name) for name in _PACKAGES}
-    tags["mlflow.source.name"] = Path(sys.argv[0]).name
-    tags["mlflow.source.type"] = "LOCAL"
+    tags = {"mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}
     with suppress(KeyError, OSError):  # a container may run as a user without a name
         tags["mlflow.user"] = getpass.getuser()
-    tags["version.python"] = platform.python_version()
-    tags["system"] = f"{platform.system()} {platform.machine()}"
     commit = _git("rev-parse", "HEAD")
     if commit is not None:
         changed = (_git("status", "--porcelain", "--untracked-files=no") or "").splitlines()
         tags["mlflow.source.git.commit"] = commit
         tags["git.state"] = f"{len(changed)} files changed" if changed else "clean"
     return tags
+
+
+@cache  # what is imported stays so, also in the processes that are forked from this one
+def surroundings() -> Mapping[str, str]:
+    """What a process runs with: versions of Python and of packages, system."""
+    return {
+        **{f"version.{name}": metadata.version(name) for name in _PACKAGES},
+        "version.python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
 
 
 def _git(*arguments: str) -> str | None:

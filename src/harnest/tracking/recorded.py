@@ -1,5 +1,6 @@
 """From the first batch to the last word: what a run's record holds, whatever its end."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,8 @@ from pytorch_lightning.loggers import Logger
 from harnest.failure import failure_of
 from harnest.secrets import redact
 from harnest.tracking.logger import MLflowLogger
-from harnest.tracking.provenance import provenance
-from harnest.tracking.run import Run
+from harnest.tracking.provenance import origin, surroundings
+from harnest.tracking.run import RECORDED_IN, Run
 from harnest.tracking.writes import DataSetFacts
 
 
@@ -42,7 +43,9 @@ def recorded(
     try:
         for logger in loggers:
             if isinstance(logger, MLflowLogger):
-                tags = {"directory": str(directory), **facts, **provenance()}
+                tags = {"directory": str(directory), **facts, **surroundings()}
+                if RECORDED_IN not in os.environ:  # else the study has said it
+                    tags |= origin()
                 logger.start(name, tags, directory)
                 if logger.run is not None:  # processes of DDP but the first have none
                     runs.append(logger.run)

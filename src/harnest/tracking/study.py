@@ -14,7 +14,7 @@ from harnest.programs import program
 from harnest.secrets import redact
 from harnest.tracking.courier import Courier, Outbox
 from harnest.tracking.journal import Journal, journals_below
-from harnest.tracking.provenance import provenance
+from harnest.tracking.provenance import origin, surroundings
 from harnest.tracking.recall import BEST
 from harnest.tracking.run import (
     DEVIATION,
@@ -88,12 +88,14 @@ class StudyRecord(Callback):
         self.courier = Courier(self.address, self.patience)
         # A trial begins while the one before it is still being sent.
         self.herald = Courier(self.address, self.patience)
+        self.origin = origin()
         self.parent = self._start_parent()
         self.parent.tag(
             {
                 **self.asked,
                 "directory": str(self.directory),
-                **provenance(),
+                **surroundings(),
+                **self.origin,
             }
         )
         self.children = self._started()
@@ -152,7 +154,7 @@ class StudyRecord(Callback):
         """Start a run of this study that is recorded in ``directory``."""
         journal = Journal.begin(directory, self.address)
         family = {STUDY: self.study.name, IDENTITY: self.study.identity}
-        journal.create(self.experiment_id, name, {**family, **tags})
+        journal.create(self.experiment_id, name, {**self.origin, **family, **tags})
         self.herald.hand(journal)
         # An application that logs by MLflow's own functions needs the run's identity now.
         self.herald.wait(_SOON, unless_away=True)
