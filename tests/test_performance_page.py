@@ -109,7 +109,7 @@ def test_what_is_written_by_hand_stays_and_what_is_missing_is_said(made):
     assert "old\n" not in text
     for figure, reason in (
         ("windows of HAPT, from the cache", ": HAPT's archive was not given"),
-        ("time of 16 packed LSTM trials on a GPU", ": there was no GPU"),
+        ("an epoch of 16 packed LSTM trials on a GPU", ": there was no GPU"),
         ("an epoch, FCN, watch", ""),
     ):
         _, _, measured, _, met, _, on = cells(text, figure)

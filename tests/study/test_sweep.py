@@ -201,7 +201,7 @@ def test_a_directory_that_holds_trials_of_an_unknown_study_is_refused(bench):
         ("fail", "error", "ValueError: no luck with x=2"),
         ("diverge", "nan", "FloatingPointError: the loss is not a number"),
         ("memory", "oom", "MemoryError"),
-        ("gpu_memory", "oom", "OutOfMemoryError: tried to allocate 2 GiB"),
+        ("gpu_memory", "oom", "RuntimeError: CUDA out of memory. Tried to allocate 2 GiB"),
         ("nan", "nan", "the objective is not a number"),
         ("text", "error", "the job returned 'none of your numbers', which is no number"),
         ("none", "error", "the job returned None, which is no number"),

@@ -16,10 +16,6 @@ from harnest.study import Member, Members, current_trial
 CONF = Path(__file__).with_name("conf")
 
 
-class OutOfMemoryError(RuntimeError):
-    """Named as torch names its own, which is no MemoryError."""
-
-
 def square(cfg: DictConfig):
     running = HydraConfig.get()
     seen = {"job": running.job.get("num"), "cfg": OmegaConf.to_container(cfg)}
@@ -55,7 +51,7 @@ def _end(cfg: DictConfig, do: str):
     if do == "memory":
         raise MemoryError
     if do == "gpu_memory":
-        raise OutOfMemoryError("tried to allocate 2 GiB")
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")  # as torch says it
     if do == "diverge":
         raise FloatingPointError("the loss is not a number")
     if do == "prune":
