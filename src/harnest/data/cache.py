@@ -1,9 +1,11 @@
 """Arrays on disk: made once, whoever asks first, and shared by all who ask."""
 
+import io
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,11 +88,19 @@ def load(folder: Path, digest: str) -> Entry | None:
 
 
 def _mapped(path: Path, dtype: str, shape: list[int]) -> NDArray[Any]:
-    array = np.load(path, mmap_mode="c")
-    whole = array.offset + array.nbytes == path.stat().st_size
-    if not whole or array.dtype.str != dtype or list(array.shape) != shape:
-        raise ValueError(f"{path} is not the array that was stored")
-    return array  # type: ignore[no-any-return]
+    # The header is compared, not parsed, and the file opened once: a third of np.load's time.
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": dtype, "fortran_order": False, "shape": tuple(shape)}
+    )
+    begins = header.getvalue()
+    with path.open("rb") as file:
+        if file.read(len(begins)) != begins:
+            raise ValueError(f"{path} is not the array that was stored")
+        array = np.memmap(file, dtype, "c", len(begins), tuple(shape))
+        if len(begins) + array.nbytes != os.fstat(file.fileno()).st_size:
+            raise ValueError(f"{path} is not as long as the array that was stored")
+    return array
 
 
 def _store(entry: Entry, folder: Path, digest: str) -> None:
@@ -98,15 +108,24 @@ def _store(entry: Entry, folder: Path, digest: str) -> None:
     _sweep(folder)
     building = folder.with_name(f".{folder.name}.{uuid4().hex}.tmp")
     building.mkdir()
-    try:
-        for name, array in entry.arrays.items():
-            with (building / f"{name}.npy").open("wb") as file:
-                np.save(file, array, allow_pickle=False)
-                _to_disk(file)
+
+    def save(name: str) -> None:
+        with (building / f"{name}.npy").open("wb") as file:
+            np.save(file, np.asarray(entry.arrays[name], order="C"), allow_pickle=False)
+            _to_disk(file)
+
+    def describe() -> None:
         shapes = {name: (array.dtype.str, array.shape) for name, array in entry.arrays.items()}
         with (building / _META).open("w") as file:
             json.dump({"digest": digest, "arrays": shapes, "meta": entry.meta}, file, indent=1)
             _to_disk(file)
+
+    try:
+        # Side by side: the disk is waited for once, not once for each file.
+        with ThreadPoolExecutor() as threads:
+            described = threads.submit(describe)
+            list(threads.map(save, entry.arrays))
+            described.result()
         _folder_to_disk(building)
         if folder.exists():  # damaged: out of the way first, since a rename replaces no full folder
             shutil.rmtree(folder)
