@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,24 +107,15 @@ def _store(entry: Entry, folder: Path, digest: str) -> None:
     _sweep(folder)
     building = folder.with_name(f".{folder.name}.{uuid4().hex}.tmp")
     building.mkdir()
-
-    def save(name: str) -> None:
-        with (building / f"{name}.npy").open("wb") as file:
-            np.save(file, np.asarray(entry.arrays[name], order="C"), allow_pickle=False)
-            _to_disk(file)
-
-    def describe() -> None:
+    try:
+        for name, array in entry.arrays.items():
+            with (building / f"{name}.npy").open("wb") as file:
+                np.save(file, np.asarray(array, order="C"), allow_pickle=False)
+                _to_disk(file)
         shapes = {name: (array.dtype.str, array.shape) for name, array in entry.arrays.items()}
         with (building / _META).open("w") as file:
             json.dump({"digest": digest, "arrays": shapes, "meta": entry.meta}, file, indent=1)
             _to_disk(file)
-
-    try:
-        # Side by side: the disk is waited for once, not once for each file.
-        with ThreadPoolExecutor() as threads:
-            described = threads.submit(describe)
-            list(threads.map(save, entry.arrays))
-            described.result()
         _folder_to_disk(building)
         if folder.exists():  # damaged: out of the way first, since a rename replaces no full folder
             shutil.rmtree(folder)
