@@ -58,6 +58,12 @@ def test_arrays_are_mapped_and_changes_stay_private(folder):
     assert_right(load(folder, DIGEST))
 
 
+def test_an_array_that_lies_by_columns_is_read_back_too(folder):
+    turned = np.arange(6.0).reshape(3, 2).T
+    entry = load_or_build(folder, DIGEST, lambda: Entry({"turned": turned}, {}))
+    np.testing.assert_array_equal(entry.arrays["turned"], turned)
+
+
 def test_a_whole_entry_is_opened_without_lock_or_writing(folder, monkeypatch):
     load_or_build(folder, DIGEST, entry)
     monkeypatch.setattr(cache, "_locked", never)

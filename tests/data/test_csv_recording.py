@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harnest.data.csv_recording import read_csv
@@ -50,6 +50,7 @@ def test_channels_are_found_in_any_order_among_others_with_or_without_units(tmp_
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.floats(51, 400), st.floats(0.2, 12))
+@example(199.875, 4.0)  # no simple ratio
 def test_a_faster_recording_is_brought_down_without_changing_what_can_stay(tmp_path, rate, hertz):
     """A sine that the lower rate carries comes out as it was, away from the ends."""
     times = np.arange(int(8 * rate)) / rate

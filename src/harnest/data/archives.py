@@ -1,6 +1,7 @@
 """Files of a data set, in a zip archive or in a folder, read the same way and never unpacked."""
 
 import io
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -104,27 +105,32 @@ class FolderFiles:
             raise DataError(f"{root} {problem}: give data.root the folder that holds {marker}")
         self.where = str(root)
         # Looked for by name, not by a walk: somebody may give a home folder by mistake.
-        seen = [
-            path.relative_to(root).as_posix()
-            for name in (marker, *_KNOWN)
-            for path in (root / name, *root.glob(f"*/{name}"))
-            if path.is_file()
-        ]
-        self._top = root / _top(seen, self.where, marker)
+        _, folders, _ = next(os.walk(root), ("", [], []))
+
+        def seen(name: str) -> list[str]:
+            places = (name, *(f"{folder}/{name}" for folder in folders))
+            return [place for place in places if (root / place).is_file()]
+
+        found = seen(marker) or [place for name in _KNOWN for place in seen(name)]
+        # By strings: pathlib's own walk takes longer than all else that is asked of a cached set.
+        self._top = str(root / _top(found, self.where, marker))
         self.names = frozenset(
-            path.relative_to(self._top).as_posix() for path in self._top.rglob("*.txt")
+            f"{folder}/{name}"[len(self._top) :].lstrip("/")
+            for folder, _, names in os.walk(self._top)
+            for name in names
+            if name.endswith(".txt")
         )
 
-    def path(self, name: str) -> Path:
+    def path(self, name: str) -> str:
         """Return where a file lies."""
-        return self._top / name
+        return f"{self._top}/{name}"
 
     def read(self, name: str) -> bytes:
         """Return a file's content; raises `DataError` where it is missing or cannot be read."""
         if name not in self.names:
             raise _missing(self.where, name)
         try:
-            return self.path(name).read_bytes()
+            return Path(self.path(name)).read_bytes()
         except OSError as error:
             raise DataError(f"{self.path(name)} cannot be read: {error.strerror}") from error
 

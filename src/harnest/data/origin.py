@@ -1,6 +1,5 @@
 """Where a published data set's files come from: its archive, a folder, or its official site."""
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ class Origin:
     """A data set's zip file, the folder that it unpacks to, or (both None) a download of it.
 
     ``marker`` is a file by which its top folder is found, ``inner`` the name of an archive in
-    which that may lie once more, and ``reads`` a pattern for the names of the files that are used.
+    which that may lie once more, and ``reads`` how the names of the files begin that are used.
     A download comes from ``url``, is kept as ``name``, and must pass ``check``, which raises
     `DataError`.
     """
@@ -27,7 +26,7 @@ class Origin:
     url: str
     name: str
     marker: str
-    reads: str
+    reads: tuple[str, ...]
     check: Callable[[Files], object]
     inner: str | None = None
 
@@ -40,8 +39,8 @@ class Origin:
         """Return the digest of the archive, or of the folder's files that are used."""
         if self.root is not None:
             folder = self._folder(self.root)
-            names = sorted(name for name in folder.names if re.match(self.reads, name))
-            files = {name: folder.path(name) for name in names}
+            names = sorted(name for name in folder.names if name.startswith(self.reads))
+            files: dict[str, str | Path] = {name: folder.path(name) for name in names}
         else:
             files = {"archive": self._archive()}
         try:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-import re
+import string
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from harnest.errors import ConfigError
 
 _FORMAT = 1
 """Raise this whenever the same source and parameters give other arrays or other facts."""
+
+_PLAIN = frozenset(f"{string.ascii_letters}{string.digits}_-")
+"""Letters that the name of a folder may have."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,9 +61,9 @@ def prepare(source: Source, *, window: float, step: float, cache: Path | None = 
             raise ConfigError(f"data.{key}={seconds}: give a time in seconds above 0")
     content = [_FORMAT, source.digest(), float(window), float(step)]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    folder_name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', source.name)}-{digest[:16]}"
+    name = "".join(one if one in _PLAIN else "_" for one in source.name)
     entry = load_or_build(
-        cache_folder(cache) / "prepared" / folder_name,
+        cache_folder(cache) / "prepared" / f"{name}-{digest[:16]}",
         digest,
         lambda: _build(source, window, step),
     )

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from harnest.data.recording import DataSet
@@ -44,11 +43,10 @@ def cut(data_set: DataSet, length: int, step: int) -> Cut:
     signals = np.empty((total, length, len(data_set.channels)), np.float32)
     end = 0
     for (recording, segment), count in zip(segments, counts, strict=True):
-        if count:
-            piece = recording.signal[segment.start : segment.stop]
-            views = sliding_window_view(piece, length, axis=0)[::step]  # (count, channels, time)
-            signals[end : end + count] = views.swapaxes(1, 2)
-            end += count
+        # One by one: a segment has so few that to make a view of all takes numpy longer.
+        for start in range(segment.start, segment.start + count * step, step):
+            signals[end] = recording.signal[start : start + length]
+            end += 1
     return Cut(
         signals,
         np.repeat(np.array([segment.activity for _, segment in segments], np.int64), counts),

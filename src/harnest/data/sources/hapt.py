@@ -96,7 +96,7 @@ class Hapt:
             url=_URL,
             name="hapt.zip",
             marker=_LABELS,
-            reads="RawData/",
+            reads=("RawData/",),
             check=_check_official,
         )
 

@@ -25,6 +25,11 @@ _URL = (
 _INNER = "UCI HAR Dataset.zip"
 """The published archive holds hardly more than this one."""
 _MARKER = "train/y_train.txt"
+_READS = tuple(
+    f"{part}/{kind}"
+    for part in ("train", "test")
+    for kind in ("y_", "subject_", "Inertial Signals/")
+)
 
 _ACTIVITIES = (
     "walking",
@@ -85,7 +90,7 @@ class UciHar:
             url=_URL,
             name="uci_har.zip",
             marker=_MARKER,
-            reads="(train|test)/(y_|subject_|Inertial Signals/)",
+            reads=_READS,
             check=_check_official,
             inner=_INNER,
         )

@@ -80,7 +80,7 @@ class Watch:
                 Recording(
                     name=f"subject{subject:02d}-{activities[label]}-{'right' if right else 'left'}",
                     subject=int(subject),
-                    signal=np.asarray(signal, np.float32),
+                    signal=np.asarray(signal, np.float32, order="C"),
                     segments=(Segment(0, len(signal), int(label)),),
                 )
                 for signal, label, subject, right in zip(
