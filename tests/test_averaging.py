@@ -11,6 +11,7 @@ from commands import warm
 from harnest.assemble import make_classifier, make_data
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.xdist_group("averaging"),
     pytest.mark.filterwarnings("ignore:.*val_dataloader.*"),
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*"),  # between Lightning and torch

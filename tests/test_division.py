@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from commands import command
 from harnest.study.storage import journal_in, open_storage
 
-pytestmark = pytest.mark.xdist_group("divided")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("divided")]
 
 SMALL = ("trainer=cpu", "model.hidden_size=4", "data.batch_size=256", "trainer.max_epochs=1")
 
@@ -52,7 +52,6 @@ def test_the_trial_itself_trains_nothing(divided):
     assert (folder / "0/.hydra/config.yaml").is_file()
 
 
-@pytest.mark.slow
 def test_more_folds_than_subjects_fail_in_one_line(tmp_path):
     study = ("-m", "hydra.sweeper.study=f", "folds=9", "logger=none")
     line = command("train", *study, *SMALL, folder=tmp_path).err.splitlines()[-1]

@@ -172,6 +172,7 @@ class TestLoneRun:
         other = warm("train", *SHORT, "seed=1", "logger=none", folder=tmp_path)
         assert score_in(other) != score_in(lone[1])
 
+    @pytest.mark.slow
     def test_a_sweep_gives_the_same_score(self, lone, tmp_path):
         """To the last digit, in a process and a slot of its own, beside another trial."""
         answer = command("train", "-m", "seed=0,1", *SHORT, folder=tmp_path)

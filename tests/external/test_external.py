@@ -14,6 +14,7 @@ CONFIGS = ("--config-dir", str(HERE / "conf"))
 OURS = {"PYTHONPATH": str(HERE), "HARNEST_TRUST": "mylab"}
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.xdist_group("external"),
     pytest.mark.filterwarnings("ignore:.*noload.*"),
 ]
@@ -61,7 +62,6 @@ def test_the_checkpoint_holds_their_network(run):
     assert weights["mean"].shape == (3,)
 
 
-@pytest.mark.slow
 def test_a_sweep_of_their_own_is_a_study(trials):
     assert [run.info.run_name for run in trials] == ["trial-0", "trial-1"]
     assert [run.info.status for run in trials] == ["FINISHED"] * 2
@@ -69,7 +69,6 @@ def test_a_sweep_of_their_own_is_a_study(trials):
     assert len({run.data.tags["mlflow.parentRunId"] for run in trials}) == 1
 
 
-@pytest.mark.slow
 def test_their_run_can_be_tested_and_compared(folder, run, trials):
     tested = warm("evaluate", run.data.tags["directory"], folder=folder, **OURS)
     assert tested.code == 0, tested

@@ -26,6 +26,7 @@ def packed(tmp_path, empty_store):
     return made
 
 
+@pytest.mark.slow
 def test_jobs_that_differ_in_nothing_else_share_a_process_and_stay_themselves(packed):
     folder = packed(3, "seconds", slots=2)
     folder.sweep("seconds=0,0.01,0.02", "do=finish,finish-b", "meetings=2")
@@ -58,6 +59,7 @@ def test_those_left_over_start_after_a_while_and_a_place_is_taken_again(packed):
     assert {trial.state.name for trial in folder.trials()} == {"COMPLETE"}
 
 
+@pytest.mark.slow
 def test_what_kills_the_process_fails_all_in_it_and_no_others(packed):
     folder = packed(2, "seconds")
     folder.sweep("do=kill,hang,finish", "seconds=0,0.01", "meetings=1", "hydra.launcher.timeout=8")

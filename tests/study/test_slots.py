@@ -91,6 +91,7 @@ def test_the_stock_optuna_sweeper_counts_jobs_that_died_as_failed(folder):
     assert folder.said().count("Failed experiment") == died
 
 
+@pytest.mark.slow
 def test_an_interrupt_stops_all_trials_and_the_same_command_runs_them_again(folder):
     command = ("seconds=30,31,32",)
     sweeper = folder.start(*command)
@@ -140,7 +141,6 @@ def test_an_interrupt_of_the_sweeper_alone_ends_jobs_that_have_not_begun(folder)
     assert set(folder.states().values()) == {"KILLED"}
 
 
-@pytest.mark.slow
 def test_an_interrupt_takes_no_result_from_a_job_that_has_just_ended(folder):
     """What it returned is on its way: no process runs it any more, and nothing is known of it."""
     sweeper = folder.start("do=finish-slowly", "seconds=0.1,100", "hydra.launcher.cpu_slots=2")
@@ -154,6 +154,7 @@ def test_an_interrupt_takes_no_result_from_a_job_that_has_just_ended(folder):
     assert ends == [("COMPLETE", 0.1), ("FAIL", None)]
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_does_not_wait_for_a_trial_that_ignores_the_first(folder):
     sweeper = folder.start("seconds=300,301", "do=ignore")
     folder.await_facts(0, 1)
@@ -184,6 +185,7 @@ def test_trials_end_with_a_killed_sweeper_and_the_next_one_reaps_them(folder):
     assert "RUNNING" not in folder.states().values()
 
 
+@pytest.mark.slow
 def test_each_trial_sees_its_own_share_of_the_machine(folder, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,MIG-7")
     options = ("hydra.launcher.per_gpu=2", "hydra.launcher.preload=[torch]")

@@ -400,6 +400,7 @@ def test_keys_that_are_searched_only_where_another_has_a_value(bench):
     assert "working on" not in bench.sweep("+sweep=branches").out
 
 
+@pytest.mark.slow
 def test_a_sampled_study_of_branches_goes_on_and_takes_known_ones_first(bench):
     sampled = ("+sweep=branches", "hydra/sweeper/sampler=tpe", "hydra.sweeper.sampler.seed=1")
     known = "hydra.sweeper.enqueue=[{network: large, x: 8, flag: true}]"
