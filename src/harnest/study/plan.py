@@ -10,6 +10,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
+from harnest.study.composer import Composer
 from harnest.study.constraints import Constraint
 from harnest.study.space import SearchSpace
 from harnest.study.storage import journal_in
@@ -76,16 +77,16 @@ class Plan:
         config. Raises Hydra's errors for keys and choices that do not exist, `ConfigError` for
         values of the wrong kind, and what ``limits`` raises.
         """
-        parser = OverridesParser.create()
+        parser, composer = OverridesParser.create(), Composer(loader, master)
         groups = master.hydra.runtime.choices
         defaults: dict[tuple[str, ...], DictConfig] = {}
         for values in self.space.samples():
             lines = self.space.overrides(values)
-            config = loader.load_sweep_config(master, lines)
+            config = composer.compose(lines)
             overrides = parser.parse_overrides(lines)
             chosen = tuple(str(o.input_line) for o in overrides if o.key_or_group in groups)
             if chosen not in defaults:
-                defaults[chosen] = loader.load_sweep_config(master, list(chosen))
+                defaults[chosen] = composer.compose(chosen)
             for override in overrides:
                 if override.key_or_group not in groups and not override.is_delete():
                     check_kind(override.key_or_group, override.value(), defaults[chosen])

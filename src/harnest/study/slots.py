@@ -20,6 +20,7 @@ from omegaconf import DictConfig, open_dict
 
 from harnest.errors import StudyError
 from harnest.failure import OUT_OF_MEMORY, TrialKilledError, TrialMemoryError, TrialTimeoutError
+from harnest.study.composer import Composer
 from harnest.study.memory import OomKills
 from harnest.study.slot import Slot, find_slots, mark_ended, signal_job
 
@@ -77,7 +78,7 @@ class SlotsLauncher(Launcher):
         """
         self.hydra_context = hydra_context
         self.task_function = task_function
-        self.config = config
+        self.composer = Composer(hydra_context.config_loader, config)
         needed = ["harnest.study.warm", "harnest.study.process", "optuna"]
         familiar = [name for name in _FAMILIAR if name in sys.modules]
         forkserver.set_forkserver_preload([*needed, *familiar, *self.preload])
@@ -147,7 +148,7 @@ class SlotsLauncher(Launcher):
         self, overrides: Sequence[str], number: int, member: str
     ) -> tuple[DictConfig, Path]:
         """The config of a job, and where it writes."""
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        config = self.composer.compose(overrides)
         with open_dict(config):
             config.hydra.job.id = f"{number}/{member}".rstrip("/")
             config.hydra.job.num = number
