@@ -37,6 +37,17 @@ def one_cache(tmp_path_factory):
         yield folder
 
 
+@pytest.fixture
+def as_before():
+    """Undo what assembling sets for a whole process, which usually has one run."""
+    import torch
+
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+
+
 class Workplace(NamedTuple):
     """A folder where a run and a sweep of two trials were given."""
 

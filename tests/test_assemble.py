@@ -17,6 +17,8 @@ from harnest.errors import ConfigError
 from harnest.fit import facts_of
 from harnest.models.classifier import inverse_frequencies
 
+pytestmark = pytest.mark.usefixtures("as_before")
+
 SMALL = ("data.batch_size=256", "trainer=cpu")
 EPOCHS = 4
 STEPS = 6  # in each
@@ -34,15 +36,6 @@ def compose(*overrides):
     common = ["logger=none", "callbacks=none", "trainer.enable_progress_bar=false"]
     with hydra.initialize_config_dir(str(FOLDER)):
         return hydra.compose("train", [*common, *SMALL, *overrides])
-
-
-@pytest.fixture(autouse=True)
-def as_before():
-    """Undo what assembling sets for a whole process, which usually has one run."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
 
 
 class Kept(DummyLogger):

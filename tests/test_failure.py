@@ -3,7 +3,12 @@ import pytest
 from harnest.errors import DivergedError
 from harnest.failure import INTERRUPTED, TrialKilledError, TrialTimeoutError, failure_of
 
-#: Beginnings of what it says where memory has run out, a GPU's but for the last two.
+
+class OutOfMemoryError(Exception):
+    """Named as torch's and Ray's own."""
+
+
+#: Beginnings of what torch says where memory has run out, a GPU's but for the last two.
 TORCH_SAYS = (
     "CUDA out of memory. Tried to allocate 2.00 GiB.",
     "CUDA error: out of memory",
@@ -29,6 +34,7 @@ def failure_from(error):
         (FloatingPointError("no"), "nan"),
         (DivergedError("no"), "nan"),
         (MemoryError(), "oom"),
+        (OutOfMemoryError("no"), "oom"),
         *((RuntimeError(told), "oom") for told in TORCH_SAYS),
         (RuntimeError("the size of tensor a (3) must match"), "error"),
         (TrialTimeoutError("no"), "timeout"),

@@ -16,20 +16,12 @@ from harnest.data import module
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU"),
     pytest.mark.xdist_group("gpu"),
+    pytest.mark.usefixtures("as_before"),
 ]
 
 SMALL = ("trainer.max_epochs=2", "data.batch_size=256")
 MODELS = sorted(file.stem for file in (FOLDER / "model").glob("*.yaml"))
 AUGMENTATIONS = sorted(file.stem for file in (FOLDER / "augmentation").glob("*.yaml"))
-
-
-@pytest.fixture(autouse=True)
-def as_before():
-    """Undo what assembling sets for a whole process, which usually has one run."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture

@@ -64,10 +64,13 @@ def _reason(error: BaseException) -> str:
 
 
 def _says_no_memory(error: BaseException) -> bool:
-    """Whether it is torch that had no memory left, a GPU's or the machine's.
+    """Whether torch or Ray had no memory left, a GPU's or the machine's.
 
-    It has many words for that: its own allocators', the driver's where not even a context can be
-    made, and those of cuDNN and cuBLAS for what they take themselves.
+    Both have an error of this name, which are not imported for it; torch has other words as well:
+    the driver's where not even a context can be made, and those of cuDNN and cuBLAS for what they
+    take themselves.
     """
+    if type(error).__name__ == "OutOfMemoryError":
+        return True
     words = r"out of memory|not enough memory|can't allocate memory|STATUS_ALLOC_FAILED"
     return isinstance(error, RuntimeError) and re.search(words, str(error)) is not None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from harnest.models.packed.pack import Pack
 
 
-_PRECISIONS = ("32-true", "bf16-mixed")
+_PRECISIONS = ("32-true", "bf16-mixed")  # see `harnest.models.packed.pack`
 
 #: Hooks that Lightning calls for each batch.
 _BY_BATCH = (
