@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -309,6 +310,28 @@ def test_what_a_killed_sweeper_leaves_is_ended_by_the_next(hanging, client, stud
     assert record.parent.info.status == "FINISHED"
     assert record.parent.info.run_id == left.parent.info.run_id
     assert files_of(bench.directory(0)) == files
+
+
+def test_a_run_whose_sweeper_died_before_it_could_send_its_end_is_ended_by_the_last(
+    bench, store, client
+):
+    sweeper = bench.start("x=1,2", "do=hang@1", RECORDED)
+    try:
+        wait_until(lambda: started(bench, 1), "the second trial")
+        wait_until(lambda: Record(client).states[0] == "FINISHED", "the first one's end")
+        # As another host leaves it: its journal is out of reach, its end has not arrived.
+        run_id = Record(client).children[0].info.run_id
+        shutil.rmtree(bench.directory(0) / "record")
+        client.update_run(run_id, status="RUNNING")
+        (bench.folder / "release").touch()
+        assert sweeper.wait(timeout=60) == 0
+    finally:
+        sweeper.kill()
+        sweeper.communicate()
+    record = Record(client)
+    assert record.states == ["FINISHED", "FINISHED"]
+    assert record.children[0].data.metrics["objective"] == 1
+    assert record.parent.info.status == "FINISHED"
 
 
 @pytest.mark.slow

@@ -98,8 +98,12 @@ class StudyRecord(Callback):
                 **self.origin,
             }
         )
-        self.children = self._started()
         self.members: dict[tuple[int, str], Run] = {}
+        self._settle(trials)
+
+    def _settle(self, trials: Sequence["TrialFacts"]) -> None:
+        """End the runs of trials that have ended, whose sweeper died before it could say so."""
+        self.children = self._started()
         left = self._search("attributes.status = 'RUNNING'")
         running = {run.info.run_id for run in left}
         for trial in trials:
@@ -196,8 +200,9 @@ class StudyRecord(Callback):
         is_here = self.courier.wait(self.patience, unless_away=True)
         if not any(trial.state.name == "RUNNING" for trial in trials):
             try:
-                started = self._started() if is_here else self.children
-                run_ids = {number: run.run_id for number, run in started.items()}
+                if is_here:
+                    self._settle(trials)
+                run_ids = {number: run.run_id for number, run in self.children.items()}
                 summarise(self.parent, self.study, trials, run_ids, self.asked)
             except Exception as error:  # a study that has its trials does not fail for this
                 log.warning("the study's parent run is not complete: %s", error)
