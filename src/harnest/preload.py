@@ -1,13 +1,10 @@
 """Everything that a trial imports, for the warm process that trials are forked from."""
 
 import alembic.command
-import matplotlib.backends.backend_agg
-import matplotlib.figure
 import mlflow
 import mlflow.pyfunc
 import mlflow.store.tracking.sqlalchemy_workspace_store
 import optuna
-import PIL.Image
 import platformdirs
 import pytorch_lightning
 import sqlalchemy.dialects.sqlite
@@ -17,7 +14,6 @@ import harnest.division
 import harnest.fit
 import harnest.results
 import harnest.study.storage
-import harnest.tracking.page
 import harnest.tracking.provenance
 import harnest.tracking.recorded
 import harnest.tracking.usage
@@ -25,7 +21,6 @@ import harnest.tracking.usage
 __all__ = [
     "alembic",
     "harnest",
-    "matplotlib",
     "mlflow",
     "optuna",
     "platformdirs",
@@ -33,6 +28,4 @@ __all__ = [
     "sqlalchemy",
 ]
 
-PIL.Image.preinit()  # looks for the formats that it knows
-harnest.tracking.page.library()
 harnest.tracking.provenance.surroundings()

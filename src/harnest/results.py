@@ -1,6 +1,7 @@
 """What came of a training: the best epoch's predictions, in figures, and the model itself."""
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,11 +15,12 @@ from harnest.assemble import Parts
 from harnest.data.module import WindowModule
 from harnest.models.classifier import Classifier
 from harnest.tracking import portable
+from harnest.tracking.artist import keep
 from harnest.tracking.figures import draw
 from harnest.tracking.journal import RECORD
 from harnest.tracking.judged import Judged, confusion, per_class
 from harnest.tracking.logger import MLflowLogger
-from harnest.tracking.run import Run
+from harnest.tracking.run import RECORDED_IN, Run
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,9 @@ def keep_results(parts: Parts, directory: Path) -> None:
     judged = judge(parts.classifier, parts.data, part, device) if is_judged else None
     for logger, run in runs:
         try:
-            if judged is not None:
+            if judged is not None and RECORDED_IN in os.environ:
+                keep(judged, logger.history, directory)  # its study has them drawn
+            elif judged is not None:
                 made = directory / RECORD / "artifacts" / "figures" / part
                 run.files(draw(judged, logger.history, made), f"figures/{part}")
             keep_model(parts.classifier, parts.data, judged, run, directory, epoch)

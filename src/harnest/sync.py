@@ -31,10 +31,12 @@ def sync(directory: Path, address: str | None) -> None:
     """Send every journal in ``directory`` to the store at ``address``; None: to its own.
 
     A run of its own whose process died before its end is ended; a study ends its trials itself.
+    Figures that a study had no time to have drawn are drawn.
     Raises `TrackingError` where there is no journal, or a store that cannot be used.
     """
     from harnest.errors import TrackingError
     from harnest.quiet import quieten
+    from harnest.tracking.artist import draw_kept, undrawn
     from harnest.tracking.journal import BusyError, journals_below
     from harnest.tracking.store import open_store
     from harnest.tracking.writes import end, files, values
@@ -49,6 +51,8 @@ def sync(directory: Path, address: str | None) -> None:
             journal.add(values(tags={"reason": "killed", "message": "its process died"}))
             journal.add(files(sorted(log.name for log in journal.directory.glob("*.log")), None))
             journal.add(end("FAILED"))
+    for one in undrawn(directory):
+        draw_kept(one)
     behind = [journal for journal in journals if journal.unsent()]
     for journal in behind:
         store = address or journal.address

@@ -76,6 +76,7 @@ class Classifier(L.LightningModule):
         self.seed = seed
         self.losses = nn.ModuleDict({part: MeanMetric(nan_strategy="disable") for part in _PARTS})
         self.scores = nn.ModuleDict({part: _scores(classes) for part in _PARTS})
+        self._judged: dict[str, list[tuple[Tensor, ...]]] = {part: [] for part in _PARTS}
 
     def forward(self, x: Tensor) -> Tensor:
         """Map raw windows (batch, time, channels) to logits (batch, classes)."""
@@ -109,24 +110,28 @@ class Classifier(L.LightningModule):
         return torch.stack([logits.log_softmax(dim=1) for logits in each]).logsumexp(dim=0)
 
     def _step(self, logits: Tensor, targets: Tensor, part: str) -> Tensor:
-        """Count a batch; ``targets`` are labels (batch,) or probabilities (batch, classes)."""
+        """Keep what to count of a batch; targets are labels (batch,) or shares (batch, classes)."""
         loss: Tensor = self.loss(logits, targets)
         labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
         # One value for each window: torchmetrics 1.9 ignores weights where it keeps NaNs.
-        self.count(part, loss.detach().expand(len(labels)), logits.detach(), labels)
+        losses = loss.detach().expand(len(labels))
+        self._judged[f"{part}_"].append((losses, logits.argmax(dim=1), labels))
         return loss
 
     def count(self, part: str, losses: Tensor, predicted: Tensor, labels: Tensor) -> None:
         """Count windows of ``train``, ``val`` or ``test`` in the epoch's metrics.
 
-        Takes a loss for each, (n,), logits (n, classes) or the classes predicted (n,), and labels
-        (n,).
+        Takes a loss, the class predicted and the label of each, (n,).
         """
         cast(MeanMetric, self.losses[f"{part}_"]).update(losses)
         cast(MetricCollection, self.scores[f"{part}_"]).update(predicted, labels)
 
     def _log_epoch(self, part: str) -> None:
-        """Read the epoch's metrics from the device: once an epoch, not once a step."""
+        """Count the epoch's batches and read its metrics: once an epoch, not once a step."""
+        judged = self._judged[f"{part}_"]
+        if judged:
+            self.count(part, *map(torch.cat, zip(*judged, strict=True)))
+            judged.clear()
         loss = cast(MeanMetric, self.losses[f"{part}_"])
         scores = cast(MetricCollection, self.scores[f"{part}_"])
         values = {"loss": loss.compute(), **scores.compute()}

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from harnest.failure import INTERRUPTED, Failure
 from harnest.programs import program
 from harnest.secrets import redact
+from harnest.tracking.artist import Artist, undrawn
 from harnest.tracking.courier import Courier, Outbox
 from harnest.tracking.journal import Journal, journals_below
 from harnest.tracking.provenance import origin, surroundings
@@ -88,6 +89,7 @@ class StudyRecord(Callback):
         self.courier = Courier(self.address, self.patience)
         # A trial begins while the one before it is still being sent.
         self.herald = Courier(self.address, self.patience)
+        self.artist = Artist(self.courier.hand)
         self.origin = origin()
         self.parent = self._start_parent()
         self.parent.tag(
@@ -100,6 +102,8 @@ class StudyRecord(Callback):
         )
         self.members: dict[tuple[int, str], Run] = {}
         self._settle(trials)
+        for one in undrawn(self.directory):
+            self.artist.draw(one)
 
     def _settle(self, trials: Sequence["TrialFacts"]) -> None:
         """End the runs of trials that have ended, whose sweeper died before it could say so."""
@@ -171,6 +175,7 @@ class StudyRecord(Callback):
         run = self.members.pop((trial.number, name), None)
         if run is None:  # it could not be started
             return
+        self.artist.draw(directory.absolute())
         run.metrics(_scores(end.values), step=0)
         if end.failure is not None:  # its own process may not have come to that
             run.files(sorted(directory.glob("*.log")))
@@ -185,6 +190,7 @@ class StudyRecord(Callback):
         run = self.children.get(trial.number) or self._started().get(trial.number)
         if run is None:  # it could not be started
             return
+        self.artist.draw(directory.absolute())
         if trial.reason is not None:  # its own process may not have come to that
             run.files(sorted(directory.glob("*.log")))
         self._end(run, trial)
@@ -197,6 +203,7 @@ class StudyRecord(Callback):
 
         Where another sweeper still has trials running, that one will have the last word.
         """
+        self.artist.finish()
         is_here = self.courier.wait(self.patience, unless_away=True)
         if not any(trial.state.name == "RUNNING" for trial in trials):
             try:
