@@ -4,10 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from test_figures import judged
 
 from harnest.sync import sync
+from harnest.tracking.artist import keep, undrawn
+from harnest.tracking.run import Run
 
 RUN = """
 import sys
@@ -55,3 +59,15 @@ def test_a_run_that_goes_on_is_left_alone(lone, client, tmp_path):
     process.communicate("")
     sync(tmp_path, None)
     assert client.get_run(run_id).info.status == "FINISHED"
+
+
+def test_figures_that_a_killed_study_did_not_come_to_are_drawn(
+    store, client, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    run = Run.start(store, "x", "trial-0", {}, tmp_path / "0", 30.0)
+    keep(judged([0, 1, 2], [0, 1, 1]), {}, tmp_path / "0")
+    sync(Path(), None)
+    listed = client.list_artifacts(run.run_id, "figures/validation")
+    assert "figures/validation/confusion.png" in {file.path for file in listed}
+    assert undrawn(tmp_path) == []

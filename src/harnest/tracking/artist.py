@@ -58,7 +58,7 @@ def draw_kept(directory: Path) -> None:
 
 def undrawn(directory: Path) -> list[Path]:
     """The directories below ``directory`` of which a sweeper that died had nothing drawn."""
-    return [directory / file.parents[1] for file in sorted(directory.rglob(_KEPT))]
+    return [file.parents[1] for file in sorted(directory.rglob(_KEPT))]
 
 
 class Artist:
