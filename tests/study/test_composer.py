@@ -9,6 +9,14 @@ from omegaconf import OmegaConf
 from harnest.config import FOLDER
 from harnest.study.composer import Composer
 
+
+def told(number, *overrides):
+    """As a session submits a job."""
+    variables = {"HARNEST_TRIAL": number, "HARNEST_RECORDED_IN": f"/a b/{number}"}
+    settings = [f"++hydra.job.env_set.{name}='{value}'" for name, value in variables.items()]
+    return (*overrides, *settings, f"hydra.sweep.subdir={number}/part")
+
+
 JOBS = (
     ("model.hidden_size=32", "optimizer.lr=0.001", "seed=3"),
     ("model.hidden_size=96", "optimizer.lr=2e-2", "seed=4"),
@@ -29,6 +37,10 @@ JOBS = (
     ("hydra.job.chdir=true", "seed=7"),
     ("hydra.job.chdir=false", "seed=8"),
     ("optimizer@model.head=sgd", "seed=9"),
+    *(told(number, "seed=1") for number in (1, 2)),
+    *(told(number, "hydra.job.chdir=true") for number in (1, 2)),
+    *(told(number, "hydra.job.env_set={A:1}") for number in (1, 2)),
+    ("++hydra.job.env_set.A=[1]", "seed=1"),
     *((f"data.batch_size={size}", f"{'+' * (size % 2)}a{size}.b=1") for size in (1, 3, 5)),
 )
 
@@ -56,6 +68,12 @@ def test_each_is_what_hydra_makes_of_its_files(composer):
     for overrides in (*JOBS, *JOBS[:3]):
         ours, hydras = same(composer, overrides)
         assert ours == hydras, overrides
+
+
+def test_what_a_session_tells_each_job_makes_no_config_anew(composer, monkeypatch):
+    composer.compose(told(1, "optimizer.lr=0.1"))
+    monkeypatch.setattr(composer, "_by_hydra", None)
+    assert composer.compose(told(2, "optimizer.lr=0.2")).hydra.job.env_set.HARNEST_TRIAL == "2"
 
 
 def test_what_one_job_changes_in_its_config_no_other_sees(composer):

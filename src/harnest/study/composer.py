@@ -11,6 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 _KEPT = 16  # configs: a search has about as many architectures
 
+#: What a session tells each job of itself, by keys of Hydra's.
+_TOLD = ("hydra.job.env_set.", "hydra.sweep.subdir")
+
 
 class Composer:
     """Composes a job's config as Hydra does, or changes a few values of one that is alike.
@@ -39,11 +42,16 @@ class Composer:
         config = copy.deepcopy(self._composed[kind])
         try:
             for one in values:
-                OmegaConf.update(config, one.key_or_group, one.value())
+                is_new = one.type == OverrideType.FORCE_ADD
+                OmegaConf.update(config, one.key_or_group, one.value(), force_add=is_new)
         except OmegaConfBaseException:
             return self._by_hydra(overrides)  # which says better what is wrong
-        own = [one.input_line for one in parsed if not one.is_hydra_override()]
-        config.hydra.overrides.task = own
+        told = config.hydra.overrides
+        told.task = [one.input_line for one in parsed if not one.is_hydra_override()]
+        told.hydra = [
+            *self.config.hydra.overrides.hydra,
+            *(one.input_line for one in parsed if one.is_hydra_override()),
+        ]
         return config
 
     def _by_hydra(self, overrides: Sequence[str]) -> DictConfig:
@@ -52,12 +60,13 @@ class Composer:
     def _values(self, overrides: Sequence[Override]) -> list[Override]:
         """Those that give a number or a text to a key of the config, whatever else is done to it.
 
-        Hydra's own keys are left out, and so are sections that others change in another way.
+        Hydra's own keys are left out but for `_TOLD`, and so are sections that others change in
+        another way.
         """
         keys = [one for one in overrides if not self._is_group(one)]
         plain = [one for one in keys if _is_plain(one)]
         changed = {_section(one) for one in keys if one not in plain} | {"hydra"}
-        return [one for one in plain if _section(one) not in changed]
+        return [one for one in plain if _is_told(one) or _section(one) not in changed]
 
     def _is_group(self, override: Override) -> bool:
         return "/" in override.key_or_group or override.key_or_group in self.groups
@@ -65,8 +74,13 @@ class Composer:
 
 def _is_plain(override: Override) -> bool:
     value = override.value()
-    is_change = override.type == OverrideType.CHANGE and override.package is None
+    types = (OverrideType.CHANGE, *([OverrideType.FORCE_ADD] if _is_told(override) else []))
+    is_change = override.type in types and override.package is None
     return is_change and (value is None or isinstance(value, str | int | float | bool))
+
+
+def _is_told(override: Override) -> bool:
+    return override.key_or_group.startswith(_TOLD)
 
 
 def _section(override: Override) -> str:
