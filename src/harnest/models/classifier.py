@@ -21,6 +21,8 @@ Batch = tuple[Tensor, Tensor]
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[..., LRScheduler | ReduceLROnPlateau]
 
+_BLOCK = 8192  # steps that stay in a processor's cache while their statistics are taken
+
 _PARTS = ("train_", "val_", "test_")  # nn.Module has a method called train
 
 
@@ -244,8 +246,16 @@ def channel_statistics(signals: Tensor) -> tuple[Tensor, Tensor]:
 
     A channel that never changes gets the deviation 1, so that normalising leaves it at 0.
     """
-    std, mean = torch.std_mean(signals.to(torch.float64), dim=(0, 1), correction=0)
-    return mean.float(), torch.where(std > 0, std, 1.0).float()
+    steps = signals.reshape(-1, signals.shape[2])
+    first = steps[0].to(torch.float64)  # from it on: what never changes has no deviation at all
+    total, squares = torch.zeros_like(first), torch.zeros_like(first)
+    for block in torch.split(steps, _BLOCK):
+        away = block.to(torch.float64) - first
+        total += away.sum(dim=0)
+        squares += away.square().sum(dim=0)
+    mean = total / len(steps)
+    std = (squares / len(steps) - mean.square()).clamp(min=0).sqrt()
+    return (first + mean).float(), torch.where(std > 0, std, 1.0).float()
 
 
 def inverse_frequencies(labels: Tensor, classes: int) -> Tensor:
