@@ -7,7 +7,6 @@ import alembic.command
 import alembic.config
 import mlflow
 import mlflow.pyfunc
-import mlflow.store.tracking.sqlalchemy_workspace_store
 import optuna
 import platformdirs
 import pytorch_lightning

@@ -9,12 +9,14 @@ from harnest.tracking.writes import Write
 
 _PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds until the next try; the last one from then on
 _BUSY = 0.2  # seconds until a journal that another process is sending is looked at again
+_LOOK = 1.0  # seconds from one look at what other processes have written to the next
 
 
 class Courier:
     """Sends what is handed to it, in order for each run, and tries again while a store is away.
 
-    ``patience`` is how long `finish` waits for a store, in seconds.
+    ``patience`` is how long `finish` waits for a store, in seconds. Journals that other processes
+    write to can be watched.
     """
 
     def __init__(self, address: str, patience: float) -> None:
@@ -24,6 +26,7 @@ class Courier:
         self.trouble: str | None = None
         self._changed = threading.Condition()
         self._waiting: dict[Journal, None] = {}
+        self._watched: dict[Journal, None] = {}
         self._at: Journal | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -32,10 +35,18 @@ class Courier:
         """Have what is new in ``journal`` sent; returns at once."""
         with self._changed:
             self._waiting[journal] = None
-            self._changed.notify_all()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
-                self._thread.start()
+            self._start()
+
+    def watch(self, journal: Journal) -> None:
+        """Send what another process adds to ``journal``, once a second, until it is left."""
+        with self._changed:
+            self._watched[journal] = None
+            self._start()
+
+    def leave(self, journal: Journal) -> None:
+        """Watch ``journal`` no longer."""
+        with self._changed:
+            self._watched.pop(journal, None)
 
     def wait(self, seconds: float, *, unless_away: bool = False) -> bool:
         """Wait until all has been sent, at most so long; returns whether it has.
@@ -58,6 +69,12 @@ class Courier:
             self._changed.notify_all()
         return is_sent
 
+    def _start(self) -> None:
+        self._changed.notify_all()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
+            self._thread.start()
+
     def _is_idle(self) -> bool:
         return not self._waiting and self._at is None
 
@@ -65,7 +82,7 @@ class Courier:
         failures = 0
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._waiting) or self._closed)
+                self._await_work()
                 if self._closed:
                     return
                 self._at = next(iter(self._waiting))
@@ -89,15 +106,25 @@ class Courier:
                 if pause > 0:
                     self._changed.wait_for(lambda: self._closed, pause)
 
+    def _await_work(self) -> None:
+        """Return once there is a journal to send, or none ever again."""
+        while not (self._waiting or self._closed):
+            self._changed.wait(_LOOK if self._watched else None)
+            self._waiting |= {one: None for one in self._watched if one.is_behind()}
+
 
 @dataclass(frozen=True)
 class Outbox:
-    """Where a run's writes go: into its journal first, and then to whoever sends them."""
+    """Where a run's writes go: into its journal first, and then to whoever sends them.
+
+    Without a courier that is another process, which watches the journal.
+    """
 
     journal: Journal
-    courier: Courier
+    courier: Courier | None
 
     def add(self, write: Write) -> None:
         """Keep a write and have it sent; it is in the journal when this returns."""
         self.journal.add(write)
-        self.courier.hand(self.journal)
+        if self.courier is not None:
+            self.courier.hand(self.journal)

@@ -158,6 +158,13 @@ class Journal:
         """How many writes have not arrived."""
         return sum(1 for _ in self._read(self._sent().offset))
 
+    def is_behind(self) -> bool:
+        """Whether there is more in it than has been sent, by its length alone."""
+        try:
+            return self._file.stat().st_size > self._sent().offset
+        except FileNotFoundError:  # somebody has removed the run
+            return False
+
     def send(self, client: "MlflowClient") -> int:
         """Send what has not arrived, in order; returns how many writes that were.
 

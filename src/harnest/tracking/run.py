@@ -70,9 +70,8 @@ class Run:
         """
         begun = os.environ.get(RECORDED_IN)
         if begun is not None:
-            # Neither its beginning nor its end waits for the store: the study sends what is left.
-            outbox = Outbox(Journal(Path(begun)), Courier(address, patience=0.0))
-            run = Run(None, None, False, outbox)
+            # The study sends what is written here: to do so takes time that training needs.
+            run = Run(None, None, False, Outbox(Journal(Path(begun)), None))
             run.tag(tags)
             return run
         courier = Courier(address, patience)
@@ -172,8 +171,8 @@ class Run:
             elif self.owned and failure is not None:
                 self.fail(failure)
         finally:
-            if self.outbox is not None:
-                self._see_off(self.outbox)
+            if self.outbox is not None and self.outbox.courier is not None:
+                self._see_off(self.outbox.courier, self.outbox.journal.directory)
 
     def fail(self, failure: Failure) -> None:
         """End as KILLED when interrupted, as FAILED otherwise, with the reason as a tag."""
@@ -195,7 +194,8 @@ class Run:
 
     def flush(self) -> bool:
         """Wait until all is in the store, while patience lasts; returns whether it is."""
-        return self.outbox is None or self.outbox.courier.wait(self.outbox.courier.patience)
+        courier = self.outbox.courier if self.outbox is not None else None
+        return courier is None or courier.wait(courier.patience)
 
     def _write(self, write: writes.Write) -> None:
         if self.outbox is not None:
@@ -203,10 +203,10 @@ class Run:
         else:
             writes.deliver(self.client, self.run_id, [write], Path())
 
-    def _see_off(self, outbox: Outbox) -> None:
-        is_sent = outbox.courier.finish(unless_away=not self.owned)
+    def _see_off(self, courier: Courier, directory: Path) -> None:
+        is_sent = courier.finish(unless_away=not self.owned)
         if self.owned and not is_sent:
-            log.warning(still_here(outbox.courier, outbox.journal.directory))
+            log.warning(still_here(courier, directory))
 
 
 def _artifact(journal: Journal, name: str) -> Path:

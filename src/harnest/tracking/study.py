@@ -166,6 +166,7 @@ class StudyRecord(Callback):
         self.herald.hand(journal)
         # An application that logs by MLflow's own functions needs the run's identity now.
         self.herald.wait(_SOON, unless_away=True)
+        self.courier.watch(journal)  # its process has other things to do
         return self._held(journal)
 
     def on_member_end(
@@ -175,7 +176,7 @@ class StudyRecord(Callback):
         run = self.members.pop((trial.number, name), None)
         if run is None:  # it could not be started
             return
-        self.artist.draw(directory.absolute())
+        self._take_leave(run, directory)
         run.metrics(_scores(end.values), step=0)
         if end.failure is not None:  # its own process may not have come to that
             run.files(sorted(directory.glob("*.log")))
@@ -190,7 +191,7 @@ class StudyRecord(Callback):
         run = self.children.get(trial.number) or self._started().get(trial.number)
         if run is None:  # it could not be started
             return
-        self.artist.draw(directory.absolute())
+        self._take_leave(run, directory)
         if trial.reason is not None:  # its own process may not have come to that
             run.files(sorted(directory.glob("*.log")))
         self._end(run, trial)
@@ -225,6 +226,12 @@ class StudyRecord(Callback):
         if not self.courier.finish():
             lines.append(f"missing: {still_here(self.courier, self.study.directory)}")
         return lines
+
+    def _take_leave(self, run: Run, directory: Path) -> None:
+        """Nothing more comes of a job's own process."""
+        if run.outbox is not None:
+            self.courier.leave(run.outbox.journal)
+        self.artist.draw(directory.absolute())
 
     def _end(self, run: Run, trial: "TrialFacts") -> None:
         deviation = {} if trial.deviation is None else {DEVIATION: trial.deviation}
