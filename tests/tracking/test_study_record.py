@@ -297,6 +297,7 @@ def hanging(bench, store):
 
 
 def test_what_a_killed_sweeper_leaves_is_ended_by_the_next(hanging, client, study, bench):
+    wait_until(lambda: Record(client).states[0] == "FINISHED", "the first one's end")
     hanging.send_signal(signal.SIGKILL)
     hanging.wait()
     left = Record(client)

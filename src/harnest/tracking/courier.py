@@ -1,6 +1,7 @@
 """Sends journals to a store from a thread of its own, so that nobody waits for a server."""
 
 import threading
+import time
 from dataclasses import dataclass
 
 from harnest.tracking.journal import AwayError, BusyError, Journal
@@ -9,36 +10,43 @@ from harnest.tracking.writes import Write
 
 _PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds until the next try; the last one from then on
 _BUSY = 0.2  # seconds until a journal that another process is sending is looked at again
-_LOOK = 1.0  # seconds from one look at what other processes have written to the next
+_ROUND = 1.0  # seconds in which more may come, that is then sent in fewer requests
 
 
 class Courier:
     """Sends what is handed to it, in order for each run, and tries again while a store is away.
 
-    ``patience`` is how long `finish` waits for a store, in seconds. Journals that other processes
-    write to can be watched.
+    It goes out every ``rounds`` seconds, or at once where somebody waits: whoever hands it
+    something has better things to do at that moment. Journals that other processes write to can be
+    watched. ``patience`` is how long `finish` waits for a store, in seconds.
     """
 
-    def __init__(self, address: str, patience: float) -> None:
+    def __init__(self, address: str, patience: float, rounds: float = _ROUND) -> None:
         self.address = address
         self.patience = patience
+        self.rounds = rounds
         #: Why the last try failed, where it did.
         self.trouble: str | None = None
         self._changed = threading.Condition()
-        self._waiting: dict[Journal, None] = {}
+        self._handed: dict[Journal, None] = {}
         self._watched: dict[Journal, None] = {}
+        self._waiting: dict[Journal, None] = {}
         self._at: Journal | None = None
+        self._due = 0.0  # when it goes out again
+        self._hurries = 0  # who waits for it
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def hand(self, journal: Journal) -> None:
         """Have what is new in ``journal`` sent; returns at once."""
         with self._changed:
-            self._waiting[journal] = None
+            if not self._handed:
+                self._due = time.monotonic() + self.rounds
+            self._handed[journal] = None
             self._start()
 
     def watch(self, journal: Journal) -> None:
-        """Send what another process adds to ``journal``, once a second, until it is left."""
+        """Have what another process adds to ``journal`` sent, until it is left."""
         with self._changed:
             self._watched[journal] = None
             self._start()
@@ -58,7 +66,10 @@ class Courier:
             return self._is_idle() or (unless_away and self.trouble is not None)
 
         with self._changed:
+            self._hurries += 1
+            self._changed.notify_all()
             self._changed.wait_for(is_over, seconds)
+            self._hurries -= 1
             return self._is_idle()
 
     def finish(self, *, unless_away: bool = False) -> bool:
@@ -76,13 +87,25 @@ class Courier:
             self._thread.start()
 
     def _is_idle(self) -> bool:
-        return not self._waiting and self._at is None
+        return not self._handed and not self._waiting and self._at is None
+
+    def _rest(self) -> None:
+        """Return when it is time to go out again, with something to send, or never again."""
+        while not (self._waiting or self._closed):
+            left = self._due - time.monotonic()
+            if left <= 0 or (self._handed and self._hurries):
+                behind = {journal: None for journal in self._watched if journal.is_behind()}
+                self._waiting = self._handed | behind
+                self._handed = {}
+                self._due = time.monotonic() + self.rounds
+            else:
+                self._changed.wait(left if self._handed or self._watched else None)
 
     def _work(self) -> None:
         failures = 0
         while True:
             with self._changed:
-                self._await_work()
+                self._rest()
                 if self._closed:
                     return
                 self._at = next(iter(self._waiting))
@@ -105,12 +128,6 @@ class Courier:
                 self._changed.notify_all()
                 if pause > 0:
                     self._changed.wait_for(lambda: self._closed, pause)
-
-    def _await_work(self) -> None:
-        """Return once there is a journal to send, or none ever again."""
-        while not (self._waiting or self._closed):
-            self._changed.wait(_LOOK if self._watched else None)
-            self._waiting |= {one: None for one in self._watched if one.is_behind()}
 
 
 @dataclass(frozen=True)

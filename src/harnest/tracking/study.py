@@ -87,8 +87,8 @@ class StudyRecord(Callback):
         self.client = open_store(self.address)
         self.experiment_id = experiment_id(self.client, self.experiment)
         self.courier = Courier(self.address, self.patience)
-        # A trial begins while the one before it is still being sent.
-        self.herald = Courier(self.address, self.patience)
+        # A trial begins while the one before it is still being sent, and at once.
+        self.herald = Courier(self.address, self.patience, rounds=0.01)
         self.artist = Artist(self.courier.hand)
         self.origin = origin()
         self.parent = self._start_parent()
