@@ -141,6 +141,13 @@ def test_devices_of_one_run_share_the_training_windows(tmp_path, world):
     assert set(np.concatenate(shares)) == set(alone)
 
 
+@pytest.mark.parametrize(("free", "whole", "does"), [(0, 10**9, True), (10**9, 2000, False)])
+def test_whether_windows_fit_is_the_same_on_a_full_gpu(tmp_path, monkeypatch, free, whole, does):
+    """There need be no GPU: it is only asked for its memory."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, whole))
+    assert module(tmp_path).fits(torch.device("cuda", 0)) == does
+
+
 def test_windows_that_a_gpu_has_no_room_for_are_the_same_batches(tmp_path, monkeypatch, caplog):
     """There need be no GPU: it is only asked for its memory, and full."""
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))

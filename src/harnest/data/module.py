@@ -145,15 +145,24 @@ class WindowModule(L.LightningDataModule):
         return signals.to(device), labels.to(device)
 
     def fits(self, device: torch.device) -> bool:
-        """Whether ``device`` has room for the windows that a run needs there."""
-        return all(self._has_room(part, device) for part in ("train", "validation"))
+        """Whether the windows that a run needs are few enough for ``device``, were it empty.
+
+        What else is on it makes no difference: how a run is trained is not to depend on that.
+        """
+        if device.type != "cuda":
+            return True
+        _, whole = torch.cuda.mem_get_info(device)
+        return all(self._size(part) <= _SHARE * whole for part in ("train", "validation"))
 
     def _has_room(self, part: str, device: torch.device) -> bool:
         if device.type != "cuda":
             return True
         free, _ = torch.cuda.mem_get_info(device)
+        return self._size(part) <= _SHARE * free
+
+    def _size(self, part: str) -> int:
         size: int = self.windows.signals[:1].nbytes * len(getattr(self.split, part))
-        return size <= _SHARE * free
+        return size
 
     def train_dataloader(self) -> Loader:
         """Batches of the training subjects, in a new order each epoch.

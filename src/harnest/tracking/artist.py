@@ -78,6 +78,7 @@ class Artist:
                 [sys.executable, "-m", __name__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # matplotlib talks where the study's table stands
                 text=True,
                 start_new_session=True,  # a study that is interrupted waits for what it has begun
             )
