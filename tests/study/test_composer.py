@@ -48,7 +48,9 @@ JOBS = (
 @pytest.fixture
 def composer():
     with hydra.initialize_config_dir(str(FOLDER)):
-        master = hydra.compose("train", return_hydra_config=True)
+        # As a sweep settles the address of its study, which may hold a password.
+        settled = "hydra.sweeper.storage='${oc.env:HOME}'"
+        master = hydra.compose("train", [settled], return_hydra_config=True)
         yield Composer(GlobalHydra.instance().config_loader(), master)
 
 

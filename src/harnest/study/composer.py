@@ -46,12 +46,12 @@ class Composer:
                 OmegaConf.update(config, one.key_or_group, one.value(), force_add=is_new)
         except OmegaConfBaseException:
             return self._by_hydra(overrides)  # which says better what is wrong
+        # The sweep's own as they stand: what they refer to may be a password.
+        before = OmegaConf.to_container(self.config.hydra.overrides.hydra, resolve=False)
+        assert isinstance(before, list)
         told = config.hydra.overrides
         told.task = [one.input_line for one in parsed if not one.is_hydra_override()]
-        told.hydra = [
-            *self.config.hydra.overrides.hydra,
-            *(one.input_line for one in parsed if one.is_hydra_override()),
-        ]
+        told.hydra = before + [one.input_line for one in parsed if one.is_hydra_override()]
         return config
 
     def _by_hydra(self, overrides: Sequence[str]) -> DictConfig:
