@@ -1,6 +1,7 @@
 """Entry: what a store missed while it was away, sent from the directories of runs and studies."""
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 
 from harnest.cli import errors_as_lines
@@ -52,7 +53,8 @@ def sync(directory: Path, address: str | None) -> None:
             journal.add(files(sorted(log.name for log in journal.directory.glob("*.log")), None))
             journal.add(end("FAILED"))
     for one in undrawn(directory):
-        draw_kept(one)
+        with suppress(FileNotFoundError):  # its study is at work, and had it drawn
+            draw_kept(one)
     behind = [journal for journal in journals if journal.unsent()]
     for journal in behind:
         store = address or journal.address

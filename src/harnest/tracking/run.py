@@ -3,7 +3,8 @@
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +141,8 @@ class Run:
         if self.outbox is None:
             self.client.log_text(self.run_id, text, name)
         else:
-            _artifact(self.outbox.journal, name).write_text(text)
+            with _whole(_artifact(self.outbox.journal, name)) as file:
+                file.write_text(text)
             self._made(self.outbox.journal, name)
 
     def figure(self, figure: "Figure", name: str) -> None:
@@ -148,7 +150,8 @@ class Run:
         if self.outbox is None:
             self.client.log_figure(self.run_id, figure, name)
         else:
-            figure.savefig(_artifact(self.outbox.journal, name))
+            with _whole(_artifact(self.outbox.journal, name)) as file:
+                figure.savefig(file)
             self._made(self.outbox.journal, name)
 
     def _made(self, journal: Journal, name: str) -> None:
@@ -215,6 +218,16 @@ def _artifact(journal: Journal, name: str) -> Path:
     return file
 
 
+@contextmanager
+def _whole(file: Path) -> Iterator[Path]:
+    """Leave no half of ``file`` where writing it fails: a full disk has that room again."""
+    try:
+        yield file
+    except OSError:
+        file.unlink(missing_ok=True)
+        raise
+
+
 def still_here(courier: Courier, directory: Path) -> str:
     """What to do about writes that a store has not taken."""
     why = courier.trouble or "it is slow"
@@ -229,5 +242,6 @@ def _inside(journal: Journal, file: Path, folder: str | None) -> Path:
     if not file.is_relative_to(journal.directory):
         kept = journal.artifacts / (folder or "") / file.name
         kept.parent.mkdir(parents=True, exist_ok=True)
-        file = Path(shutil.copyfile(file, kept))
+        with _whole(kept):
+            file = Path(shutil.copyfile(file, kept))
     return file.relative_to(journal.directory)

@@ -102,6 +102,7 @@ class StudyRecord(Callback):
         )
         self.members: dict[tuple[int, str], Run] = {}
         self._settle(trials)
+        self.courier.wait(_SOON, unless_away=True)
         for one in undrawn(self.directory):
             self.artist.draw(one)
 
