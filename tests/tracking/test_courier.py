@@ -41,7 +41,7 @@ def loss(step):
 
 
 def test_it_goes_out_in_rounds(courier, journal, client):
-    outbox = Outbox(journal, courier(rounds=2.0))
+    outbox = Outbox(journal, courier(rounds=5.0))
     for step in range(3):
         outbox.add(loss(step))
     assert journal.unsent() == 3
