@@ -119,10 +119,18 @@ class StudyRecord(Callback):
                 self._end(child, trial)
             elif child.outbox is not None and child.outbox.journal.unsent():
                 self.courier.hand(child.outbox.journal)
-        ended = {f"trial-{trial.number}" for trial in trials if trial.state.is_finished()}
-        for run in left:
-            if run.data.tags.get(MEMBER_OF) in ended:
-                member = Run(self.client, run.info.run_id, owned=True)
+        ended = {f"trial-{trial.number}": trial for trial in trials if trial.state.is_finished()}
+        members = [run for run in left if run.data.tags.get(MEMBER_OF) in ended]
+        # The end of some is here and was not sent yet: it says more than is known otherwise.
+        here = journals_below(self.directory) if members else []
+        told = {journal.run_id: journal for journal in here if journal.has_ended()}
+        for run in members:
+            member = Run(self.client, run.info.run_id, owned=True)
+            if run.info.run_id in told:
+                self.courier.hand(told[run.info.run_id])
+            elif ended[run.data.tags[MEMBER_OF]].state.name == "COMPLETE":  # and so was each of it
+                member.terminate("FINISHED")
+            else:
                 member.fail(Failure(INTERRUPTED, "its sweeper process died"))
 
     def _start_parent(self) -> Run:
