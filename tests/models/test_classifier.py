@@ -42,15 +42,21 @@ def classifier(network=None, channels=CLASSES, **options):
     return Classifier(network or AsGiven(), classes=CLASSES, **options)
 
 
-def measured(module, batches, part="val"):
-    """What the epoch over ``batches`` logs."""
-    trainer = L.Trainer(
+def quiet_trainer(**options):
+    """Lightning on the processor, without files and lines on the terminal."""
+    return L.Trainer(
         accelerator="cpu",
-        logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        logger=False,
+        **options,
     )
+
+
+def measured(module, batches, part="val"):
+    """What the epoch over ``batches`` logs."""
+    trainer = quiet_trainer()
     run = {"val": trainer.validate, "test": trainer.test}[part]
     (values,) = run(module, batches, verbose=False)
     return {name.removeprefix(f"{part}/"): value for name, value in values.items()}
@@ -266,14 +272,7 @@ def test_mixed_windows_are_scored_by_the_larger_share():
         augmentations=[Mixup(5.0, 1.0)],
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0),
     )
-    trainer = L.Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet_trainer(max_epochs=1)
     trainer.fit(module, answers(nn.functional.one_hot(labels, CLASSES) * 10, labels, 8))
     assert trainer.callback_metrics["train/accuracy"] == 1
     assert trainer.callback_metrics["train/loss"] > 0.1  # so they were mixed
@@ -307,14 +306,7 @@ def test_a_scheduler_that_asks_for_steps_acts_after_each():
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
         scheduler=halving,
     )
-    trainer = L.Trainer(
-        accelerator="cpu",
-        max_epochs=2,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet_trainer(max_epochs=2)
     trainer.fit(module, answers(*random_answers(0, 20), 8))
     assert asked == [6]
     assert trainer.optimizers[0].param_groups[0]["lr"] == 0.5**6
@@ -328,14 +320,7 @@ def test_a_schedule_that_ends_before_the_run_is_refused(tmp_path):
             optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0, momentum=0.9),
             scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.1),
         )
-        trainer = L.Trainer(
-            accelerator="cpu",
-            max_epochs=epochs,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        trainer = quiet_trainer(max_epochs=epochs)
         trainer.fit(module, answers(*random_answers(0, 20), 8), ckpt_path=ckpt_path)
         return trainer
 
