@@ -1,6 +1,8 @@
 """The command line: Hydra applications whose errors are one line and exit code 2."""
 
 import argparse
+import atexit
+import gc
 import os
 import re
 import shutil
@@ -29,6 +31,9 @@ from harnest.secrets import move_to_environment, redact
 from harnest.values import check_kind
 
 USAGE = 2  # the exit code of every problem that the user can mend
+
+# A program that ends would look for garbage among all that it has imported, for up to a second.
+atexit.register(gc.freeze)
 
 
 def run_hydra(

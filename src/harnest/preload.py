@@ -5,8 +5,6 @@ import pkgutil
 
 import alembic.command
 import alembic.config
-import mlflow
-import mlflow.pyfunc
 import optuna
 import platformdirs
 import pytorch_lightning
@@ -32,7 +30,6 @@ import harnest.training
 __all__ = [
     "alembic",
     "harnest",
-    "mlflow",
     "optuna",
     "platformdirs",
     "pytorch_lightning",

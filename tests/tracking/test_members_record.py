@@ -32,7 +32,8 @@ def test_members_are_nested_in_their_trial(bench, store, client):
 
 
 def test_a_member_that_fails_says_so_and_so_does_its_trial(bench, store, client):
-    bench.sweep("x=1,2", *RECORDED, "text=fail@1", code=2)
+    # One slot: else the failure may end the other member before that has ended by itself.
+    bench.sweep("x=1,2", *RECORDED, "hydra.launcher.cpu_slots=1", "text=fail@1", code=2)
     runs = runs_of(client)
     assert runs["trial-0"].info.status == runs["trial-0-part-1"].info.status == "FAILED"
     assert "no luck" in runs["trial-0-part-1"].data.tags["message"]

@@ -16,6 +16,7 @@ from torch import nn
 
 from harnest.models.classifier import Classifier
 from harnest.models.lstm import LSTM
+from harnest.tracking.logged_model import describe
 from harnest.tracking.portable import NotPortableError, save
 from servers import free_port
 
@@ -52,6 +53,7 @@ def saved(tmp_path_factory):
     )
     folder = tmp_path_factory.mktemp("saved") / "model"
     save(classifier, windows(), FACTS, folder)
+    describe(folder)
     return classifier, folder
 
 

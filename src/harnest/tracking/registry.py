@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from harnest.errors import TrackingError
 from harnest.tracking.champion import CHAMPION
 from harnest.tracking.journal import RECORD
+from harnest.tracking.logged_model import describe
 from harnest.tracking.store import make_default, open_existing
 
 if TYPE_CHECKING:
@@ -22,11 +23,13 @@ def load_model(name: str, address: str) -> Any:
     directory = Path(name)
     if directory.is_dir():
         where = directory / RECORD / "model"
-        if not (where / "MLmodel").is_file():
+        try:
+            describe(where)
+        except FileNotFoundError as error:
             raise TrackingError(
                 f"{directory} holds no model: it is no run's directory, or its run ended before "
                 "its model was saved"
-            )
+            ) from error
         return _load(str(where))
     client = open_existing(address)
     make_default(address)

@@ -28,7 +28,7 @@ from harnest.tracking.run import (
 )
 from harnest.tracking.search import search
 from harnest.tracking.store import experiment_id, open_store
-from harnest.tracking.summary import best_of, list_ended, show_progress, summarise
+from harnest.tracking.summary import best_of, list_ended, prepare, show_progress, summarise
 
 log = logging.getLogger(__name__)
 
@@ -207,6 +207,9 @@ class StudyRecord(Callback):
         trials = list(self.trials.values())
         show_progress(self.parent, self.study, trials)
         list_ended(self.parent, trials, self.children)
+        ended = sum(one.state.is_finished() for one in trials)
+        if ended < self.study.budget <= len(self.children):  # a slot is idle until the end
+            prepare()
 
     def on_study_end(self, trials: Sequence["TrialFacts"], complete: bool) -> list[str]:
         """Sum the study up in its parent run; returns how to look at it.

@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from harnest.tracking.report import counted, shown, study_page
@@ -54,6 +55,12 @@ def list_ended(parent: Run, trials: Sequence["TrialFacts"], runs: Mapping[int, R
         run_ids = {number: run.run_id for number, run in runs.items()}
         _log_table(parent, table(ended, run_ids), TABLE)
         parent.tag({LISTED_AT: str(time)})
+
+
+def prepare() -> None:
+    """Import what `summarise` draws with: that takes longer than all else that it does."""
+    for name in ("harnest.tracking.study_figures", "matplotlib.figure", "optuna.importance"):
+        import_module(name)
 
 
 def summarise(
