@@ -215,7 +215,7 @@ def test_auto_precision_is_bfloat16_where_hardware_multiplies_it(tmp_path, monke
 def test_all_may_be_trained_on_but_then_nobody_tells_a_validation_score(tmp_path):
     with pytest.raises(ConfigError, match=r"objective\.metric=train/loss"):
         assemble(compose("data.validation=null"), tmp_path)
-    overrides = ("data.validation=null", "objective.metric=train/loss", "objective.mode=min")
+    overrides = ("data.validation=null", "objective.metric=train/loss")
     split = assemble(compose(*overrides), tmp_path).data.split
     assert not split.validation_subjects
     assert sorted([*split.train_subjects, *split.test_subjects]) == list(range(1, 11))

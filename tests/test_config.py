@@ -43,6 +43,21 @@ def test_a_study_is_kept_where_the_environment_says(monkeypatch):
     assert given.hydra.sweeper.storage is None
 
 
+@pytest.mark.parametrize(
+    ("given", "direction"),
+    [
+        ([], "maximize"),
+        (["objective.metric=val/loss"], "minimize"),
+        (["objective.metric=val/accuracy"], "maximize"),
+        (["objective.metric=val/loss", "objective.mode=max"], "maximize"),
+    ],
+)
+def test_a_loss_is_to_be_low(given, direction):
+    cfg = compose(*given, return_hydra_config=True)
+    assert cfg.hydra.sweeper.direction == [direction]
+    assert cfg.callbacks.checkpoint.mode == cfg.objective.mode == direction.removesuffix("imize")
+
+
 def test_the_groups_that_are_promised_are_there():
     assert set(GROUPS) >= {
         *("data", "model", "optimizer", "scheduler", "trainer", "callbacks", "logger"),

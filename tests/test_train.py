@@ -310,7 +310,7 @@ def test_without_checkpoints_the_score_is_the_last_epochs(tmp_path):
 
 
 def test_an_objective_to_be_minimised(tmp_path):
-    arguments = ("objective.metric=val/loss", "objective.mode=min", "logger=csv")
+    arguments = ("objective.metric=val/loss", "logger=csv")
     answer = warm("train", *SHORT, *arguments, folder=tmp_path)
     losses = [epoch["val/loss"] for epoch in epochs_of(directory_of(tmp_path))]
     assert score_in(answer) == pytest.approx(min(losses), abs=1e-4)

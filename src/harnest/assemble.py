@@ -70,7 +70,7 @@ def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Pa
     if not data.split.validation_subjects and cfg.objective.metric.startswith("val/"):
         raise ConfigError(
             f"data.validation=null: no subject is left to tell {cfg.objective.metric}; give "
-            "objective.metric=train/loss objective.mode=min as well"
+            "objective.metric=train/loss as well"
         )
     callbacks: list[Callback] = _each(cfg.callbacks)
     if trial is not None:

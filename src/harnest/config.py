@@ -107,7 +107,13 @@ def directions(objective: DictConfig) -> list[str]:
     return [f"{mode}imize" for mode in (objective.mode, *(objective.also or {}).values())]
 
 
+def better(metric: str | None) -> str:
+    """Whether ``max`` or ``min`` of a metric is better: a loss is to be low."""
+    return "min" if str(metric).endswith("loss") else "max"
+
+
 OmegaConf.register_resolver("harnest.directions", directions, replace=True)
+OmegaConf.register_resolver("harnest.better", better, replace=True)
 
 
 def is_divided(cfg: DictConfig) -> bool:
