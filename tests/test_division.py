@@ -43,6 +43,9 @@ def test_every_subject_but_those_of_the_test_is_held_out_once(divided):
     ]
     held_out = [subject for cfg in configs for subject in cfg.data.validation]
     assert len(held_out) == len(set(held_out)) == 8  # two of the ten are for testing
+    tested = [list(cfg.data.test) for cfg in configs]
+    assert tested == tested[:1] * 3
+    assert sorted([*tested[0], *held_out]) == list(range(1, 11))
     assert all(cfg.folds is None and cfg.seeds == 1 for cfg in configs)
 
 

@@ -5,7 +5,7 @@ import statistics
 import mlflow
 import pytest
 
-from commands import warm
+from commands import command, warm
 
 pytestmark = [
     pytest.mark.xdist_group("workplace"),
@@ -102,3 +102,16 @@ def test_a_study_in_a_store_elsewhere(workplace, promoted, tmp_path):
     assert answer.code == 0, answer
     assert "registered as version 1 of elsewhere" in answer.out
     assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.slow
+def test_seeds_are_new_and_nobody_need_have_validated(tmp_path):
+    everyone = ("data.validation=null", "objective.metric=train/loss", "seeds=2")
+    small = ("trainer=cpu", "model.hidden_size=4", "data.batch_size=256", "trainer.max_epochs=1")
+    study = ("-m", "hydra.sweeper.study=all", *everyone, *small)
+    assert command("train", *study, folder=tmp_path).code == 0
+    answer = command("promote", "all", "--seeds", "1", folder=tmp_path)
+    assert answer.code == 0, answer
+    assert "refit of trial-0 with seed 2" in answer.out
+    assert "the best in train/loss" in answer.out
+    assert "test/loss" in answer.out

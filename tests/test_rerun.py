@@ -6,14 +6,35 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from commands import warm
+from commands import command, warm
 from harnest.tracking.replay import differences
+from servers import Server
 
 pytestmark = [
     pytest.mark.xdist_group("workplace"),
     pytest.mark.filterwarnings("ignore:.*noload.*"),
     pytest.mark.usefixtures("tidied"),
 ]
+
+
+@pytest.mark.slow
+def test_the_stores_password_is_not_written(tmp_path):
+    server = Server(tmp_path)
+    server.start()
+    try:
+        address = server.address.replace("//", "//me:s3cr3t@")
+        place, options = tmp_path / "place", ("trainer=cpu", "trainer.max_epochs=1")
+        place.mkdir()
+        first = command("train", *options, folder=place, MLFLOW_TRACKING_URI=address)
+        assert first.code == 0, first
+        (directory,) = (place / "outputs").glob("*/*")
+        again = command("rerun", str(directory), folder=place, MLFLOW_TRACKING_URI=address)
+        assert again.code == 0, again
+    finally:
+        server.kill()
+    written = [file for file in place.rglob("*") if file.is_file()]
+    assert len([file for file in written if file.name == "config.yaml"]) >= 2
+    assert not [file for file in written if b"s3cr3t" in file.read_bytes()]
 
 
 class Store:

@@ -410,7 +410,6 @@ def test_objectives_and_limits_beside_the_score(tmp_path):
         "trainer=cpu",
         "data.batch_size=256",
         "trainer.max_epochs=1",
-        "logger=none",
         "model.hidden_size=2,4,8",
         "objective.also={parameters: min}",
         "hydra.sweeper.constraints={parameters: '<= 200'}",

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from harnest.cli import remove_if_unused
 from harnest.config import FOLDER, trusted
+from harnest.secrets import move_to_environment
 from harnest.study import Members
 
 #: Hydra's side of a run, as the trainer's own root config has it.
@@ -36,7 +37,8 @@ def train_again(cfg: DictConfig, *, name: str, address: str, tags: Mapping[str, 
     config = cfg.copy()
     config.resume = None
     if "mlflow" in (config.get("logger") or {}):
-        config.logger.mlflow |= {"tracking_uri": address, "run_name": name}
+        (where,) = move_to_environment([f"logger.mlflow.tracking_uri={address}"])  # a password
+        config.logger.mlflow |= {"tracking_uri": where.partition("=")[2], "run_name": name}
     done: list[Trained] = []
     failures: list[BaseException] = []
 

@@ -1,5 +1,7 @@
 """Folds and seeds: the runs whose mean is one score."""
 
+from collections.abc import Iterable
+
 from omegaconf import DictConfig
 
 from harnest.assemble import make_data
@@ -17,8 +19,10 @@ def members_of(cfg: DictConfig) -> Members:
         split = make_data(cfg).split
         everyone = [*split.train_subjects, *split.validation_subjects]
         dealt = folds(everyone, cfg.folds, seed=cfg.data.split_seed)
+        # By name: a share of those who are not validated on would be others in each fold.
+        tested = _listed("test", split.test_subjects)
         parts = [
-            (f"fold-{number}", (f"data.validation=[{','.join(map(str, held_out))}]",))
+            (f"fold-{number}", (_listed("validation", held_out), tested))
             for number, held_out in enumerate(dealt)
         ]
     seeds = range(cfg.seed, cfg.seed + cfg.seeds)
@@ -32,3 +36,7 @@ def members_of(cfg: DictConfig) -> Members:
             for name, overrides in parts
         )
     )
+
+
+def _listed(part: str, subjects: Iterable[int]) -> str:
+    return f"data.{part}=[{','.join(map(str, subjects))}]"

@@ -98,9 +98,9 @@ def _of_trainer(run: "MlflowRun") -> "MlflowRun":
 def refit(
     client: "MlflowClient", study: "MlflowRun", winner: "MlflowRun", count: int
 ) -> list[Refit]:
-    """Train and test the winner's config with the ``count`` seeds after its own.
+    """Train and test the winner's config with the ``count`` seeds after its own ones.
 
-    New ones, because its own is part of why it won. Each is a child of the study's run; a seed
+    New ones, because its own are part of why it won. Each is a child of the study's run; a seed
     that was refitted and tested before is read from the record.
     """
     from harnest.again import train_again
@@ -117,7 +117,8 @@ def refit(
     there = {r.seed: r for r in map(_recorded, search(client, group, condition)) if r.tests}
     cfg = config_of(client, winner)
     refits = []
-    for seed in range(cfg.seed + 1, cfg.seed + 1 + count):
+    first = cfg.seed + cfg.seeds
+    for seed in range(first, first + count):
         if seed not in there:
             print(f"refit of {winner.info.run_name} with seed {seed}")
             again = cfg.copy()
@@ -163,7 +164,7 @@ def promote(
 
     params = winner.data.params
     metric, mode = params["objective.metric"], params["objective.mode"]
-    tested = f"test/{metric.removeprefix('val/')}"
+    tested = f"test/{metric.rpartition('/')[2]}"
     sign = 1 if mode == "max" else -1
     best = max(refits, key=lambda one: sign * one.score)
     summary = {

@@ -72,11 +72,11 @@ def run(
     ) as record:
         fit(parts, cfg.resume)
         score = score_of(parts, cfg.objective.metric)
+        measured = quantities(parts)  # before the model is frozen to be kept
         record(score, parts.trainer.current_epoch)
         if parts.trainer.is_global_zero:
             log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
             keep_results(parts, directory)
-    measured = quantities(parts)
     if trial is not None:
         trial.measured(measured)
     others = tuple(measured[name] for name in cfg.objective.also or ())

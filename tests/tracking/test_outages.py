@@ -116,7 +116,7 @@ def test_a_server_that_is_away_at_the_start_is_told_at_once(server, tmp_path):
     assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_a_directory_with_an_unsent_record_is_not_written_over(server, tmp_path):
+def test_a_directory_with_an_unsent_record_is_not_written_over(server, client, tmp_path):
     run = start(server, tmp_path / "run", patience=0.1)
     run.flush()
     server.kill()
@@ -125,6 +125,10 @@ def test_a_directory_with_an_unsent_record_is_not_written_over(server, tmp_path)
     server.start()
     with pytest.raises(TrackingError, match="harnest-sync"):
         start(server, tmp_path / "run")
+    group = client.get_run(run.run_id).info.experiment_id
+    latest = client.search_runs([group], order_by=["start_time DESC"])[0]
+    assert latest.info.run_id != run.run_id
+    assert latest.info.status == "FAILED"  # nobody else knows of it
 
 
 RECORDED = "callbacks@hydra.callbacks=mlflow"

@@ -18,6 +18,7 @@ from harnest.models.classifier import Classifier
 from harnest.models.lstm import LSTM
 from harnest.tracking.logged_model import describe
 from harnest.tracking.portable import NotPortableError, save
+from harnest.tracking.registry import load_model
 from servers import free_port
 
 ACTIVITIES = ["walk", "run", "sit"]
@@ -83,6 +84,16 @@ def test_it_says_what_goes_in_and_what_comes_out(saved):
         "pandas",
     }
     assert "+" not in needs  # a local build of torch is in no registry
+
+
+def test_a_run_that_was_not_sent_yet_can_be_applied_and_stays_as_it_is(tmp_path):
+    folder = tmp_path / "record" / "model"
+    classifier = classifier_of(LSTM(2, 3, hidden_size=4))
+    save(classifier, windows(), FACTS, folder)
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    table = load_model(str(tmp_path), "sqlite:///nowhere.db").predict(windows())
+    np.testing.assert_allclose(table, probabilities(classifier, windows()), atol=1e-6)
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
 
 
 @pytest.mark.parametrize(

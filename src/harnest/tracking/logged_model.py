@@ -60,6 +60,7 @@ def send_model(
     from mlflow.entities import LoggedModelOutput, Metric
     from mlflow.models import Model
 
+    describe(folder)
     run = client.get_run(run_id)
     experiment = run.info.experiment_id
     found: list[LoggedModel] = []
@@ -67,7 +68,6 @@ def send_model(
         condition = f"source_run_id = '{run_id}' AND name = '{NAME}'"
         found = client.search_logged_models([experiment], condition)
     made = found[0] if found else client.create_logged_model(experiment, NAME, run_id)
-    describe(folder)
     saved = Model.load(str(folder))
     saved.run_id, saved.model_id, saved.model_uuid = run_id, made.model_id, made.model_id
     saved.artifact_path = made.artifact_location

@@ -1,6 +1,8 @@
 """Models to apply: of a run, by its directory or identity, or registered under a name."""
 
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from harnest.errors import TrackingError
@@ -23,14 +25,18 @@ def load_model(name: str, address: str) -> Any:
     directory = Path(name)
     if directory.is_dir():
         where = directory / RECORD / "model"
-        try:
-            describe(where)
-        except FileNotFoundError as error:
+        if not (where / "code").is_dir():
             raise TrackingError(
                 f"{directory} holds no model: it is no run's directory, or its run ended before "
                 "its model was saved"
-            ) from error
-        return _load(str(where))
+            )
+        if (where / "MLmodel").is_file():
+            return _load(str(where))
+        # It was not sent yet. Only who sends it writes there.
+        with TemporaryDirectory() as folder:
+            copy = shutil.copytree(where, Path(folder, "model"))
+            describe(copy)
+            return _load(str(copy))
     client = open_existing(address)
     make_default(address)
     return _load(name if name.startswith("models:/") else _address_of(client, name))

@@ -85,7 +85,11 @@ class Run:
             return run
         experiment = experiment_id(client, experiment)
         made = client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id
-        journal = Journal.begin(directory, address, made)
+        try:
+            journal = Journal.begin(directory, address, made)
+        except BaseException:  # nobody else would know of the run
+            client.set_terminated(made, "FAILED")
+            raise
         journal.hold()
         return Run(client, made, True, Outbox(journal, courier))
 

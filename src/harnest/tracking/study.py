@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,13 @@ from harnest.tracking.run import (
 )
 from harnest.tracking.search import search
 from harnest.tracking.store import experiment_id, open_store
-from harnest.tracking.summary import best_of, list_ended, prepare, show_progress, summarise
+from harnest.tracking.summary import (
+    best_of,
+    import_libraries,
+    list_ended,
+    show_progress,
+    summarise,
+)
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +216,8 @@ class StudyRecord(Callback):
         list_ended(self.parent, trials, self.children)
         ended = sum(one.state.is_finished() for one in trials)
         if ended < self.study.budget <= len(self.children):  # a slot is idle until the end
-            prepare()
+            with suppress(ImportError):  # told by the summary
+                import_libraries()
 
     def on_study_end(self, trials: Sequence["TrialFacts"], complete: bool) -> list[str]:
         """Sum the study up in its parent run; returns how to look at it.

@@ -57,8 +57,11 @@ def list_ended(parent: Run, trials: Sequence["TrialFacts"], runs: Mapping[int, R
         parent.tag({LISTED_AT: str(time)})
 
 
-def prepare() -> None:
-    """Import what `summarise` draws with: that takes longer than all else that it does."""
+def import_libraries() -> None:
+    """Import what `summarise` draws with, which takes longer than all else that it does.
+
+    Raises ImportError where one is missing.
+    """
     for name in ("harnest.tracking.study_figures", "matplotlib.figure", "optuna.importance"):
         import_module(name)
 
