@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harnest.errors import TrackingError
 from harnest.tracking.champion import CHAMPION
 from harnest.tracking.journal import RECORD
-from harnest.tracking.logged_model import describe
+from harnest.tracking.logged_model import EXAMPLE, describe
 from harnest.tracking.store import make_default, open_existing
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ def load_model(name: str, address: str) -> Any:
     directory = Path(name)
     if directory.is_dir():
         where = directory / RECORD / "model"
-        if not (where / "code").is_dir():
+        if (where / "MLmodel").is_file():
+            return _load(str(where))
+        if not (where / EXAMPLE).is_file():  # the last that a run saves
             raise TrackingError(
                 f"{directory} holds no model: it is no run's directory, or its run ended before "
                 "its model was saved"
             )
-        if (where / "MLmodel").is_file():
-            return _load(str(where))
         # It was not sent yet. Only who sends it writes there.
         with TemporaryDirectory() as folder:
             copy = shutil.copytree(where, Path(folder, "model"))
