@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from mlflow.models import Model
 
 from harnest.errors import TrackingError
 from harnest.tracking import writes
-from harnest.tracking.journal import AwayError, Journal, journals_below
+from harnest.tracking.journal import AwayError, BusyError, Journal, journals_below
 
 STEPS = 30
 EVERYTHING = [(step, float(step)) for step in range(STEPS)]
@@ -127,6 +128,43 @@ def test_several_writers_and_senders_lose_and_repeat_nothing(journal, client):
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(work, range(4)))
     assert sorted(history(client, journal)) == EVERYTHING
+
+
+@pytest.fixture
+def herald(journal, client, monkeypatch):
+    """A thread in the middle of making the run, and what lets the store answer it."""
+    make = client.create_run
+    is_asked, may_answer = threading.Event(), threading.Event()
+
+    def slowly(**content):
+        is_asked.set()
+        may_answer.wait(5)
+        return make(**content)
+
+    monkeypatch.setattr(client, "create_run", slowly)
+    with ThreadPoolExecutor(1) as thread:
+        sent = thread.submit(journal.send, client)
+        assert is_asked.wait(30)
+        yield sent, may_answer
+        may_answer.set()
+
+
+def test_two_threads_with_one_journal_make_one_run(journal, client, herald):
+    sent, may_answer = herald
+    with ThreadPoolExecutor(1) as thread:
+        courier = thread.submit(journal.send, client)
+        time.sleep(0.5)
+        may_answer.set()
+        assert (sent.result(), courier.result()) == (1, 0)
+    assert len(client.search_runs(["0"])) == 1
+
+
+def test_a_thread_waits_for_another_one_with_its_journal_only_so_long(
+    journal, client, herald, monkeypatch
+):
+    monkeypatch.setattr("harnest.tracking.journal._PATIENCE", 0.2)
+    with pytest.raises(BusyError):
+        journal.send(client)
 
 
 def test_what_mlflow_refuses_is_told_and_the_rest_is_sent(journal, client, caplog):

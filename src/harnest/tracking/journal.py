@@ -30,7 +30,7 @@ RECORD = "record"
 
 _FILE = "journal.jsonl"
 _BY = "record"  # a tag: which journal a run was made by
-_PATIENCE = 5.0  # seconds for another process to send what it is at
+_PATIENCE = 5.0  # seconds for another process or thread to send what it is at
 _REFUSED = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 
 
@@ -39,7 +39,7 @@ class AwayError(TrackingError):
 
 
 class BusyError(TrackingError):
-    """A journal that another process is sending."""
+    """A journal that another process or thread is sending."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class _Sent:
 class Journal:
     """The writes to one run, in order, each a line of JSON.
 
-    Any number of processes may add lines and send them; a lock lets one send at a time. Writes
-    that arrived are not sent again, and one that is sent twice (the sender died before it could
-    note that) changes nothing.
+    Any number of processes and threads may add lines and send them; a lock lets one send at a
+    time. Writes that arrived are not sent again, and one that is sent twice (the sender died
+    before it could note that) changes nothing.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -69,7 +69,6 @@ class Journal:
         self.folder = self.directory / RECORD
         self._file = self.folder / _FILE
         self._mark = self.folder / "sent.json"
-        self._lock = FileLock(self.folder / ".lock", timeout=_PATIENCE, thread_local=False)
         self._mutex = threading.Lock()
         self._alive = FileLock(self.folder / ".alive", timeout=0, thread_local=False)
 
@@ -169,7 +168,7 @@ class Journal:
         """Send what has not arrived, in order; returns how many writes that were.
 
         What the store refuses is told in the log and left out. Raises `AwayError` where the
-        store does not answer, `BusyError` where another process is sending.
+        store does not answer, `BusyError` where another process or thread is sending.
         """
         count = 0
         with self._sole():
@@ -240,7 +239,8 @@ class Journal:
     @contextmanager
     def _sole(self) -> Iterator[None]:
         try:
-            with self._lock:
+            # A lock of its own each time: one that is held lets every thread that has it in again.
+            with FileLock(self.folder / ".lock", timeout=_PATIENCE):
                 yield
         except Timeout as error:
             raise BusyError(f"{self.directory}: another process is sending its record") from error
