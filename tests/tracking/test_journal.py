@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.models import Model
@@ -189,6 +190,24 @@ def test_a_store_that_fails_is_tried_again_from_there(journal, client, monkeypat
         with pytest.raises(AwayError, match="no route"):
             journal.send(client)
     assert journal.unsent() == STEPS  # the run was made
+    journal.send(client)
+    assert history(client, journal) == EVERYTHING
+
+
+def test_a_store_that_fails_after_it_refused_a_request_is_tried_again(journal, client, monkeypatch):
+    """Its writes are sent one by one then, and are not refused for that."""
+    large = requests.Response()
+    large.status_code = 413
+    answers = [requests.HTTPError("too large", response=large), ConnectionError("no route")]
+
+    def broken(*arguments, **options):
+        raise answers.pop(0)
+
+    fill(journal)
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.log_batch", broken)
+        with pytest.raises(AwayError, match="no route"):
+            journal.send(client)
     journal.send(client)
     assert history(client, journal) == EVERYTHING
 

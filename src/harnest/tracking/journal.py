@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,9 @@ _FILE = "journal.jsonl"
 _BY = "record"  # a tag: which journal a run was made by
 _PATIENCE = 5.0  # seconds for another process or thread to send what it is at
 _REFUSED = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
+_FINAL = {400, 404, 413, 414, 415, 422}  # HTTP statuses that the same request will get again
+#: How MLflow tells of an answer that is not its own server's, but a proxy's before it.
+_FOREIGN = re.compile(r"API request to endpoint \S+ failed with error code (\d+) != ")
 
 
 class AwayError(TrackingError):
@@ -181,15 +185,17 @@ class Journal:
     def _try(self, client: "MlflowClient", request: list[Write]) -> None:
         try:
             self._send(client, request)
+            return
         except Exception as error:  # each store and each network has errors of its own
-            reason = _reason(error)
-            if not _is_refused(error):
-                raise AwayError(reason) from error
-            if len(request) == 1:
-                log.warning("MLflow does not take some %s: %s", request[0]["kind"], reason)
-                return
-            for write in request:  # the others are not to blame
-                self._try(client, [write])
+            refusal = _refusal(error)
+            if refusal is None:
+                raise AwayError(_reason(error)) from error
+        parts = _parts(request)
+        if len(parts) == 1:
+            log.warning("MLflow does not take some %s: %s", request[0]["kind"], _reason(refusal))
+            return
+        for part in parts:  # the others are not to blame
+            self._try(client, part)
 
     def _send(self, client: "MlflowClient", request: list[Write]) -> None:
         write = request[0]
@@ -260,13 +266,35 @@ def journals_below(directory: Path) -> list[Journal]:
     return [Journal(file.parents[1]) for file in found]
 
 
-def _reason(error: Exception) -> str:
+def _parts(request: list[Write]) -> list[list[Write]]:
+    """What of a request can be refused by itself: each write, and each file of one."""
+    if len(request) > 1:
+        return [[write] for write in request]
+    (write,) = request
+    return [[write | {"paths": [path]}] for path in write.get("paths", ())] or [request]
+
+
+def _reason(error: BaseException) -> str:
     cause = error.__cause__ or error.__context__
     if hasattr(error, "error_code") and isinstance(cause, OSError):  # of the network
         return "it does not answer"
     return redact((str(error).strip() or type(error).__name__).splitlines()[0])
 
 
-def _is_refused(error: Exception) -> bool:
-    """Whether trying again is in vain: a value that MLflow does not take, a file that is gone."""
-    return getattr(error, "error_code", None) in _REFUSED or isinstance(error, FileNotFoundError)
+def _refusal(error: BaseException) -> BaseException | None:
+    """Which error says that trying again is in vain: a value or file that MLflow does not take."""
+    if getattr(error, "error_code", None) in _REFUSED or isinstance(error, FileNotFoundError):
+        return error
+    found: BaseException | None = error
+    while found is not None and _status(found) not in _FINAL:
+        found = found.__cause__ or found.__context__  # MLflow may stumble over a proxy's answer
+    return found
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that an error is about, where it says one."""
+    told = _FOREIGN.match(str(error))
+    if told is None:
+        return getattr(getattr(error, "response", None), "status_code", None)
+    # A proxy that has lost its server says 404 as well: a file is left out then, and no run.
+    return int(told[1]) if told[1] != "404" else None
