@@ -1,6 +1,9 @@
 """Writes that wait in a file: in order, once, whoever sends them and whatever was cut short."""
 
 import json
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 from mlflow.models import Model
 
 from harnest.errors import TrackingError
+from harnest.sync import sync
 from harnest.tracking import writes
 from harnest.tracking.journal import AwayError, BusyError, Journal, journals_below
 
@@ -240,6 +244,59 @@ def test_a_directory_with_an_unsent_record_is_not_written_over(journal, client, 
         Journal.begin(journal.directory, store, "another")
     journal.send(client)
     assert Journal.begin(journal.directory, store, "another").writes() == []
+
+
+BEGIN = """
+import os, sys
+from pathlib import Path
+from harnest.tracking.journal import RECORD, Journal
+
+directory, address, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+
+def die(event, arguments):
+    global left
+    if event in ("open", "os.rename", "os.remove") and RECORD in str(arguments[0]):
+        left -= 1
+        if left < 0:
+            os._exit(9)
+
+sys.addaudithook(die)
+Journal.begin(directory, address, "another")
+"""
+
+
+def records(folder):
+    return [(one.run_id, one.writes()) for one in journals_below(folder)]
+
+
+def test_a_record_without_its_mark_is_passed_over(journal, store, tmp_path):
+    """Earlier versions left that where a disk was full as they began."""
+    (journal.folder / "sent.json").unlink()
+    assert journals_below(tmp_path) == []
+    Journal.begin(journal.directory, store, "another")
+    assert records(tmp_path) == [("another", [])]
+
+
+@pytest.mark.parametrize("is_over_another", [False, True])
+def test_a_process_killed_while_it_begins_leaves_nothing_in_the_way(
+    journal, client, store, tmp_path, is_over_another
+):
+    """At each of its steps in the directory; the record before it is another run's."""
+    journal.send(client)
+    before, after = (journal.run_id, journal.writes()), ("another", [])
+    died, step = True, 0
+    while died:
+        folder = tmp_path / str(step)
+        if is_over_another:
+            shutil.copytree(journal.directory, folder)
+        command = [sys.executable, "-c", BEGIN, folder, store, str(step)]
+        died = subprocess.run(command, check=False).returncode == 9
+        assert records(folder) in ([], [before], [after])
+        sync(tmp_path, None)
+        assert Journal.begin(folder, store, "another").unsent() == 0
+        assert records(folder) == [after]
+        step += 1
+    assert step > 3
 
 
 def test_the_same_run_is_gone_on_with(journal, client, store):

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 RECORD = "record"
 
 _FILE = "journal.jsonl"
+_MARK = "sent.json"
 _BY = "record"  # a tag: which journal a run was made by
 _PATIENCE = 5.0  # seconds for another process or thread to send what it is at
 _REFUSED = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
@@ -72,7 +73,7 @@ class Journal:
         self.directory = directory.absolute()
         self.folder = self.directory / RECORD
         self._file = self.folder / _FILE
-        self._mark = self.folder / "sent.json"
+        self._mark = self.folder / _MARK
         self._mutex = threading.Lock()
         self._alive = FileLock(self.folder / ".alive", timeout=0, thread_local=False)
 
@@ -94,8 +95,10 @@ class Journal:
                     f"{directory} holds a record that has not arrived in its store yet: send it "
                     f"with harnest-sync {directory}, or choose another directory"
                 )
-            journal._file.write_bytes(b"")
+            # In this order a process that dies here leaves no journal without its own mark.
+            journal._file.unlink(missing_ok=True)
             journal._note(_Sent(redact(from_anywhere(address)), run_id))
+            journal._file.touch()
         return journal
 
     @property
@@ -261,9 +264,12 @@ class Journal:
 
 
 def journals_below(directory: Path) -> list[Journal]:
-    """The journals of a run, of a study with its trials, or of all that is in a folder."""
+    """The journals of a run, of a study with its trials, or of all that is in a folder.
+
+    One without its mark belongs to no run: nothing was written to it yet.
+    """
     found = sorted(directory.rglob(f"{RECORD}/{_FILE}"))
-    return [Journal(file.parents[1]) for file in found]
+    return [Journal(file.parents[1]) for file in found if file.with_name(_MARK).exists()]
 
 
 def _parts(request: list[Write]) -> list[list[Write]]:
