@@ -1,12 +1,14 @@
 """Real MLflow servers to cut off: stopped, killed, and started again on the same port."""
 
 import contextlib
+import http.client
 import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
@@ -61,3 +63,40 @@ class Server:
             self.signal(9)
             self.process.wait()
             self.process = None
+
+
+class Proxy(ThreadingHTTPServer):
+    """A reverse proxy before a server: what is longer than ``limit`` bytes it answers itself."""
+
+    def __init__(self, server: Server, limit: int, status: int) -> None:
+        super().__init__((server.host, 0), _Forward)
+        self.server = server
+        self.limit: float = limit
+        self.status = status
+        self.address = f"http://{server.host}:{self.server_port}"
+
+
+class _Forward(BaseHTTPRequestHandler):
+    server: Proxy
+
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        if len(body) > self.server.limit:
+            self.send_error(self.server.status)  # with a page in HTML, as nginx does
+            return
+        behind = http.client.HTTPConnection(self.server.server.host, self.server.server.port)
+        headers = {key: value for key, value in self.headers.items() if key != "Host"}
+        with contextlib.closing(behind):
+            behind.request(self.command, self.path, body, headers)
+            answer = behind.getresponse()
+            content = answer.read()
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.headers["Content-Type"])
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
+
+    def log_message(self, *arguments: object) -> None:
+        """Nothing."""

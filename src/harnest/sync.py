@@ -33,12 +33,13 @@ def sync(directory: Path, address: str | None) -> None:
 
     A run of its own whose process died before its end is ended; a study ends its trials itself.
     Figures that a study had no time to have drawn are drawn.
-    Raises `TrackingError` where there is no journal, or a store that cannot be used.
+    Raises `TrackingError` where there is no journal, or, once all others have been sent, a store
+    that cannot be used.
     """
     from harnest.errors import TrackingError
     from harnest.quiet import quieten
     from harnest.tracking.artist import draw_kept, undrawn
-    from harnest.tracking.journal import BusyError, journals_below
+    from harnest.tracking.journal import AwayError, BusyError, journals_below
     from harnest.tracking.store import open_store
     from harnest.tracking.writes import end, files, values
 
@@ -56,18 +57,34 @@ def sync(directory: Path, address: str | None) -> None:
         with suppress(FileNotFoundError):  # its study is at work, and had it drawn
             draw_kept(one)
     behind = [journal for journal in journals if journal.unsent()]
+    troubles: list[TrackingError] = []
+    closed: set[str] = set()  # stores that need not be tried for each of their runs
     for journal in behind:
         store = address or journal.address
-        if "***" in store:
-            raise TrackingError(
-                f"{journal.directory}: its store's password is not written down; give the "
-                "address with --tracking-uri"
-            )
+        if store in closed:
+            continue
         try:
-            print(f"{journal.directory}: {journal.send(open_store(store))} writes sent")
+            if "***" in store:
+                raise TrackingError(
+                    f"{journal.directory}: its store's password is not written down; give the "
+                    "address with --tracking-uri"
+                )
+            client = open_store(store)
+        except TrackingError as error:
+            closed.add(store)
+            troubles.append(error)
+            continue
+        try:
+            print(f"{journal.directory}: {journal.send(client)} writes sent")
         except BusyError as error:
             print(error)
+        except AwayError as error:
+            troubles.append(TrackingError(f"{journal.directory}: {error}"))
     print(f"{len(journals)} records, {len(behind)} of them had something to send")
+    for trouble in troubles[:-1]:
+        print(trouble)
+    if troubles:
+        raise troubles[-1]
 
 
 if __name__ == "__main__":

@@ -1,18 +1,24 @@
 """Writes that wait in a file: in order, once, whoever sends them and whatever was cut short."""
 
 import json
+import shutil
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.models import Model
 
 from harnest.errors import TrackingError
+from harnest.sync import sync
 from harnest.tracking import writes
-from harnest.tracking.journal import AwayError, Journal, journals_below
+from harnest.tracking.journal import AwayError, BusyError, Journal, journals_below
 
 STEPS = 30
 EVERYTHING = [(step, float(step)) for step in range(STEPS)]
@@ -129,6 +135,43 @@ def test_several_writers_and_senders_lose_and_repeat_nothing(journal, client):
     assert sorted(history(client, journal)) == EVERYTHING
 
 
+@pytest.fixture
+def herald(journal, client, monkeypatch):
+    """A thread in the middle of making the run, and what lets the store answer it."""
+    make = client.create_run
+    is_asked, may_answer = threading.Event(), threading.Event()
+
+    def slowly(**content):
+        is_asked.set()
+        may_answer.wait(5)
+        return make(**content)
+
+    monkeypatch.setattr(client, "create_run", slowly)
+    with ThreadPoolExecutor(1) as thread:
+        sent = thread.submit(journal.send, client)
+        assert is_asked.wait(30)
+        yield sent, may_answer
+        may_answer.set()
+
+
+def test_two_threads_with_one_journal_make_one_run(journal, client, herald):
+    sent, may_answer = herald
+    with ThreadPoolExecutor(1) as thread:
+        courier = thread.submit(journal.send, client)
+        time.sleep(0.5)
+        may_answer.set()
+        assert (sent.result(), courier.result()) == (1, 0)
+    assert len(client.search_runs(["0"])) == 1
+
+
+def test_a_thread_waits_for_another_one_with_its_journal_only_so_long(
+    journal, client, herald, monkeypatch
+):
+    monkeypatch.setattr("harnest.tracking.journal._PATIENCE", 0.2)
+    with pytest.raises(BusyError):
+        journal.send(client)
+
+
 def test_what_mlflow_refuses_is_told_and_the_rest_is_sent(journal, client, caplog):
     fill(journal, range(10))
     journal.add(writes.values(metrics={"no such name: $%!": 1.0}))
@@ -151,6 +194,24 @@ def test_a_store_that_fails_is_tried_again_from_there(journal, client, monkeypat
         with pytest.raises(AwayError, match="no route"):
             journal.send(client)
     assert journal.unsent() == STEPS  # the run was made
+    journal.send(client)
+    assert history(client, journal) == EVERYTHING
+
+
+def test_a_store_that_fails_after_it_refused_a_request_is_tried_again(journal, client, monkeypatch):
+    """Its writes are sent one by one then, and are not refused for that."""
+    large = requests.Response()
+    large.status_code = 413
+    answers = [requests.HTTPError("too large", response=large), ConnectionError("no route")]
+
+    def broken(*arguments, **options):
+        raise answers.pop(0)
+
+    fill(journal)
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.log_batch", broken)
+        with pytest.raises(AwayError, match="no route"):
+            journal.send(client)
     journal.send(client)
     assert history(client, journal) == EVERYTHING
 
@@ -183,6 +244,59 @@ def test_a_directory_with_an_unsent_record_is_not_written_over(journal, client, 
         Journal.begin(journal.directory, store, "another")
     journal.send(client)
     assert Journal.begin(journal.directory, store, "another").writes() == []
+
+
+BEGIN = """
+import os, sys
+from pathlib import Path
+from harnest.tracking.journal import RECORD, Journal
+
+directory, address, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+
+def die(event, arguments):
+    global left
+    if event in ("open", "os.rename", "os.remove") and RECORD in str(arguments[0]):
+        left -= 1
+        if left < 0:
+            os._exit(9)
+
+sys.addaudithook(die)
+Journal.begin(directory, address, "another")
+"""
+
+
+def records(folder):
+    return [(one.run_id, one.writes()) for one in journals_below(folder)]
+
+
+def test_a_record_without_its_mark_is_passed_over(journal, store, tmp_path):
+    """Earlier versions left that where a disk was full as they began."""
+    (journal.folder / "sent.json").unlink()
+    assert journals_below(tmp_path) == []
+    Journal.begin(journal.directory, store, "another")
+    assert records(tmp_path) == [("another", [])]
+
+
+@pytest.mark.parametrize("is_over_another", [False, True])
+def test_a_process_killed_while_it_begins_leaves_nothing_in_the_way(
+    journal, client, store, tmp_path, is_over_another
+):
+    """At each of its steps in the directory; the record before it is another run's."""
+    journal.send(client)
+    before, after = (journal.run_id, journal.writes()), ("another", [])
+    died, step = True, 0
+    while died:
+        folder = tmp_path / str(step)
+        if is_over_another:
+            shutil.copytree(journal.directory, folder)
+        command = [sys.executable, "-c", BEGIN, folder, store, str(step)]
+        died = subprocess.run(command, check=False).returncode == 9
+        assert records(folder) in ([], [before], [after])
+        sync(tmp_path, None)
+        assert Journal.begin(folder, store, "another").unsent() == 0
+        assert records(folder) == [after]
+        step += 1
+    assert step > 3
 
 
 def test_the_same_run_is_gone_on_with(journal, client, store):

@@ -1,6 +1,7 @@
 """A server that is killed, hangs, or comes back, while runs and studies write to it."""
 
 import signal
+import threading
 import time
 
 import mlflow
@@ -9,8 +10,12 @@ import pytest
 from harnest.errors import TrackingError
 from harnest.failure import Failure
 from harnest.sync import sync
+from harnest.tracking.journal import AwayError, Journal
 from harnest.tracking.run import Run
+from harnest.tracking.store import connect, experiment_id
 from harnest.tracking.study import TRIAL
+from harnest.tracking.writes import end, files, values
+from servers import Proxy
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("server")]
 
@@ -129,6 +134,72 @@ def test_a_directory_with_an_unsent_record_is_not_written_over(server, client, t
     latest = client.search_runs([group], order_by=["start_time DESC"])[0]
     assert latest.info.run_id != run.run_id
     assert latest.info.status == "FAILED"  # nobody else knows of it
+
+
+@pytest.fixture
+def proxied(server, client, tmp_path):
+    """A run's journal, and a proxy before its server; the run holds files and a long parameter."""
+    journal = Journal.begin(tmp_path / "run", server.address)
+    for name, size in {"a.txt": 10, "large.bin": 100_000, "b.txt": 10}.items():
+        (tmp_path / "run" / name).write_bytes(b"x" * size)
+    journal.create(experiment_id(client, "outages"), "proxied", {})
+    journal.add(files(["a.txt", "large.bin", "b.txt"], None))
+    journal.add(values(metrics={"loss": 1.0}, params={"short": "s"}))
+    journal.add(values(metrics={"loss": 2.0}, params={"long": "x" * 5000}, step=1))
+    journal.add(end("FINISHED"))
+    with Proxy(server, 4000, 413) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        yield journal, proxy
+        proxy.shutdown()
+
+
+@pytest.mark.parametrize("status", [400, 413, 414, 415, 422])
+def test_what_a_proxy_refuses_is_left_out_and_told(proxied, client, status, caplog):
+    journal, proxy = proxied
+    proxy.status = status
+    journal.send(connect(proxy.address))
+    assert journal.unsent() == 0
+    run = client.get_run(journal.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"short": "s"}
+    assert {file.path for file in client.list_artifacts(journal.run_id)} == {"a.txt", "b.txt"}
+    told = [record.getMessage() for record in caplog.records if record.name.startswith("harnest")]
+    assert [line.partition(":")[0] for line in told] == [
+        "MLflow does not take some files",
+        "MLflow does not take some values",
+    ]
+    assert all(str(status) in line for line in told)
+    assert "large.bin" in told[0]
+
+
+def test_a_refusal_over_which_mlflow_stumbles_is_one(proxied, client, monkeypatch, caplog):
+    """It asks whether it may upload in parts, and looks for JSON in the proxy's answer."""
+    monkeypatch.setenv("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "true")
+    monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", "1000")
+    journal, proxy = proxied
+    proxy.limit = 10**6
+    journal.send(connect(proxy.address))
+    journal.add(files(["a.txt", "large.bin"], "again"))
+    proxy.limit = 20
+    assert journal.send(connect(proxy.address)) == 1
+    listed = {file.path for file in client.list_artifacts(journal.run_id, "again")}
+    assert listed == {"again/a.txt"}
+    (told,) = [one.getMessage() for one in caplog.records if one.name.startswith("harnest")]
+    assert "413 Client Error" in told
+
+
+@pytest.mark.parametrize("status", [401, 403, 408, 429, 500, 502, 503])
+def test_what_a_proxy_may_take_later_is_kept(proxied, client, status):
+    journal, proxy = proxied
+    proxy.status = status
+    with pytest.raises(AwayError):
+        journal.send(connect(proxy.address))
+    assert journal.unsent() == 4
+    proxy.limit = 10**6
+    journal.send(connect(proxy.address))
+    assert set(client.get_run(journal.run_id).data.params) == {"short", "long"}
+    listed = {file.path for file in client.list_artifacts(journal.run_id)}
+    assert listed == {"a.txt", "b.txt", "large.bin"}
 
 
 RECORDED = "callbacks@hydra.callbacks=mlflow"

@@ -6,12 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 from test_figures import judged
 
+from harnest.errors import TrackingError
 from harnest.sync import sync
 from harnest.tracking.artist import keep, undrawn
+from harnest.tracking.journal import Journal
 from harnest.tracking.run import Run
+from servers import free_port
 
 RUN = """
 import sys
@@ -71,3 +75,45 @@ def test_figures_that_a_killed_study_did_not_come_to_are_drawn(
     listed = client.list_artifacts(run.run_id, "figures/validation")
     assert "figures/validation/confusion.png" in {file.path for file in listed}
     assert undrawn(tmp_path) == []
+
+
+def test_a_store_that_is_away_keeps_nothing_from_the_others(store, client, tmp_path, capsys):
+    away = f"http://127.0.0.1:{free_port()}"
+    journals = {}
+    for name, address in {"a": away, "b": store, "c": away, "d": "http://me:pw@host"}.items():
+        journals[name] = Journal.begin(tmp_path / name, address)
+        journals[name].create("0", name, {})
+    with pytest.raises(TrackingError, match="password"):
+        sync(tmp_path, None)
+    assert [run.info.run_name for run in client.search_runs(["0"])] == ["b"]
+    assert {name: one.unsent() for name, one in journals.items()} == {
+        "a": 1,
+        "b": 0,
+        "c": 1,
+        "d": 1,
+    }
+    out = capsys.readouterr().out.splitlines()
+    assert out[:2] == [
+        f"{tmp_path / 'b'}: 1 writes sent",
+        "4 records, 4 of them had something to send",
+    ]
+    assert len(out) == 3
+    assert away in out[2]
+
+
+def test_a_write_that_one_run_waits_for_keeps_nothing_from_the_others(
+    store, client, tmp_path, monkeypatch
+):
+    for name in ("a", "b"):
+        Journal.begin(tmp_path / name, store).create("0", name, {})
+    make = mlflow.MlflowClient.create_run
+
+    def fails_for_a(self, **content):
+        if content["run_name"] == "a":
+            raise ConnectionError("no route")
+        return make(self, **content)
+
+    monkeypatch.setattr("mlflow.MlflowClient.create_run", fails_for_a)
+    with pytest.raises(TrackingError, match=f"{tmp_path / 'a'}: no route"):
+        sync(tmp_path, None)
+    assert [run.info.run_name for run in client.search_runs(["0"])] == ["b"]

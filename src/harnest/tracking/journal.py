@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -29,9 +30,13 @@ log = logging.getLogger(__name__)
 RECORD = "record"
 
 _FILE = "journal.jsonl"
+_MARK = "sent.json"
 _BY = "record"  # a tag: which journal a run was made by
-_PATIENCE = 5.0  # seconds for another process to send what it is at
+_PATIENCE = 5.0  # seconds for another process or thread to send what it is at
 _REFUSED = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
+_FINAL = {400, 404, 413, 414, 415, 422}  # HTTP statuses that the same request will get again
+#: How MLflow tells of an answer that is not its own server's, but a proxy's before it.
+_FOREIGN = re.compile(r"API request to endpoint \S+ failed with error code (\d+) != ")
 
 
 class AwayError(TrackingError):
@@ -39,7 +44,7 @@ class AwayError(TrackingError):
 
 
 class BusyError(TrackingError):
-    """A journal that another process is sending."""
+    """A journal that another process or thread is sending."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +64,16 @@ class _Sent:
 class Journal:
     """The writes to one run, in order, each a line of JSON.
 
-    Any number of processes may add lines and send them; a lock lets one send at a time. Writes
-    that arrived are not sent again, and one that is sent twice (the sender died before it could
-    note that) changes nothing.
+    Any number of processes and threads may add lines and send them; a lock lets one send at a
+    time. Writes that arrived are not sent again, and one that is sent twice (the sender died
+    before it could note that) changes nothing.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.absolute()
         self.folder = self.directory / RECORD
         self._file = self.folder / _FILE
-        self._mark = self.folder / "sent.json"
-        self._lock = FileLock(self.folder / ".lock", timeout=_PATIENCE, thread_local=False)
+        self._mark = self.folder / _MARK
         self._mutex = threading.Lock()
         self._alive = FileLock(self.folder / ".alive", timeout=0, thread_local=False)
 
@@ -91,8 +95,10 @@ class Journal:
                     f"{directory} holds a record that has not arrived in its store yet: send it "
                     f"with harnest-sync {directory}, or choose another directory"
                 )
-            journal._file.write_bytes(b"")
+            # In this order a process that dies here leaves no journal without its own mark.
+            journal._file.unlink(missing_ok=True)
             journal._note(_Sent(redact(from_anywhere(address)), run_id))
+            journal._file.touch()
         return journal
 
     @property
@@ -169,7 +175,7 @@ class Journal:
         """Send what has not arrived, in order; returns how many writes that were.
 
         What the store refuses is told in the log and left out. Raises `AwayError` where the
-        store does not answer, `BusyError` where another process is sending.
+        store does not answer, `BusyError` where another process or thread is sending.
         """
         count = 0
         with self._sole():
@@ -182,15 +188,17 @@ class Journal:
     def _try(self, client: "MlflowClient", request: list[Write]) -> None:
         try:
             self._send(client, request)
+            return
         except Exception as error:  # each store and each network has errors of its own
-            reason = _reason(error)
-            if not _is_refused(error):
-                raise AwayError(reason) from error
-            if len(request) == 1:
-                log.warning("MLflow does not take some %s: %s", request[0]["kind"], reason)
-                return
-            for write in request:  # the others are not to blame
-                self._try(client, [write])
+            refusal = _refusal(error)
+            if refusal is None:
+                raise AwayError(_reason(error)) from error
+        parts = _parts(request)
+        if len(parts) == 1:
+            log.warning("MLflow does not take some %s: %s", request[0]["kind"], _reason(refusal))
+            return
+        for part in parts:  # the others are not to blame
+            self._try(client, part)
 
     def _send(self, client: "MlflowClient", request: list[Write]) -> None:
         write = request[0]
@@ -240,7 +248,8 @@ class Journal:
     @contextmanager
     def _sole(self) -> Iterator[None]:
         try:
-            with self._lock:
+            # A lock of its own each time: one that is held lets every thread that has it in again.
+            with FileLock(self.folder / ".lock", timeout=_PATIENCE):
                 yield
         except Timeout as error:
             raise BusyError(f"{self.directory}: another process is sending its record") from error
@@ -255,18 +264,43 @@ class Journal:
 
 
 def journals_below(directory: Path) -> list[Journal]:
-    """The journals of a run, of a study with its trials, or of all that is in a folder."""
+    """The journals of a run, of a study with its trials, or of all that is in a folder.
+
+    One without its mark belongs to no run: nothing was written to it yet.
+    """
     found = sorted(directory.rglob(f"{RECORD}/{_FILE}"))
-    return [Journal(file.parents[1]) for file in found]
+    return [Journal(file.parents[1]) for file in found if file.with_name(_MARK).exists()]
 
 
-def _reason(error: Exception) -> str:
+def _parts(request: list[Write]) -> list[list[Write]]:
+    """What of a request can be refused by itself: each write, and each file of one."""
+    if len(request) > 1:
+        return [[write] for write in request]
+    (write,) = request
+    return [[write | {"paths": [path]}] for path in write.get("paths", ())] or [request]
+
+
+def _reason(error: BaseException) -> str:
     cause = error.__cause__ or error.__context__
     if hasattr(error, "error_code") and isinstance(cause, OSError):  # of the network
         return "it does not answer"
     return redact((str(error).strip() or type(error).__name__).splitlines()[0])
 
 
-def _is_refused(error: Exception) -> bool:
-    """Whether trying again is in vain: a value that MLflow does not take, a file that is gone."""
-    return getattr(error, "error_code", None) in _REFUSED or isinstance(error, FileNotFoundError)
+def _refusal(error: BaseException) -> BaseException | None:
+    """Which error says that trying again is in vain: a value or file that MLflow does not take."""
+    if getattr(error, "error_code", None) in _REFUSED or isinstance(error, FileNotFoundError):
+        return error
+    found: BaseException | None = error
+    while found is not None and _status(found) not in _FINAL:
+        found = found.__cause__ or found.__context__  # MLflow may stumble over a proxy's answer
+    return found
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that an error is about, where it says one."""
+    told = _FOREIGN.match(str(error))
+    if told is None:
+        return getattr(getattr(error, "response", None), "status_code", None)
+    # A proxy that has lost its server says 404 as well: a file is left out then, and no run.
+    return int(told[1]) if told[1] != "404" else None
