@@ -1,6 +1,11 @@
 """What is tried first, what is tried again, and when a study stops before its budget is spent."""
 
+import json
+
+import optuna
 import pytest
+
+from harnest.study.storage import journal_in, open_storage
 
 
 def test_known_good_configurations_are_tried_first(bench):
@@ -23,6 +28,27 @@ def test_the_best_of_another_study_is_tried_first(bench):
     assert sorted(order) == [(x, n) for x in (1, 2, 3, 4) for n in (1, 2)]
 
 
+def test_what_another_study_searched_beyond_this_one_is_left_out(bench):
+    bench.sweep("x=3,9", study="before")
+    known = ("hydra.sweeper.enqueue=[multirun/before]", "hydra.sweeper.n_trials=2")
+    bench.sweep("x=interval(5,8)", *known, study="after")
+    assert [trial.state.name for trial in bench.trials("after")] == ["COMPLETE"] * 2
+    assert all(5 <= trial.params["x"] <= 8 for trial in bench.trials("after"))
+
+
+def test_a_grid_has_each_of_its_points_however_near_they_are(bench):
+    bench.sweep("n=20240101,20240102,20240103")
+    assert [trial.params["n"] for trial in bench.trials()] == [20240101, 20240102, 20240103]
+
+
+def test_a_study_whose_making_was_cut_short_is_made(bench):
+    folder = bench.folder / "multirun/s"
+    folder.mkdir(parents=True)
+    optuna.create_study(study_name="s", storage=open_storage(journal_in(folder)))
+    bench.sweep("x=1,2")
+    assert bench.states() == ["COMPLETE"] * 2
+
+
 def test_a_grid_does_not_repeat_what_was_tried_first(bench):
     bench.sweep("x=1,2,3", "hydra.sweeper.enqueue=[{x:2}]")
     assert [trial.params["x"] for trial in bench.trials()] == [2, 1, 3]
@@ -30,7 +56,11 @@ def test_a_grid_does_not_repeat_what_was_tried_first(bench):
 
 @pytest.mark.parametrize(
     ("enqueue", "told"),
-    [("[{y:2}]", "y is not searched"), ("[multirun/none]", "no folder of a study")],
+    [
+        ("[{y:2}]", "y is not searched"),
+        ("[{x:3}]", "x=3 is not what is searched: x in (1, 2)"),
+        ("[multirun/none]", "no folder of a study"),
+    ],
 )
 def test_what_cannot_be_tried_first_is_told(bench, enqueue, told):
     answer = bench.sweep("x=1,2", f"hydra.sweeper.enqueue={enqueue}", code=2)
@@ -77,3 +107,12 @@ def test_a_session_ends_after_its_timeout_and_the_next_one_goes_on(bench):
     assert "not complete" in answer.out
     bench.sweep("x=range(1,5)")
     assert bench.states() == ["COMPLETE"] * 4
+
+
+def test_a_further_try_goes_on_from_the_latest_one_that_got_anywhere(bench):
+    sweep = ("x=1", "do=fail", "hydra.sweeper.resume_from={text: seen.json}")
+    bench.sweep(*sweep, "hydra.sweeper.retry.error=1", code=2)
+    (bench.directory(1) / "seen.json").unlink()
+    bench.sweep(*sweep, "hydra.sweeper.retry.error=2", code=2)
+    seen = json.loads((bench.directory(2) / "seen.json").read_text())
+    assert seen["cfg"]["text"] == str(bench.directory(0) / "seen.json")

@@ -87,3 +87,9 @@ def test_an_interrupted_trial_is_divided_again(bench):
 def test_what_a_member_reports_is_not_the_trials(bench):
     bench.sweep("x=3", *DIVIDED)
     assert list(bench.trials()[0].intermediate_values) == [0, 1, 2, 3]
+
+
+def test_two_members_of_one_name_are_refused():
+    one = Member("part", ("x=1",))
+    with pytest.raises(StudyError, match="two members of a trial have one name: part, part"):
+        Members((one, one))

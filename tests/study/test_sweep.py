@@ -325,6 +325,8 @@ def test_a_study_without_a_name_is_named_by_its_search(bench):
         (["x=1,2", "hydra.sweeper.direction=up"], "choose minimize or maximize"),
         (["x=1,2", "hydra.sweeper.n_trials=0"], "n_trials=0"),
         (["x=1,2", "hydra.sweeper.n_trials=many"], "n_trials=many"),
+        (["x=1,2", "hydra.sweeper.timeout=1h"], "timeout=1h"),
+        (["x=1,2", "hydra.sweeper.max_failure_rate=high"], "max_failure_rate=high"),
         (["x=1,2", "hydra.sweeper.retry.killed=x"], "retry.killed=x"),
         (["x=1,2", "hydra.sweeper.retry.nan=-1"], "retry.nan=-1"),
         (["x=1,2", "hydra/sweeper/sampler=none_such"], "hydra/sweeper/sampler=none_such"),
@@ -491,3 +493,17 @@ def test_several_slots_give_what_one_gives_where_the_sampler_does_not_learn(benc
     bench.sweep(*command, "hydra.launcher.cpu_slots=1")
     bench.sweep(*command, "hydra.launcher.cpu_slots=3", study="three")
     assert results(bench, "s") == results(bench, "three")
+
+
+def test_a_trial_that_reports_no_number_has_failed_and_was_not_pruned(bench):
+    pruner = ("hydra/sweeper/pruner=threshold", "hydra.sweeper.pruner.upper=1000")
+    bench.sweep("x=1,2,3", "steps=2", "do=nan@2", *pruner)
+    assert bench.states() == ["COMPLETE", "COMPLETE", "FAIL"]
+    assert bench.trials()[2].user_attrs["reason"] == "nan"
+
+
+@pytest.mark.parametrize("launcher", ["basic", "slots"])
+def test_a_trials_folder_is_its_number_whatever_hydra_is_told(bench, launcher):
+    bench.sweep("x=1,2,3", f"hydra/launcher={launcher}", "hydra.sweep.subdir=same")
+    assert bench.states() == ["COMPLETE"] * 3
+    assert all((bench.directory(number) / "seen.json").is_file() for number in range(3))

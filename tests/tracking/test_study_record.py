@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from harnest.study.listener import StudyFacts, TrialFacts
-from harnest.tracking.study import how_to_look
+from harnest.tracking.study import StudyRecord, how_to_look
 from harnest.tracking.summary import best_of
 
 RECORDED = "callbacks@hydra.callbacks=mlflow"
@@ -433,6 +434,12 @@ def test_the_best_is_the_best_and_the_first_of_equals(values, direction):
     wanted = min(values) if direction == "minimize" else max(values)
     for order in (trials, trials[::-1]):
         assert best_of(order, facts(direction)).number == values.index(wanted)
+
+
+def test_what_is_sent_to_a_job_holds_no_password():
+    """submitit writes it to the disk."""
+    record = StudyRecord("postgresql://me:s3cr3t@host/db", "foreign")
+    assert b"s3cr3t" not in pickle.dumps(record)
 
 
 def test_how_to_look_shows_no_password():

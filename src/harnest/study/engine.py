@@ -168,8 +168,7 @@ class OpenStudy:
     def _open(self) -> None:
         """Make the study where there is none; a study without identity was not made whole."""
         plan = self.plan
-        is_new = plan.name not in optuna.get_all_study_names(self._storage)
-        if is_new:
+        if plan.name not in optuna.get_all_study_names(self._storage):
             _refuse_leftovers(plan.directory)
         self._study = optuna.create_study(
             study_name=plan.name,
@@ -180,10 +179,11 @@ class OpenStudy:
             pruner=make_pruner(plan.pruner),
             load_if_exists=True,
         )
-        if is_new:
+        is_whole = _IDENTITY in self._study.user_attrs
+        if not is_whole:
             self._study.set_user_attr(_SPACE, _identifying(plan))
         _refuse_other_search(self._study, plan)
-        if _IDENTITY not in self._study.user_attrs:
+        if not is_whole:
             self._enqueue()
             self._study.set_user_attr(_IDENTITY, uuid.uuid4().hex)
         self._put_back(self._trials())
@@ -260,13 +260,28 @@ class OpenStudy:
                     raise StudyError(
                         f"hydra.sweeper.enqueue: {idle[0]} is not searched where {where}"
                     )
-                first.append(known)
+                unknown = [
+                    key for key, one in space.answered(known).items() if known[key] not in one
+                ]
+                if not unknown:
+                    first.append(known)
+                elif not isinstance(source, str):  # another study may have searched more
+                    key = unknown[0]
+                    raise StudyError(
+                        f"hydra.sweeper.enqueue: {key}={known[key]} is not what is searched: "
+                        f"{space.answered(known)[key]}"
+                    )
         if self.plan.is_grid:
             points = list(space.grid())
             agreeing = [p for wanted in first for p in points if wanted.items() <= p.items()]
             first = [*agreeing, *points]
-        for values in first:
-            self._study.enqueue_trial(space.named(values), skip_if_exists=True)
+        # Optuna's own look for what is there takes seeds as near as 20240101 and 20240102 for one.
+        there = [trial.system_attrs.get("fixed_params", {}) for trial in self._trials()]
+        lined_up = {frozenset(params.items()) for params in there}
+        for params in map(space.named, first):
+            if frozenset(params.items()) not in lined_up:
+                lined_up.add(frozenset(params.items()))
+                self._study.enqueue_trial(params)
 
     def _put_back(self, trials: Sequence[FrozenTrial]) -> bool:
         """Line up again what was taken, but by nobody who knows of it; whether there was any.

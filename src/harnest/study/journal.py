@@ -10,7 +10,11 @@ from optuna.storages.journal._file import get_lock_file
 from optuna.storages.journal._storage import JournalOperation
 
 #: What a power cut may not undo: on the disk with it is all that was written before.
-_LASTING = {JournalOperation.CREATE_STUDY, JournalOperation.SET_TRIAL_STATE_VALUES}
+_LASTING = {
+    JournalOperation.CREATE_STUDY,
+    JournalOperation.CREATE_TRIAL,  # its number would be given again, and its folder is there
+    JournalOperation.SET_TRIAL_STATE_VALUES,
+}
 
 
 class Journal(JournalFileBackend):
@@ -18,8 +22,8 @@ class Journal(JournalFileBackend):
 
     Optuna skips such an entry only as long as it is the last: with another one after it, the whole
     file is unreadable. It waits for the disk at each entry, ten milliseconds or so: at each report
-    and at each parameter of a new trial. Here a study's making and the states of trials are waited
-    for; the death of a process loses nothing, whatever it was at.
+    and at each parameter of a new trial. Here the making of a study or a trial and the states of
+    trials are waited for; the death of a process loses nothing, whatever it was at.
     """
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:

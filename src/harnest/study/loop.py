@@ -65,7 +65,9 @@ def _full_disk_told(plan: Plan) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, HarnestError) or disk_usage(plan.directory).free > _FULL:
+        place = plan.directory.absolute()
+        there = next(one for one in (place, *place.parents) if one.exists())
+        if isinstance(error, HarnestError) or disk_usage(there).free > _FULL:
             raise
         raise StudyError(
             f"study {plan.name}: there is no space left in {plan.directory}; once there is, the "

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from harnest.errors import StudyError
+
 
 @dataclass(frozen=True)
 class Member:
@@ -17,7 +19,12 @@ class Members:
 
     Each is the same job again with overrides of its own, in a place of its own. The study takes
     note of a member's score at the step of its place in the row, and its pruner may give the trial
-    up before the last one.
+    up before the last one. Raises `StudyError` for two of the same name.
     """
 
     members: tuple[Member, ...]
+
+    def __post_init__(self) -> None:
+        names = [member.name for member in self.members]
+        if len(set(names)) < len(names):
+            raise StudyError(f"two members of a trial have one name: {', '.join(names)}")

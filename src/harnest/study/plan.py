@@ -27,10 +27,9 @@ class Plan:
 
     ``n_trials`` None: the whole grid, or 20 trials. ``address`` None: a journal in the study's
     directory. ``sampler`` None: the grid where all searched keys list values, else TPE.
-    ``batch`` is how many jobs other launchers than ours get at once. ``timeout`` is in
-    seconds, for this session. ``retry`` says by reason how often a failed trial is run again.
-    ``resume_from`` names, by key of the job's config, files in the first try's directory that a
-    second one goes on from, where they are there.
+    ``timeout`` is in seconds, for this session. ``retry`` says by reason how often a failed trial
+    is run again. ``resume_from`` names, by key of the job's config, files in the first try's
+    directory that a further one goes on from, where they are there.
     ``constraints`` are limits on what the jobs measure.
     ``enqueue`` are configurations to try first: parameters, or the folder of a study whose best
     ones are taken.
@@ -44,7 +43,6 @@ class Plan:
     address: str | None
     sampler: DictConfig | None
     pruner: DictConfig | None
-    batch: int | None
     timeout: float | None
     max_failure_rate: float
     retry: Mapping[str, int]

@@ -89,9 +89,10 @@ class BatchRunner:
 
     def interrupt(self, number_of_signal: int) -> None:
         """Such a launcher was interrupted itself, and its jobs with it."""
-        for future in self._running:
+        for future in [*self._running, *(job[2] for job in self._waiting)]:
             if not future.done():
                 future.set_exception(KeyboardInterrupt())
+        self._waiting = []
 
     def close(self) -> None:
         """Nothing to let go of."""

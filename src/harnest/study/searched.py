@@ -85,6 +85,17 @@ class Search:
         assert isinstance(d, FloatDistribution)
         return trial.suggest_float(name, d.low, d.high, step=d.step, log=d.log)
 
+    def __contains__(self, value: Any) -> bool:
+        """Whether ``value`` may be tried."""
+        d = self.distribution
+        if isinstance(d, CategoricalDistribution):
+            return value in d.choices
+        assert isinstance(d, IntDistribution | FloatDistribution)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        is_whole = isinstance(d, FloatDistribution) or float(value).is_integer()
+        return is_whole and d.low <= value <= d.high
+
     @property
     def ends(self) -> tuple[Any, ...]:
         """Every choice, or both ends of a range."""

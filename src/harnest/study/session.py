@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn
@@ -105,7 +106,8 @@ class Session:
         overrides = study.plan.space.overrides(trial.params)
         if member is not None:
             environment[MEMBER] = name
-            overrides += [*member.overrides, f"hydra.sweep.subdir={number}/{name}"]
+            overrides += member.overrides
+        overrides.append(f"hydra.sweep.subdir={f'{number}/{name}'.rstrip('/')}")
         try:
             for listener in study.listeners:
                 place = study.directory(number, name)
@@ -126,12 +128,16 @@ class Session:
             raise KeyboardInterrupt from error
 
     def _go_on(self, trial: TrialFacts, member: str) -> list[str]:
-        """Overrides that let a second try begin where the first one was."""
-        if trial.retry_of is None:
-            return []
-        first = self._study.directory(trial.retry_of, member).absolute()
-        files = {key: first / name for key, name in self._study.plan.resume_from.items()}
-        return [f"{key}={_quoted(str(file))}" for key, file in files.items() if file.is_file()]
+        """Overrides that let a further try begin where the latest one was that got anywhere."""
+        found: dict[str, Path] = {}
+        before = trial.retry_of
+        while before is not None:
+            directory = self._study.directory(before, member).absolute()
+            for key, name in self._study.plan.resume_from.items():
+                if (directory / name).is_file():
+                    found.setdefault(key, directory / name)
+            before = self._study.trial(before).retry_of
+        return [f"{key}={_quoted(str(file))}" for key, file in found.items()]
 
     def _take_back(self, done: "Future[JobReturn]") -> None:
         turn = self._running[done]

@@ -133,7 +133,7 @@ class SlotsLauncher(Launcher):
         self._running[directory] = pool_future
 
         def finish(done: "Future[bytes]") -> None:
-            del self._running[directory]
+            self._running.pop(directory, None)  # another sweeper may give two jobs one directory
             mark_ended(directory)  # it may not have come to that itself
             self._free.put(slot)
             try:

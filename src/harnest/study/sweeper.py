@@ -98,7 +98,9 @@ class StudySweeper(Sweeper):
         for reason, times in self.retry.items():
             if isinstance(times, bool) or not isinstance(times, int) or times < 0:
                 raise StudyError(f"retry.{reason}={times}: give a whole number of times, 0 or more")
-        if not 0 <= self.max_failure_rate <= 1:
+        if not (_is_number(self.timeout) or self.timeout is None):
+            raise StudyError(f"timeout={self.timeout}: give a number of seconds")
+        if not (_is_number(self.max_failure_rate) and 0 <= self.max_failure_rate <= 1):
             raise StudyError(f"max_failure_rate={self.max_failure_rate}: it must be from 0 to 1")
         if self.sampler is not None and self.sampler["_target_"] in COMPLETE:
             if not space.is_grid:
@@ -123,7 +125,6 @@ class StudySweeper(Sweeper):
             address=self.storage,
             sampler=self.sampler,
             pruner=self.pruner,
-            batch=self.batch,
             timeout=self.timeout,
             max_failure_rate=self.max_failure_rate,
             retry=self.retry,
@@ -159,6 +160,10 @@ class StudySweeper(Sweeper):
             task_function=self.task_function,
             config=self.config,
         )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _register() -> None:

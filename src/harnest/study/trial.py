@@ -1,5 +1,6 @@
 """The trial as the training process sees it: report(), should_prune()."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,6 +40,7 @@ class Trial:
         self.constraints = constraints
         self._trial = optuna.Trial(opened, identity)
         # Optuna prunes by one objective only, and a trial of members by their scores.
+        self._has_diverged = False
         self._is_judged = len(opened.directions) == 1 and not os.environ.get(MEMBER)
 
     def report(self, value: float, step: int) -> None:
@@ -48,13 +50,15 @@ class Trial:
         """
         if self._is_judged:
             self._trial.report(value, step)
+            self._has_diverged = math.isnan(value)
 
     def should_prune(self) -> bool:
         """Whether the pruner gives this trial up.
 
         Once it says so the trial ends as pruned, whether the job then returns or raises.
         """
-        if not (self._is_judged and self._trial.should_prune()):
+        # One whose value is no number fails, and is not the pruner's.
+        if not self._is_judged or self._has_diverged or not self._trial.should_prune():
             return False
         step = self._trial.study._storage.get_trial(self._trial._trial_id).last_step
         self._trial.set_user_attr(PRUNED_AT, step)

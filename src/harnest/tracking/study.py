@@ -76,7 +76,7 @@ class StudyRecord(Callback):
     def __getstate__(self) -> dict[str, Any]:
         """A trial's process gets the callback, but neither its connection nor its runs."""
         return {
-            "address": self.address,
+            "address": redact(self.address),  # submitit keeps on disk what it sends
             "experiment": self.experiment,
             "patience": self.patience,
         }

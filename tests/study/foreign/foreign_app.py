@@ -29,6 +29,8 @@ def square(cfg: DictConfig):
         if trial is None:
             continue
         factor = step + 1 if cfg.do == "worsen" else 1 / (step + 1)
+        if str(cfg.do).startswith("nan") and _is_meant(cfg, running):
+            factor = float("nan")
         trial.report(cfg.x**2 * factor, step)
         if trial.should_prune():
             return None
