@@ -114,6 +114,20 @@ def test_another_score_names_what_differs(workplace, store):
     assert "data digest was other" in after
 
 
+def test_a_run_is_repeated_in_its_own_experiment(tmp_path):
+    small = ("trainer=cpu", "model.hidden_size=4", "data.batch_size=128", "trainer.max_epochs=1")
+    trained = warm("train", *small, "logger.mlflow.experiment=other", folder=tmp_path)
+    assert trained.code == 0, trained
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    group = client.get_experiment_by_name("other").experiment_id
+    (run,) = client.search_runs([group])
+    client.log_metric(run.info.run_id, "objective", 0.123, step=1)
+    answer = warm("rerun", run.info.run_id, folder=tmp_path)
+    assert answer.code == 1, answer
+    assert "not the recorded 0.123000; nothing that is recorded differs" in answer.out
+    assert len(client.search_runs([group])) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

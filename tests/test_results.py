@@ -198,6 +198,25 @@ def test_a_recording_is_told_to_a_file_and_drawn(workplace, tmp_path):
     assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_times_are_those_of_a_recording_that_is_a_little_faster(workplace, tmp_path):
+    columns = "time,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z"
+    times = 7 + np.arange(30_000) / 50.4
+    table = np.column_stack([times, *[np.sin(times)] * 6])
+    np.savetxt(tmp_path / "a.csv", table, "%.6f", ",", header=columns, comments="")
+    options = (str(tmp_path / "a.csv"), "--step", "2")
+    answer = warm("predict", str(workplace.run), *options, folder=tmp_path)
+    assert (answer.code, answer.err) == (0, "")
+    lines = [line.split(",")[:2] for line in answer.out.splitlines()[1:]]
+    spans = np.array(lines, dtype=float)
+    assert spans[0, 0] == 7
+    assert spans[-1, 1] == pytest.approx(times[-1] + 1 / 50.4, abs=1e-3)
+    np.testing.assert_allclose(np.diff(spans[:-1, 0]), 2, atol=0.01)
+    np.testing.assert_allclose(np.diff(spans), 200 / 50.4, atol=1e-3)
+
+
+STEPS = ("0", "-1", "nan", "inf", "1e+308")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -206,13 +225,18 @@ def test_a_recording_is_told_to_a_file_and_drawn(workplace, tmp_path):
         (["RUN", "gone.csv"], "there is no file gone.csv"),
         (["RUN", "a.csv"], "no column acc_x [g]"),
         (["RUN", "short.csv", "--rate", "50"], "looks at 4 s at once"),
-        (["RUN", "short.csv", "--rate", "50", "--step", "0"], "--step 0"),
+        *((["RUN", "long.csv", "--rate", "50", "--step", s], f"--step {s}: ") for s in STEPS),
+        (["nowhere", "long.csv", "--plot", "a.foo"], "--plot a.foo: no picture can be .foo"),
+        (["nowhere", "long.csv", "--plot", "gone/a.png"], "--plot gone/a.png: there is no folder"),
+        (["nowhere", "long.csv", "-o", "gone/a.csv"], "-o gone/a.csv: there is no folder gone"),
+        (["nowhere", "long.csv", "-o", "."], "-o .: it is a folder; choose another place"),
     ],
 )
 def test_what_cannot_be_predicted_is_told_in_one_line(workplace, arguments, told):
     (workplace.folder / "a.csv").write_text("time,x\n0,1\n")
     header = "acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z\n"
     (workplace.folder / "short.csv").write_text(header + "0,0,0,0,0,0\n" * 20)
+    (workplace.folder / "long.csv").write_text(header + "0,0,0,0,0,0\n" * 250)
     named = [str(workplace.run) if one == "RUN" else one for one in arguments]
     assert told in warm("predict", *named, folder=workplace.folder).line
 

@@ -1,6 +1,7 @@
 """Entry: from a recorded run, or a registered model, to the activities in a recording."""
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
@@ -20,10 +21,12 @@ def main() -> None:
         "run or a registered one. The recording is a CSV file with a header: the channels that "
         "the model was trained on, and their time in seconds.",
         epilog="examples: harnest-predict multirun/quick/7 walk.csv | "
-        "harnest-predict watch walk.csv --rate 50 -o activities.csv --plot walk.png",
+        "harnest-predict harnest-watch walk.csv --rate 50 -o activities.csv --plot walk.png",
     )
     parser.add_argument(
-        "model", help="a run's directory or MLflow id, or a registered model: NAME, NAME@ALIAS"
+        "model",
+        help="a run's directory or MLflow id, or a registered model: NAME, NAME@ALIAS or "
+        "NAME/VERSION",
     )
     parser.add_argument("file", type=Path, help="the recording")
     parser.add_argument(
@@ -63,6 +66,9 @@ def predict(arguments: argparse.Namespace) -> None:
     from harnest.tracking.registry import load_model
 
     quieten()
+    _check_place("-o", arguments.output)
+    _check_place("--plot", arguments.plot)
+    _check_picture(arguments.plot)
     model = load_model(arguments.model, arguments.tracking_uri)
     facts = _facts(arguments.model, model)
     channels = [Channel(**channel) for channel in facts["channels"]]
@@ -71,16 +77,45 @@ def predict(arguments: argparse.Namespace) -> None:
         told = f"resampled from {recording.resampled_from:g} to {facts['rate']:g} Hz"
         print(f"{arguments.file}: {told}", file=sys.stderr)
     _check_units(arguments.file, recording.signal, facts)
-    table = _table(model, facts, recording, _step(arguments, facts), arguments.file)
+    table = _table(model, facts, recording, _step(arguments, facts, recording.rate), arguments.file)
     if arguments.plot is not None:
         from harnest.tracking.timeline import timeline
 
-        timeline(recording, channels, facts["rate"], table, facts["activities"], arguments.plot)
+        timeline(recording, channels, table, facts["activities"], arguments.plot)
     text = table.to_csv(index=False, float_format="%.4f")
     if arguments.output is not None:
         arguments.output.write_text(text)
     else:
         print(text, end="")
+
+
+def _check_place(option: str, file: Path | None) -> None:
+    """Raise `ConfigError` where ``file`` could not be written once the work is done."""
+    from harnest.errors import ConfigError
+
+    if file is None:
+        return
+    if not file.parent.is_dir():
+        why = f"there is no folder {file.parent}; make it, or choose another place"
+    elif file.is_dir():
+        why = "it is a folder; choose another place"
+    elif not os.access(file if file.exists() else file.parent, os.W_OK):
+        why = "you may not write there; choose another place"
+    else:
+        return
+    raise ConfigError(f"{option} {file}: {why}")
+
+
+def _check_picture(file: Path | None) -> None:
+    """Raise `ConfigError` where ``file`` ends like no picture; without an end it is a PNG."""
+    if file is None or not file.suffix:
+        return
+    from matplotlib.figure import Figure
+
+    from harnest.errors import ConfigError
+
+    if file.suffix[1:].lower() not in Figure().canvas.get_supported_filetypes():
+        raise ConfigError(f"--plot {file}: no picture can be {file.suffix}; choose .png or .pdf")
 
 
 def _facts(name: str, model: Any) -> dict[str, Any]:
@@ -92,15 +127,17 @@ def _facts(name: str, model: Any) -> dict[str, Any]:
     return facts
 
 
-def _step(arguments: argparse.Namespace, facts: dict[str, Any]) -> int:
+def _step(arguments: argparse.Namespace, facts: dict[str, Any], rate: float) -> int:
     from harnest.errors import ConfigError
 
     if arguments.step is None:
         return max(1, int(facts["steps"]) // 2)
-    step = round(float(arguments.step) * float(facts["rate"]))
-    if step < 1:
-        raise ConfigError(f"--step {arguments.step:g}: give at least {1 / facts['rate']:g} s")
-    return step
+    samples = float(arguments.step) * rate
+    if not math.isfinite(samples) or round(samples) < 1:
+        raise ConfigError(
+            f"--step {arguments.step:g}: give a number of seconds, at least {1 / rate:g}"
+        )
+    return round(samples)
 
 
 def _check_units(file: Path, signal: Any, facts: dict[str, Any]) -> None:
@@ -127,7 +164,7 @@ def _table(
 
     from harnest.errors import DataError
 
-    steps, rate, signal = int(facts["steps"]), float(facts["rate"]), recording.signal
+    steps, rate, signal = int(facts["steps"]), recording.rate, recording.signal
     if len(signal) < steps:
         raise DataError(
             f"{file} has {len(signal) / rate:g} s; the model looks at {steps / rate:g} s at once"

@@ -49,7 +49,7 @@ def rerun(name: str, address: str, experiment: str) -> bool:
     if done.score == first.score:
         print(f"score {done.score:.6f}, the same as recorded")
         return True
-    second = original(str(done.directory), address, experiment)
+    second = original(str(done.directory), address, first.cfg.logger.mlflow.experiment)
     assert second.run is not None
     differ = differences(first.run.data.tags, second.run.data.tags)
     print(

@@ -294,6 +294,31 @@ def test_copies_average_probabilities_and_repeat_themselves():
     assert values["loss"] != plain["loss"]
 
 
+def test_copies_in_the_middle_of_an_epoch_leave_training_its_own_chance():
+    def losses(copies):
+        torch.manual_seed(0)
+        module = classifier(
+            nn.Sequential(AsGiven(), nn.Dropout(), nn.Linear(CLASSES, CLASSES)),
+            augmentations=[Noisy()],
+            copies=copies,
+            optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
+        )
+        each = []
+        trainer = quiet_trainer(max_epochs=2, val_check_interval=0.5, callbacks=[Keeps(each)])
+        trainer.fit(module, answers(*random_answers(0, 32), 8), answers(*random_answers(1, 20), 8))
+        return each
+
+    class Keeps(L.Callback):
+        def __init__(self, each):
+            self.each = each
+
+        def on_train_batch_end(self, trainer, module, outputs, *arguments):
+            self.each.append(float(outputs["loss"]))
+
+    assert len(losses(0)) == 8
+    assert losses(2) == losses(0)
+
+
 def test_a_scheduler_that_asks_for_steps_acts_after_each():
     asked = []
 

@@ -7,6 +7,8 @@ import statistics
 import pytest
 from foreign_bench import wait_until
 
+from harnest.errors import StudyError
+from harnest.study import Member, Members
 from harnest.study.listener import TrialFacts
 
 DIVIDED = ("do=divide", "steps=2")

@@ -55,7 +55,7 @@ EVERYTHING = [(step, float(step)) for step in range(STEPS)]
 def test_a_server_that_is_away_for_half_a_minute_misses_nothing(server, client, tmp_path):
     run = start(server, tmp_path / "run")
     write(run, range(10))
-    run.flush()
+    run.outbox.courier.wait(30)
     server.kill()
     began = time.monotonic()
     write(run, range(10, 30))
@@ -73,7 +73,7 @@ def test_a_server_that_is_away_for_half_a_minute_misses_nothing(server, client, 
 
 def test_a_server_that_hangs_holds_nobody_up(server, client, tmp_path):
     run = start(server, tmp_path / "run", patience=1.0)
-    run.flush()
+    run.outbox.courier.wait(30)
     server.signal(signal.SIGSTOP)
     try:
         began = time.monotonic()
@@ -89,7 +89,7 @@ def test_a_server_that_hangs_holds_nobody_up(server, client, tmp_path):
 def test_what_never_arrived_is_kept_and_sent_once(server, client, tmp_path, caplog, capsys):
     run = start(server, tmp_path / "run", patience=0.5)
     (tmp_path / "elsewhere.txt").write_text("not in the run's directory")
-    run.flush()
+    run.outbox.courier.wait(30)
     server.kill()
     write(run)
     run.files([tmp_path / "elsewhere.txt"], "notes")
@@ -123,7 +123,7 @@ def test_a_server_that_is_away_at_the_start_is_told_at_once(server, tmp_path):
 
 def test_a_directory_with_an_unsent_record_is_not_written_over(server, client, tmp_path):
     run = start(server, tmp_path / "run", patience=0.1)
-    run.flush()
+    run.outbox.courier.wait(30)
     server.kill()
     write(run)
     run.end()

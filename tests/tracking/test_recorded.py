@@ -145,7 +145,7 @@ def test_files_that_cannot_be_copied_are_told_and_kept(
 def test_lightnings_last_word_does_not_change_the_state(logger, directory, client, said):
     with recorded([logger], CFG, directory, name="x", facts={}, data_set=WATCH):
         logger.finalize(said)
-        logger.run.flush()
+        logger.run.outbox.courier.wait(30)
         assert read(client, logger).info.status == "RUNNING"
     logger.finalize(said)
     assert read(client, logger).info.status == "FINISHED"

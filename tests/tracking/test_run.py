@@ -17,17 +17,17 @@ def run(store, tmp_path):
 
 
 def data(run):
-    assert run.flush()
+    assert run.outbox.courier.wait(30)
     return run.client.get_run(run.run_id).data
 
 
 def status(run):
-    assert run.flush()
+    assert run.outbox.courier.wait(30)
     return run.client.get_run(run.run_id).info.status
 
 
 def text(run, name, tmp_path):
-    assert run.flush()
+    assert run.outbox.courier.wait(30)
     return Path(run.client.download_artifacts(run.run_id, name, str(tmp_path))).read_text()
 
 
@@ -72,10 +72,10 @@ def test_missing_parameters_are_added_and_others_kept(run):
     assert data(run).params == {"x": "1", "net_encoder": "large"}
 
 
-def test_metrics_are_all_there_and_in_order_after_a_flush(run):
+def test_metrics_are_all_there_and_in_order(run):
     for step in range(60):
         run.metrics({"loss": 1 / (step + 1), "accuracy": step / 60}, step)
-    run.flush()
+    assert run.outbox.courier.wait(30)
     for name, value in (("loss", lambda s: 1 / (s + 1)), ("accuracy", lambda s: s / 60)):
         history = run.client.get_metric_history(run.run_id, name)
         assert [(one.step, one.value) for one in history] == [(s, value(s)) for s in range(60)]
@@ -91,7 +91,7 @@ def test_files_that_exist_are_copied(run, tmp_path):
     (tmp_path / "a.txt").write_text("a")
     run.files([tmp_path / "a.txt", tmp_path / "missing.txt"], "folder")
     run.text("hello", "note.txt")
-    run.flush()
+    assert run.outbox.courier.wait(30)
     listed = {one.path for one in run.client.list_artifacts(run.run_id)}
     assert listed == {"folder", "note.txt"}
     assert [one.path for one in run.client.list_artifacts(run.run_id, "folder")] == ["folder/a.txt"]

@@ -20,10 +20,11 @@ _GAP = 4  # sampling intervals that may be missing in a row
 
 @dataclass(frozen=True, eq=False)
 class CsvRecording:
-    """``signal`` is float32 (time, channels), sampled evenly from ``start`` [s] on."""
+    """``signal`` is float32 (time, channels), sampled at ``rate`` [Hz] from ``start`` [s] on."""
 
     signal: NDArray[np.float32]
     start: float
+    rate: float
     resampled_from: float | None
     """The file's own rate [Hz], where it was another one."""
 
@@ -31,7 +32,7 @@ class CsvRecording:
 def read_csv(
     file: Path, channels: Sequence[Channel], rate: float, given_rate: float | None
 ) -> CsvRecording:
-    """Read ``channels`` from ``file`` at ``rate`` [Hz].
+    """Read ``channels`` from ``file`` at ``rate`` [Hz], or as it is where its own is as good.
 
     The file has a header with the channels' names, in any order and among others; a unit may
     follow a name in brackets, ``acc_x [g]``, and has to be the channel's. Its times are in a
@@ -54,13 +55,13 @@ def read_csv(
     if not own > 0 or not np.isfinite(own):
         raise DataError(f"{file}: a rate of {own:g} Hz; it must be above 0")
     if abs(own / rate - 1) < _SAME:
-        return CsvRecording(signal.astype(np.float32), start, None)
+        return CsvRecording(signal.astype(np.float32), start, own, None)
     if own < rate:
         raise DataError(
             f"{file} has {own:g} samples a second, and the model needs {rate:g}: what a slower "
             "recording has missed cannot be computed"
         )
-    return CsvRecording(_slower(signal, own, rate).astype(np.float32), start, own)
+    return CsvRecording(_slower(signal, own, rate).astype(np.float32), start, rate, own)
 
 
 def _table(file: Path) -> Any:

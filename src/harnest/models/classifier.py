@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any, cast
 
 import pytorch_lightning as L
@@ -76,6 +77,7 @@ class Classifier(L.LightningModule):
             raise ConfigError(f"test_time.copies={copies} cannot be used: it must be at least 0")
         self.copies = copies
         self.seed = seed
+        self._aside = ExitStack()  # where training's chance waits while copies are made
         self.losses = nn.ModuleDict({part: MeanMetric(nan_strategy="disable") for part in _PARTS})
         self.scores = nn.ModuleDict({part: _scores(classes) for part in _PARTS})
         self._judged: dict[str, list[tuple[Tensor, ...]]] = {part: [] for part in _PARTS}
@@ -182,8 +184,13 @@ class Classifier(L.LightningModule):
         return (self.seed * 1_000_003 + self.current_epoch) * 1009 + self.global_rank
 
     def on_validation_epoch_start(self) -> None:
-        """Seed the copies of windows: the same ones each time."""
+        """Seed the copies of windows: the same ones each time.
+
+        Training, in the middle of whose epoch this may be, goes on with its own chance.
+        """
         if self.copies:
+            devices = [self.device] if self.device.type == "cuda" else []
+            self._aside.enter_context(torch.random.fork_rng(devices))
             torch.manual_seed(self.seed)
 
     def on_test_epoch_start(self) -> None:
@@ -197,10 +204,12 @@ class Classifier(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
         self._log_epoch("val")
+        self._aside.close()
 
     def on_test_epoch_end(self) -> None:
         """Log the test metrics."""
         self._log_epoch("test")
+        self._aside.close()
 
     def configure_optimizers(self) -> Any:
         """Make the optimizer, and the scheduler that acts after each epoch.

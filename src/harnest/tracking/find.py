@@ -30,13 +30,9 @@ def find(client: "MlflowClient", experiment_id: str, name: str) -> "MlflowRun":
     A trial is found by its identity or directory: there is a trial-0 in each study. Raises
     `TrackingError` where there is none, which names some that there are.
     """
-    from mlflow.exceptions import MlflowException
-
-    if re.fullmatch("[0-9a-f]{32}", name):
-        try:
-            return client.get_run(name)
-        except MlflowException as error:
-            raise TrackingError(f"the store has no run {name}") from error
+    identified = find_identified(client, name)
+    if identified is not None:
+        return identified
     for condition in (
         f"attributes.run_name = {_quoted(name)} AND tags.`{TRIAL}` IS NULL",
         f"tags.directory = {_quoted(str(Path(name).absolute()))}",
@@ -47,6 +43,21 @@ def find(client: "MlflowClient", experiment_id: str, name: str) -> "MlflowRun":
     some = client.search_runs([experiment_id], OWN, max_results=8)
     known = ", ".join(dict.fromkeys(str(run.info.run_name) for run in some))
     raise TrackingError(f"no study or run is called {name}; there are {known or 'none yet'}")
+
+
+def find_identified(client: "MlflowClient", name: str) -> "MlflowRun | None":
+    """The run whose identity ``name`` is, in whatever experiment; None where it is no identity.
+
+    Raises `TrackingError` where there is no such run.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if not re.fullmatch("[0-9a-f]{32}", name):
+        return None
+    try:
+        return client.get_run(name)
+    except MlflowException as error:
+        raise TrackingError(f"the store has no run {name}") from error
 
 
 def find_study(client: "MlflowClient", experiment_id: str, name: str) -> "MlflowRun":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from harnest.errors import TrackingError
-from harnest.tracking.find import experiment_called, find, is_study
+from harnest.tracking.find import experiment_called, find, find_identified, is_study
 from harnest.tracking.run import OBJECTIVE
 from harnest.tracking.store import open_existing
 
@@ -47,7 +47,9 @@ def original(name: str, address: str, experiment: str) -> Original:
     if file.is_file() and "mlflow" not in (_load(file).get("logger") or {}):
         return Original(name, _load(file), None)
     client = open_existing(address)
-    run = find(client, experiment_called(client, experiment), name)
+    run = find_identified(client, name)  # in whatever experiment
+    if run is None:
+        run = find(client, experiment_called(client, experiment), name)
     if is_study(run):
         best = run.data.tags.get("best.trial", "trial-0").removeprefix("trial-")
         trial = Path(run.data.tags.get("directory", name)) / best

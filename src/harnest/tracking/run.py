@@ -199,11 +199,6 @@ class Run:
         assert self.outbox is not None
         return self.outbox.journal.has_ended()
 
-    def flush(self) -> bool:
-        """Wait until all is in the store, while patience lasts; returns whether it is."""
-        courier = self.outbox.courier if self.outbox is not None else None
-        return courier is None or courier.wait(courier.patience)
-
     def _write(self, write: writes.Write) -> None:
         if self.outbox is not None:
             self.outbox.add(write)

@@ -13,7 +13,6 @@ from harnest.data.recording import Channel
 def timeline(
     recording: CsvRecording,
     channels: Sequence[Channel],
-    rate: float,
     table: Any,
     activities: Sequence[str],
     file: Path,
@@ -25,7 +24,7 @@ def timeline(
     from matplotlib.figure import Figure
 
     units = list(dict.fromkeys(channel.unit for channel in channels))
-    times = recording.start + np.arange(len(recording.signal)) / rate
+    times = recording.start + np.arange(len(recording.signal)) / recording.rate
     figure = Figure(figsize=(11, 1.5 + 1.9 * len(units) + 0.3 * len(activities)))
     heights = [*[2.0] * len(units), 0.35 * len(activities)]
     figure.set_layout_engine("constrained")

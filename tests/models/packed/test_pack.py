@@ -393,6 +393,11 @@ def test_members_of_different_data_are_refused(tmp_path):
         ({"num_sanity_val_steps": 2}, "trainer.num_sanity_val_steps"),
         ({"precision": "64-true"}, "trainer.precision=64-true"),
         ({"callbacks": [EMAWeightAveraging(decay=0.9)]}, "averaging weights"),
+        ({"max_steps": 500}, "trainer.max_steps"),
+        ({"min_steps": 500}, "trainer.min_steps"),
+        ({"val_check_interval": 1}, "trainer.val_check_interval"),
+        ({"val_check_interval": 0.5}, "trainer.val_check_interval"),
+        ({"val_check_interval": "00:00:15:00"}, "trainer.val_check_interval"),
     ],
 )
 def test_trainers_of_which_a_pack_knows_nothing_are_refused(options, told, tmp_path):

@@ -112,6 +112,7 @@ class Member(Classifier):
 def refusals(trainer: L.Trainer, *, is_augmented: bool, copies: int) -> list[str]:
     """What is asked of ``trainer`` and its classifier that a pack knows nothing of."""
     callbacks = (WeightAveraging, StochasticWeightAveraging)
+    interval = getattr(trainer, "val_check_interval", None)  # absent where a clock says when
     asked = {
         "augmentation": is_augmented,
         "test_time.copies": copies > 0,
@@ -120,7 +121,10 @@ def refusals(trainer: L.Trainer, *, is_augmented: bool, copies: int) -> list[str
         "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches != 1,
         "trainer.gradient_clip_algorithm=value": trainer.gradient_clip_algorithm == "value",
         "trainer.overfit_batches": trainer.overfit_batches > 0,  # type: ignore[attr-defined]
-        "trainer.val_check_interval": trainer.val_check_interval != 1.0,
+        # A member's steps are epochs to Lightning.
+        "trainer.max_steps": trainer.max_steps != -1 and not trainer.fast_dev_run,  # type: ignore[attr-defined]
+        "trainer.min_steps": trainer.min_steps is not None,
+        "trainer.val_check_interval": interval != 1.0 or isinstance(interval, int),  # 1: a batch
         "trainer.num_sanity_val_steps": trainer.num_sanity_val_steps != 0,
         "averaging weights": any(isinstance(one, callbacks) for one in trainer.callbacks),  # type: ignore[attr-defined]
     }
