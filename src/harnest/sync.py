@@ -14,7 +14,8 @@ def main() -> None:
         description="Send what an MLflow store missed while it was away: of a run, of a study "
         "with all its trials, or of every run in a folder. What has arrived is not sent again. A "
         "run of its own whose process was killed is ended as failed.",
-        epilog="examples: harnest-sync multirun/quick | harnest-sync outputs/2026-01-31/12-00-00-123456",
+        epilog="examples: harnest-sync multirun/quick | "
+        "harnest-sync outputs/2026-01-31/12-00-00-123456",
     )
     parser.add_argument("directory", type=Path, help="where the runs or the study wrote")
     parser.add_argument(

@@ -110,7 +110,7 @@ def test_a_session_ends_after_its_timeout_and_the_next_one_goes_on(bench):
 
 
 def test_a_further_try_goes_on_from_the_latest_one_that_got_anywhere(bench):
-    sweep = ("x=1", "do=fail", "hydra.sweeper.resume_from={text: seen.json}")
+    sweep = ("x=1", "do=fail", "+hydra.sweeper.resume_from.text=seen.json")
     bench.sweep(*sweep, "hydra.sweeper.retry.error=1", code=2)
     (bench.directory(1) / "seen.json").unlink()
     bench.sweep(*sweep, "hydra.sweeper.retry.error=2", code=2)

@@ -67,7 +67,9 @@ def _full_disk_told(plan: Plan) -> Iterator[None]:
     except Exception as error:
         place = plan.directory.absolute()
         there = next(one for one in (place, *place.parents) if one.exists())
-        if isinstance(error, HarnestError) or disk_usage(there).free > _FULL:
+        disk = disk_usage(there)
+        is_full = disk.free <= _FULL and disk.total > 0  # /proc has no size at all
+        if isinstance(error, HarnestError) or not is_full:
             raise
         raise StudyError(
             f"study {plan.name}: there is no space left in {plan.directory}; once there is, the "
