@@ -114,6 +114,7 @@ def test_another_score_names_what_differs(workplace, store):
     assert "data digest was other" in after
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_in_its_own_experiment(tmp_path):
     small = ("trainer=cpu", "model.hidden_size=4", "data.batch_size=128", "trainer.max_epochs=1")
     trained = warm("train", *small, "logger.mlflow.experiment=other", folder=tmp_path)
