@@ -39,8 +39,8 @@ class Trial:
         self.number = number
         self.constraints = constraints
         self._trial = optuna.Trial(opened, identity)
-        # Optuna prunes by one objective only, and a trial of members by their scores.
         self._has_diverged = False
+        # Optuna prunes by one objective only, and a trial of members by their scores.
         self._is_judged = len(opened.directions) == 1 and not os.environ.get(MEMBER)
 
     def report(self, value: float, step: int) -> None:
