@@ -8,6 +8,7 @@ from typing import Any
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import get_lock_file
 from optuna.storages.journal._storage import JournalOperation
+from optuna.trial import TrialState
 
 #: What a power cut may not undo: on the disk with it is all that was written before.
 _LASTING = {
@@ -15,6 +16,11 @@ _LASTING = {
     JournalOperation.CREATE_TRIAL,  # its number would be given again, and its folder is there
     JournalOperation.SET_TRIAL_STATE_VALUES,
 }
+
+
+def _is_lasting(log: dict[str, Any]) -> bool:
+    # What is only lined up has no folder yet, and a grid lines up a thousand at once.
+    return log["op_code"] in _LASTING and log.get("state") != TrialState.WAITING
 
 
 class Journal(JournalFileBackend):
@@ -34,7 +40,7 @@ class Journal(JournalFileBackend):
             with Path(self._file_path).open("ab") as journal:
                 journal.write("".join(lines).encode())
                 journal.flush()
-                if any(log["op_code"] in _LASTING for log in logs):
+                if any(map(_is_lasting, logs)):
                     os.fsync(journal.fileno())
 
 
