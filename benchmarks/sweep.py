@@ -7,9 +7,9 @@ by hand   (a) yardsticks/by_hand.py: Optuna, PyTorch and MLflow in one process, 
 stock     (b) yardsticks/stock.py: Lightning and MLFlowLogger under the stock hydra-optuna-sweeper
 
 The same search space, windows, network, epochs and number of trials for each, in turns, once for
-every study seed. The prepared windows are made before. ``trials/h`` is of the whole command, from
-its start to its end; ``best`` is the mean over the seeds of the best macro-F1 on the validation
-subjects.
+every study seed. The yardsticks' network is made with torch alone, and begins as torch has it. The
+prepared windows are made before. ``trials/h`` is of the whole command, from its start to its end;
+``best`` is the mean over the seeds of the best macro-F1 on the validation subjects.
 """
 
 import re

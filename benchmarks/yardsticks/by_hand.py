@@ -10,11 +10,10 @@ import sys
 import mlflow
 import optuna
 import torch
+from network import LSTM
 from torch import nn
 from torchmetrics.functional.classification import multiclass_f1_score
 from windows import windows
-
-from harnest.models.lstm import LSTM
 
 EPOCHS, BATCH = 8, 64
 PARTS = windows()

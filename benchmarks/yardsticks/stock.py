@@ -16,6 +16,7 @@ import pytorch_lightning as L
 import torch
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from network import LSTM
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import MLFlowLogger
@@ -23,8 +24,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import MulticlassF1Score
 from windows import windows
-
-from harnest.models.lstm import LSTM
 
 sys.path.append(str(Path(__file__).parents[1]))
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from harnest.models.gates import begin
 from harnest.models.options import check_counts
 
 
@@ -45,6 +46,7 @@ class DeepConvLSTM(nn.Module):
             batch_first=True,
             dropout=dropout if layers > 1 else 0.0,
         )
+        begin(self.lstm)
         self.head = nn.Linear(hidden_size, classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from harnest.models.gates import begin
 from harnest.models.pooling import Pooling, attention_score, check_pooling, last_states, pooled
 
 
@@ -37,6 +38,7 @@ class LSTM(nn.Module):
             bidirectional=bidirectional,
             dropout=dropout if layers > 1 else 0.0,
         )
+        begin(self.lstm)
         self.pooling = pooling
         self.score = attention_score(features) if pooling == "attention" else None
         self.dropout = nn.Dropout(dropout)
