@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harnest.failure import TrialInterruptedError
 from harnest.study.constraints import Constraint, constraints_of
 
 #: Environment of a trial's process: the study's name, the trial's number, where they are kept.
@@ -18,7 +19,10 @@ PRUNED_AT = "pruned_at"
 
 
 class Trial:
-    """One trial of a study, in the process that runs it."""
+    """One trial of a study, in the process that runs it.
+
+    Raises `TrialInterruptedError` where it has ended already: nobody waits for this job then.
+    """
 
     def __init__(
         self,
@@ -39,6 +43,8 @@ class Trial:
         self.number = number
         self.constraints = constraints
         self._trial = optuna.Trial(opened, identity)
+        if self._trial._cached_frozen_trial.state.is_finished():  # by its other members
+            raise TrialInterruptedError(f"trial {number} has ended already")
         self._has_diverged = False
         # Optuna prunes by one objective only, and a trial of members by their scores.
         self._is_judged = len(opened.directions) == 1 and not os.environ.get(MEMBER)

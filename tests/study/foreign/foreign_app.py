@@ -46,7 +46,9 @@ def _is_meant(cfg: DictConfig, running) -> bool:
 def _end(cfg: DictConfig, do: str):
     if do == "divide":
         return _divide(cfg)
-    if do == "fail":
+    if do == "fall":
+        _wait_for(Path("fall"))
+    if do in ("fail", "fall"):
         raise ValueError(f"no luck with x={cfg.x}\nand more of it")
     if do == "shout":
         raise ValueError("ä" * 90_000)
@@ -69,14 +71,15 @@ def _end(cfg: DictConfig, do: str):
 
 
 def _divide(cfg: DictConfig):
-    """A score that is the mean of four members'; ``text`` names one that ends in another way."""
+    """A score that is the mean of four members'; ``text`` names some that end in another way."""
     member = os.environ.get("HARNEST_MEMBER")
     if member is None:
         members = [Member(f"part-{n}", (f"n={n}",)) for n in range(4)]
         return Members(tuple(members))
-    what, _, number = str(cfg.text).partition("@")
-    if number == str(cfg.n):
-        return _end(cfg, what)
+    for end in str(cfg.text).split("+"):
+        what, _, number = end.partition("@")
+        if number == str(cfg.n):
+            return _end(cfg, what)
     return cfg.x**2 + cfg.n
 
 
