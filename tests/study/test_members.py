@@ -130,6 +130,31 @@ def test_an_interrupted_trial_is_divided_again(bench):
     assert bench.trials()[1].user_attrs["retry_of"] == 0
 
 
+@pytest.mark.parametrize("launcher", ["basic", "slots"])
+def test_a_limit_is_for_the_mean_of_what_the_members_measure(bench, launcher):
+    limits = "hydra.sweeper.constraints={n: '<= 1.25', twice: '>= 4'}"
+    answer = bench.sweep("x=1,2", *DIVIDED, limits, f"hydra/launcher={launcher}")
+    assert [trial.constraints for trial in bench.trials()] == [
+        {"n": 0.25, "twice": 2.0},  # of 0, 1, 2 and 3 as n
+        {"n": 0.25, "twice": 0.0},
+    ]
+    assert "finished, breaks n, twice" in answer.out
+
+
+def test_a_limit_is_for_the_members_that_a_trial_had_when_it_was_given_up(bench):
+    pruner = ("hydra/sweeper/pruner=threshold", "hydra.sweeper.pruner.upper=1.5")
+    bench.sweep("x=1", *DIVIDED, *pruner, "hydra.sweeper.constraints={n: '<= 0'}", code=2)
+    assert bench.states() == ["PRUNED"]
+    assert bench.trials()[0].constraints == {"n": 0.5}  # of 0 and 1
+
+
+def test_a_member_that_measures_nothing_fails_its_trial(bench):
+    told = ("text=hide@2,word", "hydra.sweeper.constraints={n: '<= 2'}")
+    bench.sweep("x=1", *DIVIDED, *told)
+    assert bench.states() == ["FAIL", "COMPLETE"]
+    assert "did not measure n" in bench.trials()[0].user_attrs["message"]
+
+
 def test_what_a_member_reports_is_not_the_trials(bench):
     bench.sweep("x=3", *DIVIDED)
     assert list(bench.trials()[0].intermediate_values) == [0, 1, 2, 3]

@@ -166,7 +166,7 @@ class Session:
             else:
                 return
         del self._groups[number]
-        study.end(number, outcome)
+        study.end(number, outcome, [one.name for one in group.members])
         self._runner.interrupt(signal.SIGTERM, study.directory(number))
 
     def _outcome(self, done: "Future[JobReturn]", pruned: bool = False) -> Outcome:

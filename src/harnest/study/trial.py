@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from harnest.failure import TrialInterruptedError
@@ -16,6 +17,11 @@ MEMBER = "HARNEST_MEMBER"
 
 #: Trial attribute: the step at which the pruner said to stop.
 PRUNED_AT = "pruned_at"
+
+
+def measured_by(member: str, name: str) -> str:
+    """Trial attribute: what a member measured of a quantity, or the trial's own job, named ""."""
+    return f"measured:{name}:{member}".rstrip(":")
 
 
 class Trial:
@@ -46,8 +52,9 @@ class Trial:
         if self._trial._cached_frozen_trial.state.is_finished():  # by its other members
             raise TrialInterruptedError(f"trial {number} has ended already")
         self._has_diverged = False
+        self._member = os.environ.get(MEMBER, "")
         # Optuna prunes by one objective only, and a trial of members by their scores.
-        self._is_judged = len(opened.directions) == 1 and not os.environ.get(MEMBER)
+        self._is_judged = len(opened.directions) == 1 and not self._member
 
     def report(self, value: float, step: int) -> None:
         """Tell the study the objective's value after ``step``.
@@ -71,11 +78,20 @@ class Trial:
         return True
 
     def measured(self, quantities: Mapping[str, float]) -> None:
-        """Tell the study what the trial's constraints ask about; other quantities are ignored."""
+        """Tell the study what the trial's constraints ask about; other quantities are ignored.
+
+        The last word on each counts, and the mean over the members of a trial. Raises ValueError
+        for what is not a number.
+        """
+        from optuna.exceptions import UpdateFinishedTrialError
+
         for constraint in self.constraints:
             if constraint.name in quantities:
-                violation = constraint.violation(float(quantities[constraint.name]))
-                self._trial.set_constraint(constraint.name, violation)
+                value = float(quantities[constraint.name])
+                if math.isnan(value):
+                    raise ValueError(f"{constraint.name}, which the study limits, is not a number")
+                with suppress(UpdateFinishedTrialError):  # by its other members
+                    self._trial.set_user_attr(measured_by(self._member, constraint.name), value)
 
 
 def current_trial() -> Trial | None:

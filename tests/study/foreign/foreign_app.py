@@ -22,7 +22,7 @@ def square(cfg: DictConfig):
     Path(running.runtime.output_dir, "seen.json").write_text(json.dumps(seen))
     print(f"working on {running.job.get('num')}", flush=True)
     trial = current_trial()
-    if trial is not None and cfg.do != "hide":
+    if trial is not None and "hide" not in (cfg.do, str(cfg.text).removesuffix(f"@{cfg.n}")):
         trial.measured({"n": cfg.n, "twice": 2 * cfg.x})
     is_whole = cfg.do != "divide" or "HARNEST_MEMBER" in os.environ
     for step in range(cfg.steps if is_whole else 0):
