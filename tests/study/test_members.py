@@ -8,7 +8,8 @@ import pytest
 from foreign_bench import wait_until
 
 from harnest.errors import StudyError
-from harnest.study import Member, Members
+from harnest.failure import TrialInterruptedError
+from harnest.study import Member, Members, Trial
 from harnest.study.listener import TrialFacts
 
 DIVIDED = ("do=divide", "steps=2")
@@ -70,6 +71,49 @@ def test_a_member_that_fails_fails_its_trial_alone(bench, launcher):
     assert "no luck with x=1" in bench.trials()[0].user_attrs["message"]
 
 
+RAY = ("ray.init.num_cpus=3", "ray.init.include_dashboard=false")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "is_remote"),
+    [
+        pytest.param(("slots", "hydra.launcher.cpu_slots=3"), False, id="slots"),
+        pytest.param(("joblib", "hydra.launcher.n_jobs=3"), False, id="joblib"),
+        pytest.param(("submitit_local", "hydra.sweeper.batch=3"), False, id="submitit"),
+        pytest.param(("ray", *(f"+hydra.launcher.{one}" for one in RAY)), True, id="ray"),
+    ],
+)
+def test_a_trial_that_has_failed_ends_its_other_members_and_nobody_else(bench, options, is_remote):
+    told = ("do=divide", "text=hang@0+fall@1,hang@0", "hydra.sweeper.max_failure_rate=1")
+    sweeper = bench.start("x=1", *told, f"hydra/launcher={options[0]}", *options[1:])
+    try:
+        places = [bench.directory(0) / "part-0", bench.directory(0) / "part-1"]
+        for place in (*places, bench.directory(1) / "part-0"):
+            wait_until((place / ".pid").exists, f"{place} to begin")
+        if is_remote:  # as if it were on another host
+            (places[0] / ".pid").write_text("1 elsewhere")
+        (bench.folder / "fall").touch()
+        wait_until(lambda: not (places[0] / ".pid").exists(), "the end of the other member")
+        (bench.folder / "release").touch()
+        out, err = sweeper.communicate(timeout=60)
+        assert sweeper.returncode == 0, err.decode()
+    finally:
+        sweeper.kill()
+        sweeper.communicate()
+    assert bench.states() == ["FAIL", "COMPLETE"]  # and none that was to be run again
+    assert "no luck with x=1" in bench.trials()[0].user_attrs["message"]
+    said = [line for line in out.decode().splitlines() if line.startswith("trial 0 part-0 ")]
+    assert "Interrupt" in said[-1]  # after the one for its start
+
+
+def test_a_member_that_begins_after_its_trials_end_does_not_go_on(bench):
+    bench.sweep("x=1", *DIVIDED)
+    storage = f"journal://{bench.folder}/multirun/s/study.journal"
+    with pytest.raises(TrialInterruptedError, match="trial 0 has ended already"):
+        Trial("s", 0, storage)
+
+
 @pytest.mark.slow
 def test_an_interrupted_trial_is_divided_again(bench):
     command = ("x=1", "do=divide", "text=hang@2", "hydra/launcher=slots")
@@ -84,6 +128,31 @@ def test_an_interrupted_trial_is_divided_again(bench):
     bench.sweep(*command, "hydra.launcher.cpu_slots=1")
     assert bench.states() == ["FAIL", "COMPLETE"]
     assert bench.trials()[1].user_attrs["retry_of"] == 0
+
+
+@pytest.mark.parametrize("launcher", ["basic", "slots"])
+def test_a_limit_is_for_the_mean_of_what_the_members_measure(bench, launcher):
+    limits = "hydra.sweeper.constraints={n: '<= 1.25', twice: '>= 4'}"
+    answer = bench.sweep("x=1,2", *DIVIDED, limits, f"hydra/launcher={launcher}")
+    assert [trial.constraints for trial in bench.trials()] == [
+        {"n": 0.25, "twice": 2.0},  # of 0, 1, 2 and 3 as n
+        {"n": 0.25, "twice": 0.0},
+    ]
+    assert "finished, breaks n, twice" in answer.out
+
+
+def test_a_limit_is_for_the_members_that_a_trial_had_when_it_was_given_up(bench):
+    pruner = ("hydra/sweeper/pruner=threshold", "hydra.sweeper.pruner.upper=1.5")
+    bench.sweep("x=1", *DIVIDED, *pruner, "hydra.sweeper.constraints={n: '<= 0'}", code=2)
+    assert bench.states() == ["PRUNED"]
+    assert bench.trials()[0].constraints == {"n": 0.5}  # of 0 and 1
+
+
+def test_a_member_that_measures_nothing_fails_its_trial(bench):
+    told = ("text=hide@2,word", "hydra.sweeper.constraints={n: '<= 2'}")
+    bench.sweep("x=1", *DIVIDED, *told)
+    assert bench.states() == ["FAIL", "COMPLETE"]
+    assert "did not measure n" in bench.trials()[0].user_attrs["message"]
 
 
 def test_what_a_member_reports_is_not_the_trials(bench):

@@ -121,6 +121,21 @@ def test_an_interrupt_stops_all_and_the_same_command_runs_them_again(packed):
 
 
 @pytest.mark.slow
+def test_members_that_have_not_begun_end_with_their_trial(packed):
+    folder = packed(3, "seconds")  # they differ in something else: three processes, one by one
+    folder.sweep("do=divide", "seconds=0.5", code=2)
+    (trial,) = folder.trials()
+    assert trial.user_attrs["message"] == "ValueError: no luck"
+    assert not (folder.path / "multirun/s/0/finish/output.log").exists()
+    facts = folder.path / "multirun/s/0/linger/facts.json"  # as far as it came
+    assert not facts.exists() or "end" not in json.loads(facts.read_text())
+    states = folder.states()
+    assert [states[f"trial-0-{name}"] for name in ("error", "linger", "finish")] == [
+        *("FAILED", "KILLED", "KILLED")
+    ]
+
+
+@pytest.mark.slow
 def test_hydra_s_own_sweeper_runs_packs(packed):
     folder = packed(2, "seconds")
     assert folder.start("hydra/sweeper=basic", "seconds=0,0.01,0.02", "meetings=0").wait(120) == 0

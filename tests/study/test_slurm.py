@@ -110,6 +110,25 @@ def test_ctrl_c_takes_the_jobs_out_of_the_queue(slurm):
 
 
 @pytest.mark.slow
+def test_a_trial_that_has_failed_takes_its_other_members_out_of_the_queue(slurm, bench):
+    told = ("do=divide", "text=hang@0+fall@1", "hydra.launcher.array_parallelism=4")
+    sweeper = bench.start("x=1", *slurm.launcher, *told)
+    try:
+        first, second = (bench.directory(0) / f"part-{number}" for number in (0, 1))
+        for place in (first, second):
+            wait_until((place / ".pid").exists, "two members to begin")
+        (first / ".pid").write_text("1 elsewhere")  # as if it were on another host
+        (bench.folder / "fall").touch()
+        assert sweeper.wait(60) == 2  # since no trial has finished
+    finally:
+        sweeper.kill()
+        sweeper.communicate()
+    assert "no luck with x=1" in bench.trials()[0].user_attrs["message"]
+    (number,) = (path.name for path in first.glob(".submitit/[0-9]*"))
+    assert (slurm.path / "spool" / number / "signals").read_text() == "--signal=INT\n"
+
+
+@pytest.mark.slow
 def test_the_project_s_own_choice_sweeps(slurm):
     """``hydra/launcher=slurm``, and a real training in place of the bench's application."""
     command = [Path(sys.executable).with_name("harnest-train"), "-m", "hydra/launcher=slurm"]

@@ -444,6 +444,12 @@ def test_a_trial_that_measures_nothing_fails(bench):
     assert "did not measure n" in bench.trials()[0].user_attrs["message"]
 
 
+def test_a_trial_that_measures_no_number_fails(bench):
+    bench.sweep("n=1,2", "x=nan", "hydra.sweeper.constraints={twice: '<= 2'}", code=2)
+    message = bench.trials()[0].user_attrs["message"]
+    assert message == "ValueError: twice, which the study limits, is not a number"
+
+
 def test_a_constraint_that_says_nothing_is_told_of(bench):
     told = bench.sweep("x=1,2", "hydra.sweeper.constraints={n: 2}", code=2).err
     assert told == "hydra.sweeper.constraints: n: 2: give a limit such as '<= 50000'\n"

@@ -5,7 +5,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeVar
 
 import optuna
@@ -35,7 +37,7 @@ from harnest.study.patience import patience_with
 from harnest.study.plan import Plan
 from harnest.study.search import is_seeded, make_pruner, make_sampler
 from harnest.study.storage import journal_in, open_storage
-from harnest.study.trial import PRUNED_AT
+from harnest.study.trial import PRUNED_AT, measured_by
 
 #: Trials that have to have ended before a study can be called broken.
 _ENOUGH = 5
@@ -94,11 +96,14 @@ class OpenStudy:
         self._taken.add(number)
         return self.trial(number)
 
-    def end(self, number: int, outcome: Outcome) -> None:
-        """Tell Optuna, then everyone else, how a trial ended; the first word on it counts."""
+    def end(self, number: int, outcome: Outcome, members: Sequence[str] = ()) -> None:
+        """Tell Optuna, then everyone else, how a trial ended; the first word on it counts.
+
+        What its ``members`` measured decides on the limits, or what its own job did.
+        """
         trial = self._frozen(number)
         if not trial.state.is_finished():
-            self._tell(trial, self._checked(trial, outcome))
+            self._tell(trial, self._checked(trial, outcome, members or [""]))
         self._owner.leave(trial._trial_id)
         ended = self.trial(number)
         if ended.reason != INTERRUPTED:
@@ -224,14 +229,23 @@ class OpenStudy:
             self._storage.get_trial_id_from_study_id_trial_number(study, number)
         )
 
-    def _checked(self, trial: FrozenTrial, outcome: Outcome) -> Outcome:
-        """A finished trial has measured all that the study limits, or it failed."""
-        limited = [one.name for one in self.plan.constraints]
-        missing = [name for name in limited if name not in trial.constraints]
-        if outcome.state is not TrialState.COMPLETE or not missing:
-            return outcome
-        message = f"the job did not measure {missing[0]}, which hydra.sweeper.constraints limits"
-        return Outcome(TrialState.FAIL, failure=Failure("error", message))
+    def _checked(self, trial: FrozenTrial, outcome: Outcome, jobs: Sequence[str]) -> Outcome:
+        """Hold the mean of what a trial's jobs measured against the study's limits.
+
+        In a finished trial each has measured all that is limited, or the trial failed.
+        """
+        violations = {}
+        for one in self.plan.constraints:
+            keys = [measured_by(job, one.name) for job in jobs]
+            told = [trial.user_attrs[key] for key in keys if key in trial.user_attrs]
+            if told:
+                violations[one.name] = one.violation(fmean(told))
+            if outcome.state is TrialState.COMPLETE and len(told) < len(jobs):
+                message = (
+                    f"the job did not measure {one.name}, which hydra.sweeper.constraints limits"
+                )
+                return Outcome(TrialState.FAIL, failure=Failure("error", message))
+        return replace(outcome, violations=violations)
 
     def _tell(self, trial: FrozenTrial, outcome: Outcome) -> None:
         with suppress(UpdateFinishedTrialError):  # someone took this sweeper for dead
@@ -242,6 +256,8 @@ class OpenStudy:
                     (DETAILS, outcome.failure.details and outcome.failure.details[-_LONGEST:]),
                 ):
                     self._storage.set_trial_user_attr(trial._trial_id, key, value)
+            for name, violation in outcome.violations.items():
+                self._trial(trial.number).set_constraint(name, violation)
             if outcome.deviation is not None:
                 self._storage.set_trial_user_attr(trial._trial_id, DEVIATION, outcome.deviation)
             values = list(outcome.values) or None

@@ -38,17 +38,18 @@ class Guest:
     def __call__(self, cfg: DictConfig) -> Any:
         """Run the task."""
         directory = Path(HydraConfig.get().runtime.output_dir)
-        mark_running(directory)
         try:
             with _interruptible(self.ends) as received, output_kept():
-                own_output(directory / "output.log")
-                return self.task(cfg)
+                mark_running(directory)  # not before a signal ends this job alone
+                try:
+                    own_output(directory / "output.log")
+                    return self.task(cfg)
+                finally:
+                    mark_ended(directory)
         except KeyboardInterrupt as interrupt:
             first = (received or [signal.SIGINT])[0]
             told = f"the trial was asked to stop by {signal.Signals(first).name}"
             raise self.ends[first](told) from interrupt
-        finally:
-            mark_ended(directory)
 
 
 @contextmanager

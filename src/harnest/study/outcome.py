@@ -2,9 +2,9 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -18,13 +18,15 @@ from harnest.failure import Failure, failure_of
 class Outcome:
     """A state of Optuna's, the values of a finished trial, the failure of a failed one.
 
-    ``deviation`` is that of the first value, where it is the mean of several jobs'.
+    ``deviation`` is that of the first value, where it is the mean of several jobs'. ``violations``
+    says by how much it breaks each of the study's limits; 0 or below where it keeps to one.
     """
 
     state: TrialState
     values: tuple[float, ...] = ()
     failure: Failure | None = None
     deviation: float | None = None
+    violations: Mapping[str, float] = field(default_factory=dict)
 
 
 def outcome_of(job: JobReturn, objectives: int, pruned: bool) -> Outcome:

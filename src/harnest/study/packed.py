@@ -18,7 +18,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from harnest.errors import StudyError
-from harnest.study.slot import Slot
+from harnest.study.slot import EVERYWHERE, Slot
 from harnest.study.slots import SlotsLauncher
 
 
@@ -97,15 +97,21 @@ class PackedLauncher(SlotsLauncher):
             self._wait_for_more()
         return job.result
 
-    def interrupt(self, number_of_signal: int = signal.SIGTERM) -> None:
-        """Ask all running packs to stop at once; what has not begun has ended."""
+    def interrupt(self, number_of_signal: int = signal.SIGTERM, within: Path = EVERYWHERE) -> None:
+        """Ask running packs to stop at once; what has not begun has ended.
+
+        A trial alone cannot be asked where it is in a pack: that goes on.
+        """
         from harnest.study.process import interrupted
 
         with self._lock:
-            groups, self._groups = self._groups, []
-            for job in (job for group in groups for job in group.jobs):
-                job.result.set_result(interrupted())
-        super().interrupt(number_of_signal)
+            for group in self._groups:
+                for job in group.jobs:
+                    if job.directory.is_relative_to(within.absolute()):
+                        job.result.set_result(interrupted())
+                group.jobs = [job for job in group.jobs if not job.result.done()]
+            self._groups = [group for group in self._groups if group.jobs]
+        super().interrupt(number_of_signal, within)
 
     def close(self) -> None:
         """End the pool and its warm processes."""

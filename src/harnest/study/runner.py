@@ -15,6 +15,7 @@ from harnest.study.launched import Launched
 from harnest.study.on_ray import OnRay
 from harnest.study.on_slurm import OnSlurm
 from harnest.study.side_by_side import SideBySide
+from harnest.study.slot import EVERYWHERE
 
 #: Keys of other launchers' that say how many jobs they run at once.
 _AT_ONCE = ("n_jobs", "array_parallelism")
@@ -39,8 +40,11 @@ class Runner(Protocol):
         A ``member`` of a trial writes in a directory of its name within the trial's.
         """
 
-    def interrupt(self, number_of_signal: int) -> None:
-        """Signal all running jobs."""
+    def interrupt(self, number_of_signal: int, within: Path = EVERYWHERE) -> None:
+        """Signal all running jobs, or those alone that write ``within`` the directory of a trial.
+
+        What has not begun never will, or ends where it asks for its trial, which has ended.
+        """
 
     def close(self) -> None:
         """Let go of everything."""
@@ -87,8 +91,11 @@ class BatchRunner:
             for (_, _, future), returned in zip(row, returns, strict=True):
                 future.set_result(returned)
 
-    def interrupt(self, number_of_signal: int) -> None:
-        """Such a launcher was interrupted itself, and its jobs with it."""
+    def interrupt(self, number_of_signal: int, within: Path = EVERYWHERE) -> None:
+        """Such a launcher was interrupted itself, and its jobs with it.
+
+        Of a trial alone nothing is left to be signalled: all in its batch has ended.
+        """
         for future in [*self._running, *(job[2] for job in self._waiting)]:
             if not future.done():
                 future.set_exception(KeyboardInterrupt())

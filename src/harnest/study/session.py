@@ -19,7 +19,6 @@ from harnest.study.listener import TrialFacts
 from harnest.study.members import Member
 from harnest.study.outcome import Outcome, failed, outcome_of
 from harnest.study.runner import BatchRunner, Runner
-from harnest.study.slot import signal_job
 from harnest.study.trial import MEMBER, NUMBER, STUDY
 
 _GRACE = 15.0  # seconds that interrupted trials have to stop by themselves
@@ -167,10 +166,8 @@ class Session:
             else:
                 return
         del self._groups[number]
-        study.end(number, outcome)
-        for other in self._running.values():
-            if other.number == number and other.member is not None and other is not turn:
-                signal_job(study.directory(number, other.member.name), signal.SIGTERM)
+        study.end(number, outcome, [one.name for one in group.members])
+        self._runner.interrupt(signal.SIGTERM, study.directory(number))
 
     def _outcome(self, done: "Future[JobReturn]", pruned: bool = False) -> Outcome:
         if not done.done():

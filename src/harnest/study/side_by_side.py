@@ -21,7 +21,7 @@ from harnest.failure import (
     TrialTimeoutError,
 )
 from harnest.study.memory import OomKills
-from harnest.study.slot import mark_ended, signal_job
+from harnest.study.slot import EVERYWHERE, mark_ended, signal_job
 
 #: What they raise for a job whose process did not live to its end.
 _DEATHS = {"UncompletedJobError", "WorkerCrashedError", "NodeDiedError"}
@@ -99,11 +99,12 @@ class SideBySide:
         threading.Thread(target=call, args=arguments, daemon=True).start()
         return future
 
-    def interrupt(self, number_of_signal: int) -> None:
-        """Ask all running jobs to stop at once, as Ctrl-C would; SIGKILL does not ask."""
+    def interrupt(self, number_of_signal: int, within: Path = EVERYWHERE) -> None:
+        """Ask running jobs to stop at once, as Ctrl-C would; SIGKILL does not ask."""
         asked = signal.SIGINT if number_of_signal == signal.SIGTERM else number_of_signal
         for directory in list(self._running):
-            if not signal_job(directory, asked):
+            is_meant = directory.absolute().is_relative_to(within.absolute())
+            if is_meant and not signal_job(directory, asked):
                 self.jobs.cancel(directory, asked)
 
     def close(self) -> None:

@@ -12,6 +12,9 @@ from typing import Literal
 
 from harnest.errors import StudyError
 
+#: The directory that holds those of all jobs.
+EVERYWHERE = Path("/")
+
 #: In a job's directory while it runs: the number of its process, and its host.
 _RUNNING = ".pid"
 

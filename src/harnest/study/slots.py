@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from multiprocessing import forkserver, resource_tracker
@@ -19,10 +19,16 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from harnest.errors import StudyError
-from harnest.failure import OUT_OF_MEMORY, TrialKilledError, TrialMemoryError, TrialTimeoutError
+from harnest.failure import (
+    OUT_OF_MEMORY,
+    TrialInterruptedError,
+    TrialKilledError,
+    TrialMemoryError,
+    TrialTimeoutError,
+)
 from harnest.study.composer import Composer
 from harnest.study.memory import OomKills
-from harnest.study.slot import Slot, find_slots, mark_ended, signal_job
+from harnest.study.slot import EVERYWHERE, Slot, find_slots, mark_ended, signal_job
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
@@ -162,14 +168,16 @@ class SlotsLauncher(Launcher):
             self._prepared = Application.of(self.hydra_context, self.task_function)
         return self._prepared
 
-    def interrupt(self, number_of_signal: int = signal.SIGTERM) -> None:
-        """Ask all running jobs to stop at once, as Ctrl-C would; SIGKILL does not ask.
+    def interrupt(self, number_of_signal: int = signal.SIGTERM, within: Path = EVERYWHERE) -> None:
+        """Ask running jobs to stop at once, as Ctrl-C would; SIGKILL does not ask.
 
         What has not come to its beginning never will. What has just ended is left to send its
         return.
         """
         until = time.monotonic() + _MOMENT
         for directory, job in list(self._running.items()):
+            if not directory.is_relative_to(within.absolute()):
+                continue
             while not (job.done() or signal_job(directory, number_of_signal)):
                 # A process that has the job and is not marked has just ended, or is about to begin.
                 if not job.running() or time.monotonic() > until:
@@ -213,6 +221,8 @@ class SlotsLauncher(Launcher):
             return TrialKilledError(f"the trial's process died: {_how_it_died(error.exitcode)}")
         if isinstance(error, TimeoutError):
             return TrialTimeoutError(f"the trial took longer than {self.timeout:g} s")
+        if isinstance(error, CancelledError):
+            return TrialInterruptedError("the trial was asked to stop before it began")
         return error
 
 

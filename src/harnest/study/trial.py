@@ -3,8 +3,10 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from harnest.failure import TrialInterruptedError
 from harnest.study.constraints import Constraint, constraints_of
 
 #: Environment of a trial's process: the study's name, the trial's number, where they are kept.
@@ -17,8 +19,16 @@ MEMBER = "HARNEST_MEMBER"
 PRUNED_AT = "pruned_at"
 
 
+def measured_by(member: str, name: str) -> str:
+    """Trial attribute: what a member measured of a quantity, or the trial's own job, named ""."""
+    return f"measured:{name}:{member}".rstrip(":")
+
+
 class Trial:
-    """One trial of a study, in the process that runs it."""
+    """One trial of a study, in the process that runs it.
+
+    Raises `TrialInterruptedError` where it has ended already: nobody waits for this job then.
+    """
 
     def __init__(
         self,
@@ -39,9 +49,12 @@ class Trial:
         self.number = number
         self.constraints = constraints
         self._trial = optuna.Trial(opened, identity)
+        if self._trial._cached_frozen_trial.state.is_finished():  # by its other members
+            raise TrialInterruptedError(f"trial {number} has ended already")
         self._has_diverged = False
+        self._member = os.environ.get(MEMBER, "")
         # Optuna prunes by one objective only, and a trial of members by their scores.
-        self._is_judged = len(opened.directions) == 1 and not os.environ.get(MEMBER)
+        self._is_judged = len(opened.directions) == 1 and not self._member
 
     def report(self, value: float, step: int) -> None:
         """Tell the study the objective's value after ``step``.
@@ -65,11 +78,20 @@ class Trial:
         return True
 
     def measured(self, quantities: Mapping[str, float]) -> None:
-        """Tell the study what the trial's constraints ask about; other quantities are ignored."""
+        """Tell the study what the trial's constraints ask about; other quantities are ignored.
+
+        The last word on each counts, and the mean over the members of a trial. Raises ValueError
+        for what is not a number.
+        """
+        from optuna.exceptions import UpdateFinishedTrialError
+
         for constraint in self.constraints:
             if constraint.name in quantities:
-                violation = constraint.violation(float(quantities[constraint.name]))
-                self._trial.set_constraint(constraint.name, violation)
+                value = float(quantities[constraint.name])
+                if math.isnan(value):
+                    raise ValueError(f"{constraint.name}, which the study limits, is not a number")
+                with suppress(UpdateFinishedTrialError):  # by its other members
+                    self._trial.set_user_attr(measured_by(self._member, constraint.name), value)
 
 
 def current_trial() -> Trial | None:

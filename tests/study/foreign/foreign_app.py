@@ -22,7 +22,7 @@ def square(cfg: DictConfig):
     Path(running.runtime.output_dir, "seen.json").write_text(json.dumps(seen))
     print(f"working on {running.job.get('num')}", flush=True)
     trial = current_trial()
-    if trial is not None and cfg.do != "hide":
+    if trial is not None and "hide" not in (cfg.do, str(cfg.text).removesuffix(f"@{cfg.n}")):
         trial.measured({"n": cfg.n, "twice": 2 * cfg.x})
     is_whole = cfg.do != "divide" or "HARNEST_MEMBER" in os.environ
     for step in range(cfg.steps if is_whole else 0):
@@ -46,7 +46,9 @@ def _is_meant(cfg: DictConfig, running) -> bool:
 def _end(cfg: DictConfig, do: str):
     if do == "divide":
         return _divide(cfg)
-    if do == "fail":
+    if do == "fall":
+        _wait_for(Path("fall"))
+    if do in ("fail", "fall"):
         raise ValueError(f"no luck with x={cfg.x}\nand more of it")
     if do == "shout":
         raise ValueError("ä" * 90_000)
@@ -69,14 +71,15 @@ def _end(cfg: DictConfig, do: str):
 
 
 def _divide(cfg: DictConfig):
-    """A score that is the mean of four members'; ``text`` names one that ends in another way."""
+    """A score that is the mean of four members'; ``text`` names some that end in another way."""
     member = os.environ.get("HARNEST_MEMBER")
     if member is None:
         members = [Member(f"part-{n}", (f"n={n}",)) for n in range(4)]
         return Members(tuple(members))
-    what, _, number = str(cfg.text).partition("@")
-    if number == str(cfg.n):
-        return _end(cfg, what)
+    for end in str(cfg.text).split("+"):
+        what, _, number = end.partition("@")
+        if number == str(cfg.n):
+            return _end(cfg, what)
     return cfg.x**2 + cfg.n
 
 

@@ -14,7 +14,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 
 from harnest.cli import errors_as_lines
-from harnest.study import current_trial, is_packed, meet
+from harnest.study import Member, Members, current_trial, is_packed, meet
 
 
 def live(cfg):
@@ -32,6 +32,8 @@ def live(cfg):
             trial.report(1e6, 1)
             if trial.should_prune():
                 return None
+    if cfg.do == "divide":
+        return Members(tuple(Member(do, (f"do={do}",)) for do in ("error", "linger", "finish")))
     (directory / "facts.json").write_text(json.dumps(facts))
     try:
         time.sleep(cfg.seconds)
