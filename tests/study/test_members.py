@@ -1,6 +1,7 @@
 """Trials whose score is the mean of several jobs'."""
 
 import json
+import math
 import signal
 import statistics
 
@@ -69,6 +70,17 @@ def test_a_member_that_fails_fails_its_trial_alone(bench, launcher):
     bench.sweep("x=1,2", "do=divide", "text=fail@1,word", f"hydra/launcher={launcher}")
     assert bench.states() == ["FAIL", "COMPLETE", "FAIL", "COMPLETE"]
     assert "no luck with x=1" in bench.trials()[0].user_attrs["message"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "state", "value"),
+    [("inf@1,word", "COMPLETE", math.inf), ("inf@1+-inf@2,word", "FAIL", None)],
+    ids=["one has a mean", "two opposite ones have none"],
+)
+def test_infinite_scores_do_not_end_the_study(bench, scores, state, value):
+    bench.sweep("x=1", "do=divide", f"text={scores}")
+    ended, other = bench.trials()
+    assert (ended.state.name, ended.value, other.state.name) == (state, value, "COMPLETE")
 
 
 RAY = ("ray.init.num_cpus=3", "ray.init.include_dashboard=false")

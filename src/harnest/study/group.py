@@ -1,14 +1,15 @@
 """A trial on its way through its members."""
 
-import statistics
+import math
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
+import numpy as np
 from hydra.core.utils import JobReturn, JobStatus
-from optuna.trial import TrialState
 
 from harnest.study.members import Member, Members
-from harnest.study.outcome import Outcome
+from harnest.study.outcome import Outcome, scored
 
 
 class Group:
@@ -25,11 +26,16 @@ class Group:
         return len(self.scores) == len(self.members)
 
     def outcome(self) -> Outcome:
-        """The mean of the members' scores, one for each objective, and the first's deviation."""
-        columns = list(zip(*self.scores.values(), strict=True))
-        deviation = statistics.stdev(columns[0]) if len(self.scores) > 1 else 0.0
-        means = tuple(statistics.fmean(column) for column in columns)
-        return Outcome(TrialState.COMPLETE, means, deviation=deviation)
+        """The mean of the members' scores, one for each objective, and the first's deviation.
+
+        Infinite scores that have no mean make the trial one whose objective is not a number.
+        """
+        scores = np.array(list(self.scores.values()))  # (members, objectives)
+        with np.errstate(invalid="ignore"):
+            means = scores.mean(axis=0).tolist()
+            deviation = float(scores[:, 0].std(ddof=1)) if len(scores) > 1 else 0.0
+        has_one = math.isfinite(deviation)
+        return replace(scored(means, len(means)), deviation=deviation if has_one else None)
 
 
 def members_of(done: "Future[JobReturn]") -> Sequence[Member]:

@@ -38,7 +38,7 @@ def outcome_of(job: JobReturn, objectives: int, pruned: bool) -> Outcome:
     if pruned:
         return Outcome(TrialState.PRUNED)
     if job.status is JobStatus.COMPLETED:
-        return _scored(job.return_value, objectives)
+        return scored(job.return_value, objectives)
     try:
         with redirect_stderr(io.StringIO()):  # reading an error makes Hydra print it
             job.return_value  # noqa: B018
@@ -54,7 +54,8 @@ def failed(error: BaseException) -> Outcome:
     return Outcome(TrialState.FAIL, failure=failure_of(error))
 
 
-def _scored(value: Any, objectives: int) -> Outcome:
+def scored(value: Any, objectives: int) -> Outcome:
+    """The outcome of a job that returned ``value``, which should be ``objectives`` numbers."""
     numbers = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     try:
         values = tuple(float(number) for number in numbers)
