@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 import signal
 from contextlib import ExitStack
@@ -22,6 +23,20 @@ _OTHERS = (
     "MLFLOW_TRACKING_URI",
     "STUDY_STORAGE",
 )
+
+# One thread per process is fastest for small networks where several tests run at once: torch's
+# threads wait for each other by spinning. What is trained as a trial is told its number anyway.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What is imported stays: to look for garbage among it again and again takes seconds while tests
+# are collected, and a tenth of each sweep in a test.
+gc.disable()
+
+
+def pytest_collection_finish():
+    """From here on garbage is looked for, among what tests make."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -112,6 +112,8 @@ def test_nothing_heavy_is_imported_before_a_run_begins(tmp_path, arguments, code
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     imported = {line.rpartition("|")[2].strip() for line in lines}
     assert done.returncode == code, done
+    if arguments != ["--nosuch"]:  # there argparse tells its usage as well
+        assert len(done.stderr.splitlines()) - len(lines) == (1 if code else 0), done
     assert "hydra" in imported
     heavy = {name.partition(".")[0] for name in imported} & set(HEAVY)
     # Optuna takes a tenth of a second, and reads what a sweep searches.

@@ -1,5 +1,6 @@
 """The configs: each choice composes, each key is explained, each limit belongs to a key."""
 
+import copy
 import re
 
 import hydra
@@ -27,9 +28,15 @@ def compose(*overrides, **options):
         return hydra.compose("train", list(overrides), **options)
 
 
-@pytest.fixture
-def defaults():
+@pytest.fixture(scope="module")
+def composed():
     return compose()
+
+
+@pytest.fixture
+def defaults(composed):
+    """A config that the test may change."""
+    return copy.deepcopy(composed)
 
 
 def test_a_study_is_kept_where_the_environment_says(monkeypatch):

@@ -5,9 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -20,8 +18,11 @@ def test_the_notebooks_are_there():
     assert [path.stem for path in NOTEBOOKS] == ["comparing", "exploration", "training"]
 
 
+@pytest.mark.xdist_group("notebooks")  # to import nbformat takes seconds: in one process only
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_holds_neither_output_nor_anything_of_a_machine(path):
+    import nbformat
+
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     for cell in notebook.cells:
@@ -38,6 +39,9 @@ def test_it_holds_neither_output_nor_anything_of_a_machine(path):
 
 def executed(name, folder):
     """The notebook ``name`` after a run in ``folder``, as JupyterLab runs it: where it lies."""
+    import nbformat
+    from nbclient import NotebookClient
+
     place = folder / "notebooks"
     place.mkdir()
     copy = Path(shutil.copy(FOLDER / f"{name}.ipynb", place))

@@ -66,7 +66,8 @@ def artifacts_of(folder, run, path=None):
 def lone(tmp_path_factory):
     """A run as a user gives it, and the folder in which it was given."""
     folder = tmp_path_factory.mktemp("lone")
-    return folder, command("train", *SHORT, folder=folder)
+    # How many threads there are is for the config to say, not for the tests' environment.
+    return folder, command("train", *SHORT, folder=folder, OMP_NUM_THREADS="2")
 
 
 @pytest.mark.xdist_group("train")

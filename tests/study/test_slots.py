@@ -188,6 +188,7 @@ def test_trials_end_with_a_killed_sweeper_and_the_next_one_reaps_them(folder):
 @pytest.mark.slow
 def test_each_trial_sees_its_own_share_of_the_machine(folder, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,MIG-7")
+    monkeypatch.delenv("OMP_NUM_THREADS")
     options = ("hydra.launcher.per_gpu=2", "hydra.launcher.preload=[torch]")
     folder.sweep("seconds=0.5,0.51,0.52,0.53", *options)
     facts = [folder.facts(number) for number in range(4)]

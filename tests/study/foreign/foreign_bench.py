@@ -105,11 +105,12 @@ def bench(tmp_path, monkeypatch, runner):
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory):
-    """The database file of a store that was made once, for all tests to copy."""
+def empty_store(one_cache):
+    """The database file of a store that was made once, for the tests of all workers to copy."""
     from harnest.tracking.store import open_store
 
-    folder = tmp_path_factory.mktemp("store")
+    folder = one_cache.with_name("empty-store")
+    folder.mkdir(exist_ok=True)
     open_store(f"sqlite:///{folder}/mlflow.db")
     return folder / "mlflow.db"
 
