@@ -6,8 +6,10 @@ import sys
 
 import pytest
 import yaml
+from omegaconf import ValidationError
 
 from commands import command
+from harnest.cli import errors_as_lines
 from harnest.config import FOLDER
 
 HEAVY = (
@@ -169,3 +171,12 @@ def test_the_traceback_is_there_for_who_asks(tmp_path, how):
     assert answer.code != 0
     assert "Traceback (most recent call last)" in answer.err
     assert "seed=-1 cannot be used" in answer.err.splitlines()[-1]
+
+
+def test_an_error_that_an_interrupt_left_behind_is_an_interrupt(capsys):
+    with pytest.raises(SystemExit) as end, errors_as_lines():
+        try:
+            raise KeyboardInterrupt  # in the middle of a library's work
+        finally:
+            raise ValidationError("'NoneType' object has no attribute '_invalidate_flags_cache'")
+    assert (end.value.code, capsys.readouterr().err) == (130, "interrupted\n")

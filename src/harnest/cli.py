@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -108,9 +108,10 @@ def errors_as_lines() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        _interrupted()
     except (HarnestError, HydraException, OmegaConfBaseException, OSError, ValueError) as error:
+        if _is_of_an_interrupt(error):
+            _interrupted()
         message = one_line(error)
         if full or message is None:
             raise
@@ -119,6 +120,18 @@ def errors_as_lines() -> Iterator[None]:
     finally:
         os.environ["HYDRA_FULL_ERROR"] = before
         signal.signal(signal.SIGTERM, on_terminate)
+
+
+def _interrupted() -> NoReturn:
+    print("interrupted", file=sys.stderr)
+    sys.exit(130)
+
+
+def _is_of_an_interrupt(error: BaseException | None) -> bool:
+    """Whether an interrupt came first: OmegaConf, left half-way, fails when it tidies up."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
