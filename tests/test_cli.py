@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 import yaml
@@ -173,10 +174,16 @@ def test_the_traceback_is_there_for_who_asks(tmp_path, how):
     assert "seed=-1 cannot be used" in answer.err.splitlines()[-1]
 
 
+@contextmanager
+def left_half_way():
+    """What OmegaConf raises where Ctrl-C comes in the middle of its work."""
+    try:
+        yield
+    finally:
+        raise ValidationError("'NoneType' object has no attribute '_invalidate_flags_cache'")
+
+
 def test_an_error_that_an_interrupt_left_behind_is_an_interrupt(capsys):
-    with pytest.raises(SystemExit) as end, errors_as_lines():
-        try:
-            raise KeyboardInterrupt  # in the middle of a library's work
-        finally:
-            raise ValidationError("'NoneType' object has no attribute '_invalidate_flags_cache'")
+    with pytest.raises(SystemExit) as end, errors_as_lines(), left_half_way():
+        raise KeyboardInterrupt
     assert (end.value.code, capsys.readouterr().err) == (130, "interrupted\n")
