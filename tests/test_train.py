@@ -242,6 +242,19 @@ def test_the_best_epoch_before_a_stop_is_not_forgotten(tmp_path):
         assert best["epoch"] < 2
 
 
+@pytest.mark.parametrize("every", [1, 2], ids="validated after {} epochs".format)
+def test_the_latest_epoch_is_kept_although_it_was_worse(tmp_path, every):
+    worse = ("objective.metric=val/loss", "objective.mode=max")  # which training makes ever worse
+    checks = (f"trainer.check_val_every_n_epoch={every}", f"trainer.max_epochs={3 * every}")
+    answer = warm("train", *SMALL, "logger=none", *worse, *checks, folder=tmp_path)
+    assert answer.code == 0, answer
+    best, last = (
+        torch.load(directory_of(tmp_path) / f"checkpoints/{name}.ckpt", weights_only=True)
+        for name in ("best", "last")
+    )
+    assert (best["epoch"], last["epoch"]) == (every - 1, 3 * every - 1)
+
+
 @pytest.mark.parametrize(
     ("logger", "files"),
     [
