@@ -167,6 +167,13 @@ def test_a_member_that_measures_nothing_fails_its_trial(bench):
     assert "did not measure n" in bench.trials()[0].user_attrs["message"]
 
 
+def test_what_members_measure_without_a_mean_fails_their_trial(bench):
+    told = ("text=up@1+down@2,word", "hydra.sweeper.constraints={endless: '<= 2'}")
+    bench.sweep("x=1", *DIVIDED, *told)
+    assert bench.states() == ["FAIL", "COMPLETE"]
+    assert "measured no mean of endless" in bench.trials()[0].user_attrs["message"]
+
+
 def test_what_a_member_reports_is_not_the_trials(bench):
     bench.sweep("x=3", *DIVIDED)
     assert list(bench.trials()[0].intermediate_values) == [0, 1, 2, 3]

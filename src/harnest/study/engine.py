@@ -1,5 +1,6 @@
 """An open study: what is left of its budget is handed out, and every trial gets its end."""
 
+import math
 import shutil
 import time
 import uuid
@@ -7,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any, TypeVar
 
 import optuna
@@ -238,12 +238,13 @@ class OpenStudy:
         for one in self.plan.constraints:
             keys = [measured_by(job, one.name) for job in jobs]
             told = [trial.user_attrs[key] for key in keys if key in trial.user_attrs]
-            if told:
-                violations[one.name] = one.violation(fmean(told))
-            if outcome.state is TrialState.COMPLETE and len(told) < len(jobs):
-                message = (
-                    f"the job did not measure {one.name}, which hydra.sweeper.constraints limits"
-                )
+            mean = sum(told) / len(told) if told else math.nan  # opposite infinities have none
+            if not math.isnan(mean):
+                violations[one.name] = one.violation(mean)
+            is_whole = len(told) == len(jobs)
+            if outcome.state is TrialState.COMPLETE and (not is_whole or math.isnan(mean)):
+                wrong = "measured no mean of" if is_whole else "did not measure"
+                message = f"the job {wrong} {one.name}, which hydra.sweeper.constraints limits"
                 return Outcome(TrialState.FAIL, failure=Failure("error", message))
         return replace(outcome, violations=violations)
 

@@ -22,8 +22,9 @@ def square(cfg: DictConfig):
     Path(running.runtime.output_dir, "seen.json").write_text(json.dumps(seen))
     print(f"working on {running.job.get('num')}", flush=True)
     trial = current_trial()
-    if trial is not None and "hide" not in (cfg.do, str(cfg.text).removesuffix(f"@{cfg.n}")):
-        trial.measured({"n": cfg.n, "twice": 2 * cfg.x})
+    if trial is not None and "hide" not in (cfg.do, _told(cfg)):
+        endless = {"up": float("inf"), "down": float("-inf")}.get(_told(cfg), 0.0)
+        trial.measured({"n": cfg.n, "twice": 2 * cfg.x, "endless": endless})
     is_whole = cfg.do != "divide" or "HARNEST_MEMBER" in os.environ
     for step in range(cfg.steps if is_whole else 0):
         if trial is None:
@@ -77,11 +78,13 @@ def _divide(cfg: DictConfig):
     if member is None:
         members = [Member(f"part-{n}", (f"n={n}",)) for n in range(4)]
         return Members(tuple(members))
-    for end in str(cfg.text).split("+"):
-        what, _, number = end.partition("@")
-        if number == str(cfg.n):
-            return _end(cfg, what)
-    return cfg.x**2 + cfg.n
+    return _end(cfg, _told(cfg)) if _told(cfg) else cfg.x**2 + cfg.n
+
+
+def _told(cfg: DictConfig) -> str:
+    """How ``text`` says that the member n ends, or "" where it says nothing of it."""
+    ends = (end.partition("@") for end in str(cfg.text).split("+"))
+    return next((what for what, _, number in ends if number == str(cfg.n)), "")
 
 
 def _wait_for(file: Path) -> None:
