@@ -1,9 +1,11 @@
 """Ways to give one of harnest's commands: as a user does, or in a process that is warm."""
 
+import csv
 import gc
 import importlib
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -102,3 +104,19 @@ def _inside(module, arguments, folder, environment, outputs):
     sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     sys.argv = [f"harnest-{module.rpartition('.')[2]}", *arguments]
     importlib.import_module(module).main()
+
+
+def score_in(answer):
+    """The score that a command showed."""
+    assert answer.code == 0, answer
+    return float(re.search(r"^val/\w+ = ([\d.]+), in /", answer.err, re.MULTILINE)[1])
+
+
+def epochs_of(directory):
+    """What the CSV logger wrote, merged by epoch."""
+    merged = {}
+    with (directory / "csv" / "metrics.csv").open() as file:
+        for row in csv.DictReader(file):
+            filled = {key: float(value) for key, value in row.items() if value and key != "step"}
+            merged.setdefault(int(filled.pop("epoch")), {}).update(filled)
+    return [merged[epoch] for epoch in sorted(merged)]

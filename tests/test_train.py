@@ -1,6 +1,5 @@
 """One run, as a user gives it: its score, its record, its ends, and going on from where it was."""
 
-import csv
 import os
 import re
 import signal
@@ -15,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from commands import command, warm
+from commands import command, epochs_of, score_in, warm
 from harnest.study.storage import journal_in, open_storage
 from harnest.tracking.provenance import provenance
 
@@ -29,22 +28,6 @@ def directory_of(folder):
     """The one run's directory in ``folder``."""
     (directory,) = folder.glob("outputs/*/*")
     return directory
-
-
-def score_in(answer):
-    """The score that a command showed."""
-    assert answer.code == 0, answer
-    return float(re.search(r"^val/\w+ = ([\d.]+), in /", answer.err, re.MULTILINE)[1])
-
-
-def epochs_of(directory):
-    """What the CSV logger wrote, merged by epoch."""
-    merged = {}
-    with (directory / "csv" / "metrics.csv").open() as file:
-        for row in csv.DictReader(file):
-            filled = {key: float(value) for key, value in row.items() if value and key != "step"}
-            merged.setdefault(int(filled.pop("epoch")), {}).update(filled)
-    return [merged[epoch] for epoch in sorted(merged)]
 
 
 def client_of(folder):
@@ -199,60 +182,6 @@ class TestLoneRun:
         line = warm("train", *SMALL, *arguments, folder=tmp_path).line
         assert "another architecture" in line
         assert not list(tmp_path.iterdir())
-
-
-RESUMED = (*SMALL, "logger=csv", "scheduler=step", "scheduler.step_size=2", "model.dropout=0.3")
-
-
-@pytest.mark.xdist_group("resume")
-def test_a_run_goes_on_as_if_it_had_not_stopped(tmp_path):
-    whole, first, second = (tmp_path / name for name in ("whole", "first", "second"))
-    for folder in (whole, first, second):
-        folder.mkdir()
-    straight = warm("train", *RESUMED, "trainer.max_epochs=4", folder=whole)
-    assert warm("train", *RESUMED, "trainer.max_epochs=2", folder=first).code == 0
-    last = directory_of(first) / "checkpoints" / "last.ckpt"
-    rest = warm("train", *RESUMED, "trainer.max_epochs=4", f"resume={last}", folder=second)
-    expected = epochs_of(directory_of(whole))
-    parts = [epochs_of(directory_of(folder)) for folder in (first, second)]
-    assert [len(part) for part in parts] == [2, 2]
-    assert [*parts[0], *parts[1]] == expected
-    assert [epoch["lr"] for epoch in expected] == pytest.approx([1e-2, 1e-2, 3e-3, 3e-3])
-    assert score_in(rest) == score_in(straight)
-    assert rest.err.count("\n") == 1
-
-
-@pytest.mark.xdist_group("resume")
-def test_the_best_epoch_before_a_stop_is_not_forgotten(tmp_path):
-    """With a rate that unlearns everything after going on, the score is that of before."""
-    first, second = (tmp_path / name for name in ("first", "second"))
-    for folder in (first, second):
-        folder.mkdir()
-    common = (*SMALL, "logger=none", "scheduler=step", "scheduler.step_size=2")
-    before = warm("train", *common, "scheduler.gamma=1e5", "trainer.max_epochs=2", folder=first)
-    last = directory_of(first) / "checkpoints" / "last.ckpt"
-    after = warm(
-        "train",
-        *(*common, "scheduler.gamma=1e5", "trainer.max_epochs=3", f"resume={last}"),
-        folder=second,
-    )
-    assert score_in(after) == score_in(before)
-    for folder in (first, second):
-        best = torch.load(directory_of(folder) / "checkpoints" / "best.ckpt", weights_only=True)
-        assert best["epoch"] < 2
-
-
-@pytest.mark.parametrize("every", [1, 2], ids="validated after {} epochs".format)
-def test_the_latest_epoch_is_kept_although_it_was_worse(tmp_path, every):
-    worse = ("objective.metric=val/loss", "objective.mode=max")  # which training makes ever worse
-    checks = (f"trainer.check_val_every_n_epoch={every}", f"trainer.max_epochs={3 * every}")
-    answer = warm("train", *SMALL, "logger=none", *worse, *checks, folder=tmp_path)
-    assert answer.code == 0, answer
-    best, last = (
-        torch.load(directory_of(tmp_path) / f"checkpoints/{name}.ckpt", weights_only=True)
-        for name in ("best", "last")
-    )
-    assert (best["epoch"], last["epoch"]) == (every - 1, 3 * every - 1)
 
 
 @pytest.mark.parametrize(

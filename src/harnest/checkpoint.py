@@ -12,20 +12,38 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 class BestAndLast(ModelCheckpoint):
     """Lightning's callback, with a last.ckpt of every epoch, and a best one that is not forgotten.
 
-    Since version 2.6, Lightning writes last.ckpt only after an epoch that was among the best, so a
-    run would go on from there. And it forgets the best epoch where a run goes on in another
-    directory: the best would be the best since then.
+    Since version 2.6, Lightning writes last.ckpt only with an epoch that was among the best, and
+    where it validates in the middle of an epoch from there: a run would not go on from its end. And
+    it forgets the best epoch where a run goes on in another directory: the best would be the best
+    since then.
     """
 
+    def __init__(self, *, save_last: bool = True, **options: Any) -> None:
+        super().__init__(save_last=False, **options)
+        self.writes_last = save_last
+        self._resumed: Path | None = None
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write last.ckpt also where the epoch was not among the best."""
+        """Write last.ckpt, after the best one, which it tells of."""
         super().on_train_epoch_end(trainer, pl_module)
-        if self.save_last and not self._should_skip_saving_checkpoint(trainer):
-            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+        if self.writes_last and self.dirpath is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            file = Path(self.dirpath) / f"last{self.FILE_EXTENSION}"
+            trainer.save_checkpoint(file, self.save_weights_only)
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Know where the checkpoint lies that is gone on from."""
+        self._resumed = None if trainer.ckpt_path is None else Path(trainer.ckpt_path)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Copy the best checkpoint so far into this run's directory, where it is still there."""
+        """Copy the best checkpoint so far into this run's directory, where it is still there.
+
+        It lies where it was written, or with the one that is gone on from.
+        """
         best = Path(state_dict["best_model_path"])
+        if not best.is_file() and self._resumed is not None:
+            best = self._resumed.with_name(best.name)  # the run's directory was moved
         if self.dirpath is None or not best.is_file():
             return
         kept = Path(self.dirpath) / best.name

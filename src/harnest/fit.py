@@ -23,7 +23,7 @@ def fit(parts: Parts, resume: str | None) -> None:
     """
     data = None if isinstance(parts.classifier, Member) else parts.data  # its pack brings them
     try:
-        parts.trainer.fit(parts.classifier, datamodule=data, ckpt_path=resume)
+        parts.trainer.fit(parts.classifier, datamodule=data, ckpt_path=resume, weights_only=True)
     except SystemExit as end:
         # Lightning turns an interrupt into an exit; a study has to hear of the interrupt.
         if parts.trainer.state.status == TrainerStatus.INTERRUPTED:
@@ -58,8 +58,8 @@ def score_of(parts: Parts, metric: str) -> float:
     Raises `DivergedError` where it is not a finite number.
     """
     kept = parts.checkpoint.best_model_score if parts.checkpoint is not None else None
-    value = kept if kept is not None else parts.trainer.callback_metrics[metric]
-    loss = parts.trainer.callback_metrics.get("train/loss", value)
+    value = kept if kept is not None else parts.classifier.metrics[metric]
+    loss = parts.classifier.metrics.get("train/loss", value)
     if not (math.isfinite(value) and math.isfinite(loss)):
         raise DivergedError(
             f"training diverged in epoch {parts.trainer.current_epoch}: the loss is not a number; "
@@ -71,7 +71,7 @@ def score_of(parts: Parts, metric: str) -> float:
 def quantities(parts: Parts) -> dict[str, float]:
     """What a study may limit or have as an objective: the last metrics, and how many weights."""
     weights = (weight.numel() for weight in parts.classifier.parameters() if weight.requires_grad)
-    metrics = {name: float(value) for name, value in parts.trainer.callback_metrics.items()}
+    metrics = {name: float(value) for name, value in parts.classifier.metrics.items()}
     return {**metrics, PARAMETERS: float(sum(weights))}
 
 

@@ -337,22 +337,77 @@ def test_a_scheduler_that_asks_for_steps_acts_after_each():
     assert trainer.optimizers[0].param_groups[0]["lr"] == 0.5**6
 
 
-def test_a_schedule_that_ends_before_the_run_is_refused(tmp_path):
-    def fit(epochs, ckpt_path=None):
-        torch.manual_seed(0)
-        module = classifier(
-            nn.Sequential(AsGiven(), nn.Linear(CLASSES, CLASSES)),
-            optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0, momentum=0.9),
-            scheduler=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.1),
-        )
-        trainer = quiet_trainer(max_epochs=epochs)
-        trainer.fit(module, answers(*random_answers(0, 20), 8), ckpt_path=ckpt_path)
-        return trainer
+COSINE = partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=2)
+RISING = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.1)
+STEP = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
+SGD = partial(torch.optim.SGD, lr=1.0, momentum=0.9)
 
-    fit(2).save_checkpoint(tmp_path / "two.ckpt")
-    fit(2, tmp_path / "two.ckpt")
-    with pytest.raises(ConfigError, match="ends after 6 training steps"):
-        fit(3, tmp_path / "two.ckpt")
+
+class Rates(L.Callback):
+    """The learning rate of each training step."""
+
+    def __init__(self):
+        self.each = []
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        self.each.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def fit_on(epochs, scheduler, ckpt_path=None, optimizer=SGD):
+    """Train, from a checkpoint where one is given; the trainer, and the rate of each step."""
+    torch.manual_seed(0)
+    module = classifier(
+        nn.Sequential(AsGiven(), nn.Linear(CLASSES, CLASSES)),
+        optimizer=optimizer,
+        scheduler=scheduler,
+    )
+    rates = Rates()
+    trainer = quiet_trainer(max_epochs=epochs, callbacks=[rates])
+    trainer.fit(module, answers(*random_answers(0, 20), 8), ckpt_path=ckpt_path)
+    return trainer, rates.each
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        pytest.param(partial(COSINE, T_max=4), id="a longer cosine"),
+        pytest.param(RISING, id="a longer cycle"),
+        pytest.param(STEP, id="steps"),
+        pytest.param(None, id="none"),
+    ],
+)
+@pytest.mark.parametrize("before", [COSINE, RISING, None], ids=["cosine", "cycle", "none"])
+def test_a_run_that_goes_on_has_the_rates_of_its_scheduler(before, then, tmp_path):
+    """They are those of a run that has had this scheduler from its beginning."""
+    fit_on(2, before)[0].save_checkpoint(tmp_path / "two.ckpt")
+    _, rates = fit_on(4, then, tmp_path / "two.ckpt")
+    assert rates == fit_on(4, then)[1][6:]
+
+
+def test_a_run_that_goes_on_has_the_options_of_its_optimizer(tmp_path):
+    fit_on(2, None)[0].save_checkpoint(tmp_path / "two.ckpt")
+    other = partial(torch.optim.SGD, lr=0.25, momentum=0.5, weight_decay=0.1)
+    trainer, rates = fit_on(4, None, tmp_path / "two.ckpt", other)
+    assert rates == [0.25] * 6
+    (group,) = trainer.optimizers[0].param_groups
+    assert (group["momentum"], group["weight_decay"]) == (0.5, 0.1)
+    (state, *_) = trainer.optimizers[0].state.values()
+    assert state["momentum_buffer"].any()
+
+
+def test_a_run_that_had_ended_knows_what_it_measured(tmp_path):
+    before, _ = fit_on(2, None)
+    before.save_checkpoint(tmp_path / "two.ckpt")
+    after, rates = fit_on(2, None, tmp_path / "two.ckpt")
+    assert rates == []
+    assert after.lightning_module.metrics == before.lightning_module.metrics
+    assert "train/loss" in after.lightning_module.metrics
+
+
+def test_a_run_does_not_go_on_with_another_optimizer(tmp_path):
+    fit_on(2, None)[0].save_checkpoint(tmp_path / "two.ckpt")
+    with pytest.raises(ConfigError, match="trained with SGD, not with AdamW"):
+        fit_on(4, None, tmp_path / "two.ckpt", partial(torch.optim.AdamW, lr=0.1))
 
 
 def test_fewer_copies_than_none_are_refused():

@@ -1,6 +1,8 @@
 """The classifier: normalise, network, loss, metrics, optimizer."""
 
 import inspect
+import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any, cast
@@ -9,7 +11,7 @@ import pytorch_lightning as L
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
@@ -17,12 +19,16 @@ from harnest.errors import ConfigError
 from harnest.models.augmentation.augment import Augment
 from harnest.models.augmentation.contract import Augmentation, Layout, Triad
 from harnest.models.augmentation.mixup import Mixup
+from harnest.models.going_on import Scheduler, advance, take_options
 
 Batch = tuple[Tensor, Tensor]
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
-MakeScheduler = Callable[..., LRScheduler | ReduceLROnPlateau]
+MakeScheduler = Callable[..., Scheduler]
 
 _BLOCK = 8192  # steps that stay in a processor's cache while their statistics are taken
+
+#: In a checkpoint: the last epoch's metrics by name, the name of the optimizer's class.
+_METRICS, _OPTIMIZER = "metrics", "optimizer"
 
 _PARTS = ("train_", "val_", "test_")  # nn.Module has a method called train
 
@@ -77,6 +83,7 @@ class Classifier(L.LightningModule):
             raise ConfigError(f"test_time.copies={copies} cannot be used: it must be at least 0")
         self.copies = copies
         self.seed = seed
+        self._measured_before: dict[str, float] = {}
         self._aside = ExitStack()  # where training's chance waits while copies are made
         self.losses = nn.ModuleDict({part: MeanMetric(nan_strategy="disable") for part in _PARTS})
         self.scores = nn.ModuleDict({part: _scores(classes) for part in _PARTS})
@@ -162,15 +169,37 @@ class Classifier(L.LightningModule):
         x, y = batch
         self._step(self._held_out(x), y, "test")
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say what was measured last, and which optimizer's state a checkpoint has."""
+        checkpoint[_METRICS] = {name: float(value) for name, value in self.metrics.items()}
+        checkpoint[_OPTIMIZER] = type(self.trainer.optimizers[0]).__name__
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Raise `ConfigError` where a checkpoint to go on from has another optimizer's state."""
+        if self.make_optimizer is None:
+            return
+        self._measured_before = checkpoint.get(_METRICS, {})
+        now = type(self.make_optimizer(self.parameters())).__name__
+        then = checkpoint.get(_OPTIMIZER, now)
+        if now != then:
+            raise ConfigError(f"the checkpoint to resume was trained with {then}, not with {now}")
+
+    @property
+    def metrics(self) -> dict[str, float | Tensor]:
+        """What was measured last, in this run or before what it goes on from."""
+        return {**self._measured_before, **self.trainer.callback_metrics}
+
     def on_train_start(self) -> None:
-        """Raise `ConfigError` where a checkpoint's scheduler ends before the run does."""
-        for config in self.trainer.lr_scheduler_configs:
-            steps = getattr(config.scheduler, "total_steps", None)
-            if steps is not None and steps < self._total_steps():
-                raise ConfigError(
-                    f"the scheduler in the checkpoint ends after {steps} training steps: go on "
-                    "with the trainer.max_epochs and data.batch_size that it was begun with"
-                )
+        """In a run that goes on, train with the options and rates that its config has now."""
+        if self.trainer.ckpt_path is None:
+            return
+        made, follow = self._make_optimizer()
+        if follow is not None:
+            per_epoch = self._steps_in_an_epoch() if self._acts_on_steps() else 1
+            advance(follow, self.current_epoch * per_epoch)
+        schedulers = [config.scheduler for config in self.trainer.lr_scheduler_configs]
+        scheduler = schedulers[0] if schedulers else None
+        take_options(self.trainer.optimizers[0], scheduler, made, follow)
 
     def on_train_epoch_start(self) -> None:
         """Seed the epoch, and log its learning rate: at its end the scheduler has changed it."""
@@ -198,8 +227,16 @@ class Classifier(L.LightningModule):
         self.on_validation_epoch_start()
 
     def on_train_epoch_end(self) -> None:
-        """Log the training metrics."""
+        """Log the training metrics, and tell a scheduler that waits for a metric.
+
+        Lightning would tell it once the checkpoint is written, and where there is no new metric.
+        """
         self._log_epoch("train")
+        every = self.trainer.check_val_every_n_epoch or 1
+        is_new = self.monitor.startswith("train/") or (self.current_epoch + 1) % every == 0
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, ReduceLROnPlateau) and is_new:
+                config.scheduler.step(self.trainer.callback_metrics[self.monitor])
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
@@ -217,26 +254,41 @@ class Classifier(L.LightningModule):
         One that asks for ``total_steps`` is told how many training steps the run has, and acts
         after each of them.
         """
-        assert self.make_optimizer is not None, "a classifier without optimizer cannot be trained"
-        optimizer = self.make_optimizer(self.parameters())
-        if self.make_scheduler is None:
+        optimizer, scheduler = self._make_optimizer()
+        if scheduler is None:
             return optimizer
-        per_step = "total_steps" in inspect.signature(self.make_scheduler).parameters
-        steps = {"total_steps": self._total_steps()} if per_step else {}
         return {
             "optimizer": optimizer,
             "lr_scheduler": {
-                "scheduler": self.make_scheduler(optimizer, **steps),
-                "interval": "step" if per_step else "epoch",
+                "scheduler": scheduler,
+                "interval": "step" if self._acts_on_steps() else "epoch",
                 "monitor": self.monitor,
+                # See `on_train_epoch_end`.
+                "frequency": sys.maxsize if isinstance(scheduler, ReduceLROnPlateau) else 1,
             },
         }
+
+    def _make_optimizer(self) -> tuple[Optimizer, Scheduler | None]:
+        assert self.make_optimizer is not None, "a classifier without optimizer cannot be trained"
+        optimizer = self.make_optimizer(self.parameters())
+        if self.make_scheduler is None:
+            return optimizer, None
+        steps = {"total_steps": self._total_steps()} if self._acts_on_steps() else {}
+        return optimizer, self.make_scheduler(optimizer, **steps)
+
+    def _acts_on_steps(self) -> bool:
+        assert self.make_scheduler is not None
+        return "total_steps" in inspect.signature(self.make_scheduler).parameters
 
     def _total_steps(self) -> int:
         """Training steps of the whole run; any number before there is a trainer."""
         if self._trainer is None:
             return 1000
         return int(self.trainer.estimated_stepping_batches)
+
+    def _steps_in_an_epoch(self) -> int:
+        """Training steps of one epoch, once there is a trainer that trains."""
+        return math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
 
 
 def _scores(classes: int) -> MetricCollection:

@@ -108,6 +108,9 @@ class Member(Classifier):
         epochs = self.trainer.max_epochs if self._trainer is not None else None
         return super()._total_steps() if epochs is None else self.batches("train") * epochs
 
+    def _steps_in_an_epoch(self) -> int:
+        return self.batches("train")
+
 
 def refusals(trainer: L.Trainer, *, is_augmented: bool, copies: int) -> list[str]:
     """What is asked of ``trainer`` and its classifier that a pack knows nothing of."""
