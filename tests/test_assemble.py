@@ -221,6 +221,29 @@ def test_all_may_be_trained_on_but_then_nobody_tells_a_validation_score(tmp_path
     assert sorted([*split.train_subjects, *split.test_subjects]) == list(range(1, 11))
 
 
+class Told:
+    """A trial that keeps what it is told."""
+
+    def __init__(self):
+        self.reports = {}
+
+    def report(self, value, step):
+        self.reports[step] = value
+
+    def should_prune(self):
+        return False
+
+
+@pytest.mark.parametrize("metric", ["val/macro_f1", "train/loss"])
+def test_a_trial_hears_of_its_objective_though_no_checkpoint_is_kept(tmp_path, metric):
+    few = ("model.hidden_size=4", "trainer.max_epochs=1", "trainer.limit_train_batches=1")
+    trial = Told()
+    parts = assemble(compose(*few, f"objective.metric={metric}"), tmp_path, trial)
+    parts.trainer.fit(parts.classifier, datamodule=parts.data)
+    assert trial.reports == {0: float(parts.trainer.callback_metrics[metric])}
+    assert not list(tmp_path.iterdir())
+
+
 def test_threads_are_what_the_config_says(tmp_path):
     assemble(compose("threads=2"), tmp_path)
     assert torch.get_num_threads() == 2

@@ -2,13 +2,16 @@
 
 import csv
 
+import hydra
 import pytest
 import pytorch_lightning as L
 import torch
 from omegaconf import OmegaConf
+from torch.optim import swa_utils
 
 from commands import warm
-from harnest.assemble import make_classifier, make_data
+from harnest.assemble import assemble, make_classifier, make_data
+from harnest.config import FOLDER
 
 pytestmark = [
     pytest.mark.slow,
@@ -125,3 +128,19 @@ def test_a_start_that_is_no_share_is_refused(tmp_path, start):
     options = ("callbacks=swa", f"callbacks.averaging.start={start}")
     line = warm("train", *SMALL, *options, folder=tmp_path).line
     assert f"start={start} cannot be used" in line
+
+
+@pytest.mark.usefixtures("as_before")
+def test_swa_takes_batch_normalisation_where_a_gpu_averages(tmp_path, monkeypatch):
+    """There need be no GPU: torch is told that its kernels for lists of tensors are here too."""
+    monkeypatch.setattr(swa_utils, "_get_foreach_kernels_supported_devices", lambda: ["cpu"])
+    quiet = ("logger=none", "callbacks.checkpoint=null", "trainer.enable_progress_bar=false")
+    small = ("model=fcn", "model.hidden_size=8", "trainer.max_epochs=4")
+    few = ("trainer.limit_train_batches=2", "trainer.limit_val_batches=1")
+    with hydra.initialize_config_dir(str(FOLDER)):
+        cfg = hydra.compose("train", ["trainer=cpu", "callbacks=swa", *quiet, *small, *few])
+    parts = assemble(cfg, tmp_path)
+    parts.trainer.fit(parts.classifier, datamodule=parts.data)
+    state = parts.classifier.state_dict()
+    counts = {int(state[name]) for name in state if name.endswith("num_batches_tracked")}
+    assert counts == {7}  # the mean of 6 batches after the third epoch, and 8 after the last

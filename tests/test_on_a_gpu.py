@@ -1,5 +1,6 @@
 """What only a GPU can show: left out where there is none, as in CI."""
 
+import math
 import re
 
 import hydra
@@ -54,6 +55,15 @@ def test_every_network_trains_repeats_itself_and_takes_bf16(model, scores):
 def test_every_augmentation_repeats_itself(augmentation, scores):
     options = ("model.hidden_size=8", f"augmentation=[{augmentation}]", "test_time.copies=1")
     assert scores(*options) == scores(*options)
+
+
+@pytest.mark.parametrize(
+    "averaging",
+    ["pytorch_lightning.callbacks.EMAWeightAveraging", "harnest.averaging.SWA"],
+)
+def test_weights_are_averaged_with_the_counts_of_batch_normalisation(averaging, scores):
+    options = ("model=fcn", "trainer.max_epochs=4", f"+callbacks.averaging._target_={averaging}")
+    assert math.isfinite(scores(*options)["val/loss"])
 
 
 def test_a_graph_changes_no_score(scores):

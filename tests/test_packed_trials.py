@@ -105,6 +105,29 @@ def test_a_packed_study_is_the_study_that_it_would_be_on_slots(tmp_path):
         assert not any(other in said for other in others)
 
 
+@pytest.mark.parametrize("launcher", ["slots", "packed"])
+def test_a_study_of_the_training_loss_is_pruned_by_it(tmp_path, launcher):
+    """Although there are validation subjects."""
+    options = (
+        *("objective.metric=train/loss", "optimizer.lr=1e-4,1e-2", "trainer.max_epochs=3"),
+        *("hydra/sweeper/pruner=threshold", "hydra.sweeper.pruner.upper=1.9"),
+        "+hydra.sweeper.pruner.n_warmup_steps=1",
+    )
+    client, (slow, fast), runs = swept(
+        tmp_path, "s", f"hydra/launcher={launcher}", *SMALL, *options
+    )
+    assert (slow.state.name, slow.user_attrs["pruned_at"]) == ("PRUNED", 1)
+    assert fast.state.name == "COMPLETE"
+    assert runs["trial-0"].info.status == "KILLED"
+    for trial, epochs in ((slow, 2), (fast, 3)):
+        run = runs[f"trial-{trial.number}"]
+        history = client.get_metric_history(run.info.run_id, "train/loss")
+        assert len(history) == epochs
+        assert [trial.intermediate_values[epoch] for epoch in range(epochs)] == pytest.approx(
+            [point.value for point in history]
+        )
+
+
 def test_each_architecture_has_packs_of_its_own_and_one_that_cannot_be_is_told(tmp_path):
     options = ("model=lstm,fcn,transformer", "optimizer.lr=1e-3,1e-2", "trainer.max_epochs=1")
     _, trials, _ = swept(tmp_path, "kinds", "hydra/launcher=packed", *SMALL, *options)

@@ -14,7 +14,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 
 from harnest.allocation import keep_freed_memory
@@ -75,13 +75,12 @@ def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Pa
     callbacks: list[Callback] = _each(cfg.callbacks)
     if trial is not None:
         callbacks.append(ReportToTrial(trial, cfg.objective.metric))
-    keeps_files = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
     trainer = make_trainer(
         cfg,
         callbacks=callbacks,
         logger=loggers or False,
         default_root_dir=str(directory),
-        enable_checkpointing=keeps_files,
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         enable_progress_bar=cfg.trainer.enable_progress_bar and trial is None,
         use_distributed_sampler=False,  # our batches share themselves out
     )

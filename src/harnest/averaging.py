@@ -4,6 +4,7 @@ from typing import Any
 
 import pytorch_lightning as L
 from pytorch_lightning.callbacks import WeightAveraging
+from torch.optim.swa_utils import get_swa_avg_fn
 
 from harnest.errors import ConfigError
 
@@ -20,7 +21,8 @@ class SWA(WeightAveraging):
     def __init__(self, start: float = 0.5) -> None:
         if not 0 <= start < 1:
             raise ConfigError(f"start={start} cannot be used: it must be at least 0 and below 1")
-        super().__init__()
+        # By itself torch takes kernels on a GPU that refuse whole numbers, as batch norm counts.
+        super().__init__(avg_fn=get_swa_avg_fn())  # type: ignore[no-untyped-call]
         self.start = start
 
     def on_train_batch_end(

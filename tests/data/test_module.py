@@ -4,10 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import pytorch_lightning as L
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made import data_set
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from harnest.data.module import Batches, Order, WindowModule
 from harnest.data.prepare import prepare
@@ -60,7 +63,7 @@ def test_devices_share_a_pass_without_loss(count, size, world, seed):
     assert 0 <= twice < world
 
 
-def module(folder, *, seed=0, size=4, **trainer):
+def module(folder, *, seed=0, size=4, epoch=0, **trainer):
     source = SimpleNamespace(
         name="made",
         digest=lambda: "1",
@@ -69,17 +72,23 @@ def module(folder, *, seed=0, size=4, **trainer):
     windows = prepare(source, window=1.0, step=0.5, cache=folder)
     parts = split(windows.subjects, windows.labels, validation=[2], test=[4], seed=0)
     made = WindowModule(windows, parts, batch_size=size, seed=seed)
+    progress = SimpleNamespace(current=SimpleNamespace(processed=epoch))
+    fit_loop = SimpleNamespace(epoch_progress=progress)
     made.trainer = SimpleNamespace(
         **{
             "strategy": SimpleNamespace(root_device=torch.device("cpu")),
             "global_rank": 0,
             "world_size": 1,
-            "current_epoch": 0,
+            "fit_loop": fit_loop,
             "overfit_batches": 0.0,
         }
         | trainer
     )
     return made
+
+
+def begin(made, epoch):
+    made.trainer.fit_loop.epoch_progress.current.processed = epoch
 
 
 def met(batches):
@@ -101,7 +110,7 @@ def test_a_part_holds_the_windows_of_its_subjects(tmp_path):
 def test_the_order_of_training_depends_on_seed_and_epoch_alone(tmp_path):
     def order(seed, epoch):
         torch.manual_seed(np.random.default_rng().integers(2**31))
-        return met(module(tmp_path, seed=seed, current_epoch=epoch).train_dataloader()).tolist()
+        return met(module(tmp_path, seed=seed, epoch=epoch).train_dataloader()).tolist()
 
     assert order(0, 0) == order(0, 0)
     assert order(0, 0) != order(0, 1) != order(1, 1) != order(1, 0)
@@ -112,9 +121,9 @@ def test_each_epoch_of_one_loader_has_its_own_order(tmp_path):
     made = module(tmp_path)
     loader = made.train_dataloader()
     first = met(loader).tolist()
-    made.trainer.current_epoch = 1
+    begin(made, 1)
     assert met(loader).tolist() != first
-    made.trainer.current_epoch = 0
+    begin(made, 0)
     assert met(loader).tolist() == first
 
 
@@ -127,7 +136,7 @@ def test_making_batches_draws_no_random_number(tmp_path):
 def test_overfitting_meets_the_same_batches_each_epoch(tmp_path):
     first = met(module(tmp_path, overfit_batches=2).train_dataloader())
     assert np.array_equal(
-        first, met(module(tmp_path, overfit_batches=2, current_epoch=1).train_dataloader())
+        first, met(module(tmp_path, overfit_batches=2, epoch=1).train_dataloader())
     )
 
 
@@ -158,9 +167,66 @@ def test_windows_that_a_gpu_has_no_room_for_are_the_same_batches(tmp_path, monke
     assert len(loader) == len(resident)
     before = torch.get_rng_state()
     for epoch in (0, 1):
-        full.trainer.current_epoch = alone.trainer.current_epoch = epoch
+        begin(full, epoch)
+        begin(alone, epoch)
         for ours, theirs in zip(loader, resident, strict=True):
             assert all(map(torch.equal, ours, theirs))
     assert torch.equal(torch.get_rng_state(), before)
     assert np.array_equal(met(full.val_dataloader()), met(alone.val_dataloader()))
     assert "the train windows stay in main memory" in caplog.text
+
+
+class Meets(L.LightningModule):
+    """Learns nothing of use, and notes which windows each training batch holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.epochs = {}
+
+    def training_step(self, batch, batch_idx):
+        windows = batch[0][:, 0, 0].tolist()
+        self.epochs.setdefault(self.current_epoch, []).append(windows)
+        return self.weight
+
+    def validation_step(self, batch, batch_idx):
+        pass
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.fixture(params=["on the device", "in main memory"])
+def fitted(request, tmp_path):
+    """Train, keep a checkpoint of each epoch's end, and give the batches that it met."""
+
+    def fit(epochs, *, resume=None, **options):
+        kept = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
+        trainer = L.Trainer(
+            accelerator="cpu",
+            # Another name of the processor: no tensor is said to be there.
+            strategy="auto" if request.param == "on the device" else SingleDeviceStrategy("cpu:0"),
+            max_epochs=epochs,
+            callbacks=kept,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            **options,
+        )
+        meets = Meets()
+        trainer.fit(meets, datamodule=module(tmp_path), ckpt_path=resume)
+        return meets.epochs
+
+    return fit
+
+
+def test_a_run_that_goes_on_meets_the_batches_of_one_never_stopped(fitted, tmp_path):
+    whole = fitted(3)
+    assert len({str(epoch) for epoch in whole.values()}) == 3
+    assert fitted(3, resume=tmp_path / "epoch=0.ckpt") == {1: whole[1], 2: whole[2]}
+
+
+def test_lightning_overfits_the_first_batches_as_they_are(fitted, tmp_path):
+    windows = module(tmp_path).tensors("train")[0][:, 0, 0].tolist()
+    first = [windows[:4], windows[4:8]]
+    assert fitted(2, overfit_batches=2) == {0: first, 1: first}

@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytorch_lightning as L
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler, TensorDataset
+from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
 
 from harnest.data.prepare import Windows
 from harnest.data.splits import Split
@@ -17,13 +18,16 @@ _SHARE = 0.5  # of a device's free memory: the network and what it computes need
 _WORKERS = 2  # processes that gather batches: they copy, and compute nothing
 
 
-class Order(Sampler[Tensor]):
+class Order(SequentialSampler):
     """Which of ``count`` windows make each batch of a pass: indices, (batch,) int64.
 
     With ``key``, each pass is a new permutation that depends on its number alone, so that a run
     that goes on from a checkpoint meets the same batches as one never stopped. Of several devices
     (``rank`` of ``world``) each takes every ``world``-th window of the same permutation; the first
     ones are repeated so that all take equally many steps. The last, smaller batch is never dropped.
+
+    It is a SequentialSampler to Lightning, which puts one of single windows in the place of any
+    other sampler where it overfits.
     """
 
     def __init__(
@@ -46,7 +50,7 @@ class Order(Sampler[Tensor]):
         share = -(-self.count // self.world)
         return -(-share // self.batch_size)
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Tensor]:  # type: ignore[override]  # batches, not windows
         return iter(torch.split(self.indices(), self.batch_size))
 
     def indices(self) -> Tensor:
@@ -173,7 +177,10 @@ class WindowModule(L.LightningDataModule):
         assert trainer is not None
         if trainer.overfit_batches > 0:  # type: ignore[attr-defined]  # set by its constructor
             return self._batches("train")
-        return self._batches("train", lambda: self._order_seed(trainer.current_epoch))
+        # Not trainer.current_epoch: a DataLoader begins its first pass while that is, in a run that
+        # goes on, still the epoch at whose end the checkpoint was written.
+        progress: Any = trainer.fit_loop.epoch_progress  # typed without what it counts
+        return self._batches("train", lambda: self._order_seed(progress.current.processed))
 
     def order(self, epoch: int) -> Tensor:
         """The order of the training windows in an epoch, (n,)."""

@@ -1,19 +1,33 @@
 """The one link between Lightning and the study: each epoch's objective goes to the trial."""
 
 import pytorch_lightning as L
+from pytorch_lightning.callbacks import Checkpoint
 
 from harnest.study.trial import Trial
 
 
-class ReportToTrial(L.Callback):
-    """Reports ``metric`` after each validation, and stops training when the trial is pruned."""
+class ReportToTrial(Checkpoint):
+    """Reports ``metric`` at each epoch's end, and stops training when the trial is pruned.
+
+    Of several validations in an epoch the last one counts; an epoch without any has no ``val/``
+    metric to report. It keeps no files: to Lightning it is one of the checkpoints, since of all
+    callbacks those hear of an epoch's end last, when the training metrics are known.
+    """
 
     def __init__(self, trial: Trial, metric: str) -> None:
         self.trial = trial
         self.metric = metric
+        self.is_validated = False
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take note of it, unless it was of the untrained network."""
+        self.is_validated = not trainer.sanity_checking
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Report, then ask whether to go on; after the last epoch there is nothing to save."""
+        if self.metric.startswith("val/") and not self.is_validated:
+            return  # what Lightning has of it is an earlier epoch's
+        self.is_validated = False
         self.trial.report(float(trainer.callback_metrics[self.metric]), trainer.current_epoch)
         is_last = trainer.current_epoch + 1 == trainer.max_epochs
         if not is_last and self.trial.should_prune():

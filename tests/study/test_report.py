@@ -1,0 +1,94 @@
+"""What a trial that Lightning trains tells its study, and when the study stops it."""
+
+import optuna
+import pytest
+import pytorch_lightning as L
+
+from harnest.study.report import ReportToTrial
+from harnest.study.storage import journal_in, open_storage
+from harnest.study.trial import Trial
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
+
+
+class Counting(L.LightningModule):
+    """Learns nothing; its metrics say which epoch, and which validation, they come from."""
+
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+        self.validations = 0
+
+    def training_step(self, batch, batch_idx):
+        pass
+
+    def validation_step(self, batch, batch_idx):
+        pass
+
+    def on_train_epoch_end(self):
+        self.log("train/loss", float(self.current_epoch))
+
+    def on_validation_epoch_end(self):
+        self.log("val/loss", float(self.validations))
+        self.validations += 1
+
+    def configure_optimizers(self):
+        pass
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """Train as a trial that is pruned above a loss of 1.5; gives Optuna's trial, and the epochs."""
+
+    def train(metric, *, validates=True, **options):
+        storage = open_storage(journal_in(tmp_path))
+        study = optuna.create_study(study_name="s", storage=storage)
+        study.ask()
+        pruner = optuna.pruners.ThresholdPruner(upper=1.5)
+        trial = Trial("s", 0, journal_in(tmp_path), pruner)
+        trainer = L.Trainer(
+            **{"max_epochs": 6, "num_sanity_val_steps": 0} | options,
+            accelerator="cpu",
+            callbacks=[ReportToTrial(trial, metric)],
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+        )
+        trainer.fit(Counting(), range(4), range(1) if validates else None)
+        return study.trials[0], trainer.current_epoch
+
+    return train
+
+
+@pytest.mark.parametrize(
+    ("metric", "validates"), [("val/loss", True), ("train/loss", True), ("train/loss", False)]
+)
+def test_each_epochs_own_value_is_reported_and_ends_the_trial_at_once(trained, metric, validates):
+    trial, epochs = trained(metric, validates=validates)
+    assert trial.intermediate_values == {0: 0.0, 1: 1.0, 2: 2.0}
+    assert trial.user_attrs["pruned_at"] == 2
+    assert epochs == 3
+
+
+@pytest.mark.parametrize("metric", ["val/loss", "train/loss"])
+def test_after_its_last_epoch_no_trial_is_pruned(trained, metric):
+    trial, _ = trained(metric, max_epochs=3)
+    assert trial.intermediate_values == {0: 0.0, 1: 1.0, 2: 2.0}
+    assert "pruned_at" not in trial.user_attrs
+
+
+def test_what_the_untrained_network_scores_is_not_reported(trained):
+    """Its validation is number 0."""
+    trial, _ = trained("val/loss", num_sanity_val_steps=1, max_epochs=1)
+    assert trial.intermediate_values == {0: 1.0}
+
+
+def test_of_several_validations_in_an_epoch_the_last_one_counts(trained):
+    trial, _ = trained("val/loss", val_check_interval=0.5, max_epochs=2)
+    assert trial.intermediate_values == {0: 1.0, 1: 3.0}
+
+
+def test_an_epoch_without_validation_reports_no_earlier_epochs_score(trained):
+    trial, _ = trained("val/loss", check_val_every_n_epoch=2, max_epochs=5)
+    assert trial.intermediate_values == {1: 0.0, 3: 1.0}
