@@ -46,8 +46,8 @@ class Parts:
     @property
     def checkpoint(self) -> ModelCheckpoint | None:
         """The callback that keeps the best epoch, where the config has one."""
-        callback = self.trainer.checkpoint_callback
-        return callback if isinstance(callback, ModelCheckpoint) else None
+        callbacks = self.trainer.checkpoint_callbacks
+        return next((one for one in callbacks if isinstance(one, ModelCheckpoint)), None)
 
 
 def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Parts:
@@ -74,7 +74,7 @@ def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Pa
         )
     callbacks: list[Callback] = _each(cfg.callbacks)
     if trial is not None:
-        callbacks.append(ReportToTrial(trial, cfg.objective.metric))
+        callbacks.insert(0, ReportToTrial(trial, cfg.objective.metric))
     trainer = make_trainer(
         cfg,
         callbacks=callbacks,

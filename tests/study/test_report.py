@@ -40,12 +40,12 @@ class Counting(L.LightningModule):
 def trained(tmp_path):
     """Train as a trial that is pruned above a loss of 1.5; gives Optuna's trial, and the epochs."""
 
-    def train(metric, *, validates=True, **options):
+    def train(metric, *, validates=True, resume=None, **options):
         storage = open_storage(journal_in(tmp_path))
-        study = optuna.create_study(study_name="s", storage=storage)
-        study.ask()
+        study = optuna.create_study(study_name="s", storage=storage, load_if_exists=True)
+        number = study.ask().number
         pruner = optuna.pruners.ThresholdPruner(upper=1.5)
-        trial = Trial("s", 0, journal_in(tmp_path), pruner)
+        trial = Trial("s", number, journal_in(tmp_path), pruner)
         trainer = L.Trainer(
             **{"max_epochs": 6, "num_sanity_val_steps": 0} | options,
             accelerator="cpu",
@@ -55,8 +55,9 @@ def trained(tmp_path):
             enable_model_summary=False,
             default_root_dir=tmp_path,
         )
-        trainer.fit(Counting(), range(4), range(1) if validates else None)
-        return study.trials[0], trainer.current_epoch
+        trainer.fit(Counting(), range(4), range(1) if validates else None, ckpt_path=resume)
+        trainer.save_checkpoint(tmp_path / f"{number}.ckpt")
+        return study.trials[number], trainer.current_epoch
 
     return train
 
@@ -92,3 +93,9 @@ def test_of_several_validations_in_an_epoch_the_last_one_counts(trained):
 def test_an_epoch_without_validation_reports_no_earlier_epochs_score(trained):
     trial, _ = trained("val/loss", check_val_every_n_epoch=2, max_epochs=5)
     assert trial.intermediate_values == {1: 0.0, 3: 1.0}
+
+
+def test_a_trial_that_goes_on_reports_what_was_before(trained, tmp_path):
+    trained("train/loss", max_epochs=1)
+    trial, _ = trained("train/loss", max_epochs=2, resume=tmp_path / "0.ckpt")
+    assert trial.intermediate_values == {0: 0.0, 1: 1.0}
