@@ -242,6 +242,23 @@ def test_the_best_epoch_before_a_stop_is_not_forgotten(tmp_path):
         assert best["epoch"] < 2
 
 
+@pytest.mark.parametrize("callbacks", ["default", "none"])
+def test_a_run_that_ends_before_it_validates_says_so(tmp_path, callbacks):
+    early = ("+trainer.max_steps=3", f"callbacks={callbacks}", "logger=none")
+    answer = warm("train", *SMALL, *early, folder=tmp_path)
+    assert answer.code == 2, answer
+    (line,) = answer.err.splitlines()
+    assert line.startswith("val/macro_f1 was not measured: ")
+    assert "trainer.max_steps" in line
+
+
+def test_a_run_that_ends_within_the_epoch_it_goes_on_with_has_its_best_score(tmp_path):
+    common = (*SMALL, "logger=none")
+    first = warm("train", *common, "+trainer.max_steps=12", "hydra.run.dir=a", folder=tmp_path)
+    on = ("+trainer.max_steps=20", "resume=a/checkpoints/last.ckpt")
+    assert score_in(warm("train", *common, *on, folder=tmp_path)) == score_in(first)
+
+
 @pytest.mark.parametrize("every", [1, 2], ids="validated after {} epochs".format)
 def test_the_latest_epoch_is_kept_although_it_was_worse(tmp_path, every):
     worse = ("objective.metric=val/loss", "objective.mode=max")  # which training makes ever worse
