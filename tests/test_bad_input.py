@@ -49,6 +49,23 @@ AT_ONCE = [
         ["objective.metric=val/f1", "val/loss, val/accuracy, val/macro_f1"],
     ),
     (["objective.mode=up"], ["objective.mode=up", "max or min"]),
+    (
+        ["trainer.max_epochs=null"],
+        ["trainer.max_epochs=null", "+trainer.max_steps or +trainer.max_time"],
+    ),
+    (["trainer.max_epochs=-1"], ["trainer.max_epochs=-1", "+trainer.max_steps"]),
+    (["trainer.check_val_every_n_epoch=0"], ["n_epoch=0", "a whole number of at least 1"]),
+    (
+        ["trainer.check_val_every_n_epoch=5", "trainer.max_epochs=2"],
+        ["trainer.check_val_every_n_epoch=5", "trainer.max_epochs=2", "choose at most 2"],
+    ),
+    (["debug=fast", "trainer.check_val_every_n_epoch=2"], ["choose at most 1"]),
+    (["trainer.limit_train_batches=0"], ["trainer.limit_train_batches=0", "above 0"]),
+    (
+        ["trainer.limit_val_batches=0"],
+        ["trainer.limit_val_batches=0", "val/macro_f1", "objective.metric=train/loss"],
+    ),
+    (["callbacks.early_stopping.monitor=val/f1"], ["monitor=val/f1", "val/macro_f1"]),
     (["seed=1,2"], ["seed=1,2", "--multirun"]),
     (["folds=5"], ["folds", "several runs", "-m"]),
     (["seeds=2"], ["seeds", "several runs", "-m"]),
@@ -114,6 +131,7 @@ IN_THE_CONFIG = [
     (["scheduler=step", "+scheduler.depth=3"], ["scheduler", "depth"]),
     (["trainer.precision=12"], ["Trainer", "Precision 12"]),
     (["trainer.limit_train_batches=1.5"], ["limit_train_batches", "1.5"]),
+    (["debug=limit", "data.batch_size=512"], ["0.1 * 3 < 1", "`limit_train_batches`"]),
     (["resume=bad.ckpt"], ["bad.ckpt", "no readable checkpoint"]),
     (["resume=other.ckpt"], ["other.ckpt", "another architecture"]),
 ]

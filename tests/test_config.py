@@ -184,7 +184,10 @@ BEYOND = {
     "loss.label_smoothing": [1.0, -0.1],
     "optimizer.lr": [0, -1e-3],
     "optimizer.weight_decay": [-1e-3],
-    "trainer.max_epochs": [0],
+    "trainer.max_epochs": [0, -1, 1.5],
+    "trainer.check_val_every_n_epoch": [0, 1.5],
+    "trainer.limit_train_batches": [0, 0.0],
+    "callbacks.early_stopping.monitor": ["val/f1", "lr"],
     "objective.metric": ["val/f1", "test/loss"],
     "objective.mode": ["up"],
     "objective.also": [{"nosuch": "min"}, {"parameters": "less"}],
@@ -198,6 +201,20 @@ def test_each_limit_is_held(key, defaults):
         OmegaConf.update(defaults, key, value, merge=False)
         with pytest.raises(ConfigError, match=re.escape(f"{key}={value} cannot be used: it must")):
             config.check_limits(defaults)
+
+
+@pytest.mark.parametrize("debug", ["fast", "limit"])
+def test_a_look_at_an_experiment_that_validates_seldom_validates(debug, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\ntrainer: {check_val_every_n_epoch: 5}\n"
+    (tmp_path / "experiment" / "seldom.yaml").write_text(text)
+    outside = f"hydra.searchpath=[file://{tmp_path}]"
+    config.check_limits(compose(outside, "experiment=seldom", f"debug={debug}"))
+
+
+@pytest.mark.parametrize("key", ["check_val_every_n_epoch=50", "limit_val_batches=0"])
+def test_who_is_not_judged_by_validation_need_not_validate(key):
+    config.check_limits(compose("objective.metric=train/loss", f"trainer.{key}"))
 
 
 def test_what_is_left_out_has_no_limit():

@@ -98,3 +98,10 @@ def test_a_run_that_lost_its_patience_has_ended(tmp_path):
     assert len(epochs_of(first)) == 2
     assert not (second / "csv/metrics.csv").exists()
     assert score_in(after) == score_in(before)
+
+
+def test_an_epoch_that_is_cut_short_after_going_on_leaves_the_best_score(tmp_path):
+    before, first = train(tmp_path / "first", "+trainer.max_steps=12")
+    last = f"resume={first}/checkpoints/last.ckpt"
+    after, _ = train(tmp_path / "second", "+trainer.max_steps=20", last)
+    assert score_in(after) == score_in(before)

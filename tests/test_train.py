@@ -184,6 +184,16 @@ class TestLoneRun:
         assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("callbacks", ["default", "none"])
+def test_a_run_that_ends_before_it_validates_says_so(tmp_path, callbacks):
+    early = ("+trainer.max_steps=3", f"callbacks={callbacks}", "logger=none")
+    answer = warm("train", *SMALL, *early, folder=tmp_path)
+    assert answer.code == 2, answer
+    (line,) = answer.err.splitlines()
+    assert line.startswith("val/macro_f1 was not measured: ")
+    assert "trainer.max_steps" in line
+
+
 @pytest.mark.parametrize(
     ("logger", "files"),
     [

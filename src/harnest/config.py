@@ -1,5 +1,6 @@
 """Configs before anything heavy is imported: where they are, what they may say."""
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,6 +25,12 @@ _COUNT: _Test = (lambda x: isinstance(x, int) and x >= 1, "a whole number of at 
 _SHARE: _Test = (lambda x: 0 <= x < 1, "at least 0 and below 1")
 _POSITIVE: _Test = (lambda x: x > 0, "above 0")
 _NOT_NEGATIVE: _Test = (lambda x: x >= 0, "at least 0")
+_METRIC: _Test = (lambda x: x in METRICS, f"one of {', '.join(METRICS)}")
+
+_EPOCHS: _Test = (
+    _COUNT[0],
+    "a whole number of at least 1; +trainer.max_steps or +trainer.max_time may end training sooner",
+)
 
 _WAYS = ("max", "min")
 
@@ -42,13 +49,17 @@ LIMITS: Mapping[str, _Test] = {
     "loss.label_smoothing": _SHARE,
     "optimizer.lr": _POSITIVE,
     "optimizer.weight_decay": _NOT_NEGATIVE,
-    "trainer.max_epochs": _COUNT,
-    "objective.metric": (lambda x: x in METRICS, f"one of {', '.join(METRICS)}"),
+    "trainer.max_epochs": _EPOCHS,
+    "trainer.check_val_every_n_epoch": _COUNT,
+    "trainer.limit_train_batches": _POSITIVE,
+    "objective.metric": _METRIC,
     "objective.mode": (lambda x: x in _WAYS, "max or min"),
     "objective.also": (
         lambda x: set(x) <= {*METRICS, PARAMETERS} and set(x.values()) <= set(_WAYS),
         f"max or min for each of {', '.join((*METRICS, PARAMETERS))}",
     ),
+    # Early stopping passes over a metric that is not there, and so over a misspelt one.
+    "callbacks.early_stopping.monitor": _METRIC,
 }
 
 
@@ -81,6 +92,22 @@ def check_limits(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, key)
         if value is not None and not _holds(allowed, value):
             raise ConfigError(f"{key}={value} cannot be used: it must be {wanted}")
+    epochs = OmegaConf.select(cfg, "trainer.max_epochs", default=math.inf)
+    if epochs is None:  # schedulers and averages of weights are laid out over the epochs
+        raise ConfigError(f"trainer.max_epochs=null cannot be used: it must be {_EPOCHS[1]}")
+    metric = OmegaConf.select(cfg, "objective.metric")
+    if str(metric).startswith("val/"):
+        every = OmegaConf.select(cfg, "trainer.check_val_every_n_epoch")
+        if every is not None and every > epochs:
+            raise ConfigError(
+                f"trainer.check_val_every_n_epoch={every} cannot be used: training ends after "
+                f"trainer.max_epochs={epochs}, before {metric} is measured; choose at most {epochs}"
+            )
+        if OmegaConf.select(cfg, "trainer.limit_val_batches") == 0:
+            raise ConfigError(
+                f"trainer.limit_val_batches=0: no window is left to tell {metric}; give "
+                "objective.metric=train/loss as well"
+            )
     if OmegaConf.select(cfg, "trainer.accelerator") in ("gpu", "cuda"):
         if not _has_gpu():
             raise ConfigError(

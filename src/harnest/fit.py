@@ -6,12 +6,13 @@ from pathlib import Path
 
 import torch
 from hydra.core.hydra_config import HydraConfig
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning.trainer.states import TrainerStatus
 
 from harnest.assemble import Parts
 from harnest.config import PARAMETERS
-from harnest.errors import CheckpointError, DivergedError
+from harnest.errors import CheckpointError, ConfigError, DivergedError
 from harnest.models.packed.member import Member
 from harnest.tracking.writes import DataSetFacts
 
@@ -19,7 +20,8 @@ from harnest.tracking.writes import DataSetFacts
 def fit(parts: Parts, resume: str | None) -> None:
     """Train, from the checkpoint ``resume`` where one is given.
 
-    Raises KeyboardInterrupt when interrupted.
+    Raises `ConfigError` for what the config asks and Lightning cannot do, KeyboardInterrupt when
+    interrupted.
     """
     data = None if isinstance(parts.classifier, Member) else parts.data  # its pack brings them
     try:
@@ -29,6 +31,8 @@ def fit(parts: Parts, resume: str | None) -> None:
         if parts.trainer.state.status == TrainerStatus.INTERRUPTED:
             raise KeyboardInterrupt from end
         raise
+    except MisconfigurationException as error:
+        raise ConfigError(" ".join(str(error).split())) from error
 
 
 def check_checkpoint(module: torch.nn.Module, file: Path) -> None:
@@ -55,10 +59,17 @@ def check_checkpoint(module: torch.nn.Module, file: Path) -> None:
 def score_of(parts: Parts, metric: str) -> float:
     """The best value of ``metric`` over all epochs, or the last where no callback kept the best.
 
-    Raises `DivergedError` where it is not a finite number.
+    Raises `ConfigError` where it was never measured, `DivergedError` where it is not a finite
+    number.
     """
     kept = parts.checkpoint.best_model_score if parts.checkpoint is not None else None
-    value = kept if kept is not None else parts.classifier.metrics[metric]
+    value = kept if kept is not None else parts.classifier.metrics.get(metric)
+    if value is None:
+        raise ConfigError(
+            f"{metric} was not measured: training ended before its first validation; give a larger "
+            "trainer.max_epochs, +trainer.max_steps or +trainer.max_time, or validate sooner with "
+            "trainer.check_val_every_n_epoch or +trainer.val_check_interval"
+        )
     loss = parts.classifier.metrics.get("train/loss", value)
     if not (math.isfinite(value) and math.isfinite(loss)):
         raise DivergedError(

@@ -17,6 +17,7 @@ def quieten() -> None:
         ".*LeafSpec.*",  # between Lightning and torch
         ".*is smaller than the logging interval.*",  # metrics are logged by epoch here
         ".*does not have many workers.*",  # batches are gathered in place
+        ".*could not find the monitored key.*",  # of an epoch that was cut short; else an error
         ".*not part of single contiguous chunk.*",  # a pack's weights of LSTMs are rows of a matrix
         ".*sync_dist=True.*",  # torchmetrics gathers from all devices itself
     ):
