@@ -100,8 +100,50 @@ def test_a_run_that_lost_its_patience_has_ended(tmp_path):
     assert score_in(after) == score_in(before)
 
 
-def test_a_run_that_ends_within_the_epoch_it_goes_on_with_has_its_best_score(tmp_path):
+def test_an_epoch_that_is_cut_short_after_going_on_leaves_the_best_score(tmp_path):
     before, first = train(tmp_path / "first", "+trainer.max_steps=12")
     last = f"resume={first}/checkpoints/last.ckpt"
     after, _ = train(tmp_path / "second", "+trainer.max_steps=20", last)
     assert score_in(after) == score_in(before)
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """The last.ckpt of a run of two epochs, under a limit to its time."""
+    limits = ("trainer.max_epochs=2", "+trainer.max_time=00:00:10:00")
+    _, directory = train(tmp_path_factory.mktemp("ended"), *limits)
+    return directory / "checkpoints" / "last.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        (["trainer.max_epochs=2"], ["2 of 2 epochs", "a larger trainer.max_epochs"]),
+        (["trainer.max_epochs=2", "callbacks=none"], ["2 of 2 epochs"]),
+        (["trainer.max_epochs=1"], ["2 of 1 epochs", "a larger trainer.max_epochs"]),
+        (["+trainer.max_steps=3"], ["22 of 3 steps", "a larger trainer.max_steps"]),
+        (["+trainer.max_time=00:00:00:00"], ["of 0 seconds", "a larger trainer.max_time"]),
+    ],
+    ids=" ".join,
+)
+def test_a_run_that_has_nothing_left_to_train_is_told_so(ended, tmp_path, limits, told):
+    line = warm("train", *SMALL, f"resume={ended}", *limits, folder=tmp_path).line
+    assert not [part for part in [str(ended), *told] if part not in line], line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_trial_that_has_nothing_left_to_train_has_its_score(ended, tmp_path):
+    """As one that was interrupted before it told its score, and is run again."""
+    study = ("-m", "hydra/launcher=basic", "hydra.sweeper.study=s", "seed=0")
+    going_on = (f"resume={ended}", "trainer.max_epochs=2")
+    answer = warm("train", *study, *SMALL, *going_on, folder=tmp_path)
+    assert answer.code == 0, answer
+    assert (tmp_path / "multirun/s/0/checkpoints/best.ckpt").is_file()
+
+
+def test_a_checkpoint_of_weights_alone_is_not_gone_on_from(tmp_path):
+    weights = ("+callbacks.checkpoint.save_weights_only=true", "trainer.max_epochs=1")
+    _, directory = train(tmp_path, *weights)
+    last = directory / "checkpoints" / "last.ckpt"
+    line = warm("train", *SMALL, f"resume={last}", folder=tmp_path).line
+    assert f"{last} holds weights alone" in line

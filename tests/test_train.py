@@ -1,5 +1,6 @@
 """One run, as a user gives it: its score, its record, its ends, and going on from where it was."""
 
+import csv
 import os
 import re
 import signal
@@ -192,6 +193,14 @@ def test_a_run_that_ends_before_it_validates_says_so(tmp_path, callbacks):
     (line,) = answer.err.splitlines()
     assert line.startswith("val/macro_f1 was not measured: ")
     assert "trainer.max_steps" in line
+
+
+def test_a_clock_may_say_when_to_validate(tmp_path):
+    clock = ("+trainer.val_check_interval=00:00:00:00", "trainer.limit_train_batches=3")
+    answer = warm("train", *SHORT, *clock, "logger=csv", folder=tmp_path)
+    assert score_in(answer) > 0
+    with (directory_of(tmp_path) / "csv" / "metrics.csv").open() as file:
+        assert len([row for row in csv.DictReader(file) if row["val/loss"]]) == 9
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.trainer.states import TrainerStatus
 
 from harnest.assemble import Parts
@@ -54,6 +56,28 @@ def check_checkpoint(module: torch.nn.Module, file: Path) -> None:
             f"{file} is of another architecture: {len(differ)} of its tensors do not fit, the "
             f"first is {differ[0]}; choose the model, data and options that it was trained with"
         )
+
+
+def check_rest(trainer: Trainer, file: Path) -> None:
+    """Raise `CheckpointError` where ``trainer`` may go no further than ``file`` has come."""
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    if "optimizer_states" not in state:
+        raise CheckpointError(f"{file} holds weights alone; a run goes on from a last.ckpt")
+    epochs = state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    behind: list[tuple[str, float, float | None, str]] = [
+        ("trainer.max_epochs", epochs, trainer.max_epochs, "epochs"),
+        ("trainer.max_steps", state["global_step"], trainer.max_steps, "steps"),
+    ]
+    for timer in trainer.callbacks:  # type: ignore[attr-defined]  # by its constructor
+        if isinstance(timer, Timer) and timer.state_key in state["callbacks"]:
+            seconds = state["callbacks"][timer.state_key]["time_elapsed"]["train"]
+            behind.append(("trainer.max_time", seconds, timer.time_remaining(), "seconds"))
+    for key, used, limit, unit in behind:
+        if limit not in (None, -1) and used >= limit:
+            raise CheckpointError(
+                f"resume={file}: nothing is left to train, {used:.0f} of {limit:.0f} {unit} are "
+                f"done; give a larger {key}"
+            )
 
 
 def score_of(parts: Parts, metric: str) -> float:

@@ -40,6 +40,7 @@ def run(
         from harnest.division import members_of
         from harnest.fit import (
             check_checkpoint,
+            check_rest,
             dataset_of,
             facts_of,
             fit,
@@ -61,6 +62,8 @@ def run(
     parts = assemble(cfg, directory, trial)
     if cfg.resume is not None:
         check_checkpoint(parts.classifier, Path(cfg.resume))
+        if trial is None:  # one that was interrupted after its last epoch has its score to tell
+            check_rest(parts.trainer, Path(cfg.resume))
     facts = facts_of(cfg, parts) | dict(tags or {})
     with recorded(
         parts.trainer.loggers,
