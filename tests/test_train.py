@@ -185,9 +185,9 @@ class TestLoneRun:
         assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("callbacks", ["default", "none"])
-def test_a_run_that_ends_before_it_validates_says_so(tmp_path, callbacks):
-    early = ("+trainer.max_steps=3", f"callbacks={callbacks}", "logger=none")
+@pytest.mark.parametrize("options", ["callbacks=default", "callbacks=none", "scheduler=plateau"])
+def test_a_run_that_ends_before_it_validates_says_so(tmp_path, options):
+    early = ("+trainer.max_steps=3", options, "logger=none")
     answer = warm("train", *SMALL, *early, folder=tmp_path)
     assert answer.code == 2, answer
     (line,) = answer.err.splitlines()

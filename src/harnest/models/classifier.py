@@ -234,9 +234,10 @@ class Classifier(L.LightningModule):
         self._log_epoch("train")
         every = self.trainer.check_val_every_n_epoch or 1
         is_new = self.monitor.startswith("train/") or (self.current_epoch + 1) % every == 0
+        value = self.trainer.callback_metrics.get(self.monitor)  # None in a first epoch cut short
         for config in self.trainer.lr_scheduler_configs:
-            if isinstance(config.scheduler, ReduceLROnPlateau) and is_new:
-                config.scheduler.step(self.trainer.callback_metrics[self.monitor])
+            if isinstance(config.scheduler, ReduceLROnPlateau) and is_new and value is not None:
+                config.scheduler.step(value)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
