@@ -266,6 +266,45 @@ def test_an_interrupt_in_process_kills_child_and_parent(study):
     assert record.parent.data.tags["trials.fail"] == "1"
 
 
+def interrupt(*arguments, **options):
+    """In the place of what Ctrl-C comes in."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "harnest.study.runner.BatchRunner.close",
+        "harnest.tracking.artist.Artist.finish",
+        "harnest.tracking.study.summarise",
+    ],
+    ids=["before", "drawing", "summary"],
+)
+def test_an_interrupt_at_the_end_of_a_study_leaves_no_run_at_work(study, monkeypatch, moment):
+    with monkeypatch.context() as patch:
+        patch.setattr(moment, interrupt)
+        record = study("x=1,2", code=130)
+    assert record.states == ["FINISHED"] * 2
+    assert record.parent.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("moment", ["Journal.begin", "surroundings"])
+def test_an_interrupt_while_a_study_opens_leaves_no_run_at_work(study, bench, monkeypatch, moment):
+    with monkeypatch.context() as patch:
+        patch.setattr(f"harnest.tracking.study.{moment}", interrupt)
+        record = study("x=1", code=130)
+    assert (record.parent.info.status, record.children) == ("KILLED", {})
+    assert not bench.directory(0).parent.exists()
+
+
+def test_a_study_that_was_interrupted_while_it_went_on_is_as_before(study, monkeypatch):
+    study("x=1,2", "hydra.sweeper.n_trials=1")
+    with monkeypatch.context() as patch:
+        patch.setattr("harnest.tracking.study.surroundings", interrupt)
+        record = study("x=1,2", code=130)
+    assert record.parent.info.status == "FINISHED"
+
+
 def facts(*directions, directory=Path(), space=None):
     return StudyFacts(
         name="s",

@@ -48,9 +48,11 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
             terminal.show_failure(broken.first)
             raise
         finally:
-            runner.close()
-            trials = study.trials()
-            terminal.show([h for one in listeners for h in one.on_study_end(trials, complete)])
+            try:
+                runner.close()
+            finally:  # also for a Ctrl-C that comes in just then
+                trials = study.trials()
+                terminal.show([h for one in listeners for h in one.on_study_end(trials, complete)])
     if complete and not any(trial.state is TrialState.COMPLETE for trial in trials):
         first = next((trial for trial in trials if trial.message), None)
         if first is not None:
