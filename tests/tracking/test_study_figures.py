@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -103,6 +104,15 @@ def test_what_was_tried_first_may_lie_outside_of_the_search():
     study = study_of(trials, ["maximize"], SPACE)
     assert [trial.params for trial in study.trials] == [trial.params for trial in trials]
     assert set(ONE) <= set(titles(trials))
+
+
+def test_the_best_one_keeps_to_the_constraints():
+    trials = [replace(finished(0, 0.9), broken=("size",)), finished(1, 0.5), finished(2, 0.4)]
+    drawn = dict(figures(study_of(trials, ["maximize"], SPACE), ["score"]))
+    curves = {trace.name: trace for trace in drawn["Learning curves"].data}
+    assert set(curves["best"].text) == {"trial 1"}
+    history = {trace.name: trace for trace in drawn["History"].data}
+    assert list(history["Best Value"].y)[1:] == [0.5, 0.5]
 
 
 def test_trials_need_not_have_every_parameter():

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from harnest.study.listener import StudyFacts, TrialFacts
+from harnest.tracking.leaderboard import leaderboard
+from harnest.tracking.report import as_table
 from harnest.tracking.study import StudyRecord, how_to_look
 from harnest.tracking.summary import best_of
 
@@ -182,7 +184,7 @@ def test_the_table_holds_each_trial_once_whatever_the_sessions(study, bench):
     assert list(table["trial"]) == [0, 1, 2]
     assert list(table["state"]) == ["COMPLETE"] * 3
     assert list(table["value"]) == [9, 1, 4]
-    assert list(table["x"]) == [3, 1, 2]
+    assert list(table["params.x"]) == [3, 1, 2]
     assert list(table["run_id"]) == [record.children[n].info.run_id for n in range(3)]
     assert record.parent.data.tags["trials.waiting"] == "0"  # it was 1 after the first session
 
@@ -245,6 +247,46 @@ def test_several_objectives_are_recorded_by_number(study):
     report = record.text(parent, "report.html")
     assert "Pareto front" in report
     assert "FRONT" in report
+
+
+def test_a_searched_key_may_be_called_as_a_column_is(study, store):
+    record = study("+reason=interrupted,luck", "steps=0,1")
+    table = record.table()
+    assert list(table["reason"]) == [""] * 4
+    assert list(table["params.reason"]) == ["interrupted"] * 2 + ["luck"] * 2
+    rows = leaderboard(store, "foreign", ["s"]).rows
+    told = {(row.state, row.params["reason"], row.params["steps"], row.steps) for row in rows}
+    assert told == {
+        ("FINISHED", reason, str(steps), steps)
+        for reason in ("interrupted", "luck")
+        for steps in (0, 1)
+    }
+
+
+@pytest.mark.parametrize(
+    ("objectives", "states"),
+    [
+        ([], ["FINISHED", "FINISHED", "FINISHED, breaks twice"]),
+        (
+            ["do=pair", "hydra.sweeper.direction=[minimize,minimize]"],
+            ["FRONT", "FRONT", "FINISHED, breaks twice"],
+        ),
+    ],
+    ids=["one", "several"],
+)
+def test_what_breaks_a_constraint_is_ranked_last(study, store, client, objectives, states):
+    record = study("x=1,2,3", "hydra.sweeper.constraints={twice: '>= 4'}", *objectives)
+    assert "breaks" not in record.tags(1)
+    boards = [leaderboard(store, "foreign", ["s"])]
+    client.update_run(record.parent.info.run_id, "RUNNING")  # its table is not read then
+    boards.append(leaderboard(store, "foreign", ["s"]))
+    for board in boards:
+        _, lines = as_table(board.rows, board.scores)
+        assert [line[0] for line in lines] == ["trial-1", "trial-2", "trial-0"]
+        assert [line[1] for line in lines] == states
+    report = record.text(record.parent, "report.html")
+    assert report.index(">trial-2<") < report.index(">trial-0<")
+    assert report.index('class="FINISHED">FINISHED, breaks twice<') > report.index(">trial-0<")
 
 
 def test_what_is_searched_shows_in_every_child(study):

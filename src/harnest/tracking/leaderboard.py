@@ -14,10 +14,10 @@ from harnest.tracking.find import (
     trials_of,
 )
 from harnest.tracking.rows import FINISHED, PRUNED, Row, ranked, without_seeds
-from harnest.tracking.run import DEVIATION, OBJECTIVE, STEPS
+from harnest.tracking.run import BREAKS, DEVIATION, OBJECTIVE, STEPS
 from harnest.tracking.search import search
 from harnest.tracking.store import open_existing
-from harnest.tracking.summary import LISTED_AT, REPORT, TABLE
+from harnest.tracking.summary import LISTED_AT, PARAM, REPORT, TABLE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _TABLE_STATES = {"COMPLETE": FINISHED, "FAIL": "FAILED"}
 _PLACES = ("dirpath", "save_dir", "run_name")  # where a run wrote, and what it is called
-_OWN_COLUMNS = ("trial", "state", "deviation", "steps", "seconds", "reason", "run_id")
+# What an older table has beside parameters and values.
+_OLD_COLUMNS = ("trial", "state", "deviation", "steps", "seconds", "reason", "run_id")
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,10 @@ def _artifact(client: "MlflowClient", run: "MlflowRun", name: str) -> str | None
 def _rows_in(table: Any, objectives: int) -> Iterator[Row]:
     columns = table["columns"]
     values = ["value"] if objectives == 1 else [f"value_{at}" for at in range(objectives)]
-    keys = [key for key in columns if key not in (*_OWN_COLUMNS, *values)]
+    if BREAKS in columns:
+        keys = {key.removeprefix(PARAM): key for key in columns if key.startswith(PARAM)}
+    else:
+        keys = {key: key for key in columns if key not in (*_OLD_COLUMNS, *values)}
     for line in table["data"]:
         cell = dict(zip(columns, line, strict=True))
         scores = tuple(cell[name] for name in values if cell.get(name) is not None)
@@ -125,8 +129,13 @@ def _rows_in(table: Any, objectives: int) -> Iterator[Row]:
             deviations=tuple(d for d in [cell.get("deviation")] if d is not None),
             steps=cell["steps"],
             seconds=cell["seconds"],
-            params={key: "" if cell[key] is None else str(cell[key]) for key in keys},
+            params={key: "" if cell[at] is None else str(cell[at]) for key, at in keys.items()},
+            broken=_broken(cell.get(BREAKS)),
         )
+
+
+def _broken(told: str | None) -> tuple[str, ...]:
+    return tuple(told.split(", ")) if told else ()
 
 
 def _best_of(client: "MlflowClient", run: "MlflowRun") -> "MlflowRun":
@@ -167,4 +176,5 @@ def _row(run: "MlflowRun", name: str, keys: Iterable[str], scores: Sequence[str]
         steps=None if steps is None else int(steps),
         seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
         params={key: run.data.params.get(key, "") for key in keys},
+        broken=_broken(run.data.tags.get(BREAKS)),
     )

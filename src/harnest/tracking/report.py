@@ -127,7 +127,7 @@ def as_table(rows: Sequence[Row], objectives: Sequence[str]) -> tuple[list[str],
     lines = [
         [
             row.name,
-            "FRONT" if row.is_on_front else row.state,
+            _state(row),
             *_scores(row, len(objectives), spread),
             *([str(row.seeds)] if several else []),
             "" if row.steps is None else str(row.steps),
@@ -138,6 +138,12 @@ def as_table(rows: Sequence[Row], objectives: Sequence[str]) -> tuple[list[str],
         for row in rows
     ]
     return heads, lines
+
+
+def _state(row: Row) -> str:
+    if row.broken:
+        return f"{row.state}, breaks {', '.join(row.broken)}"
+    return "FRONT" if row.is_on_front else row.state
 
 
 def _scores(row: Row, count: int, spread: bool) -> list[str]:

@@ -19,6 +19,7 @@ from harnest.tracking.journal import Journal, journals_below
 from harnest.tracking.provenance import origin, surroundings
 from harnest.tracking.recall import BEST
 from harnest.tracking.run import (
+    BREAKS,
     DEVIATION,
     OBJECTIVE,
     RECORDED_IN,
@@ -295,6 +296,8 @@ class StudyRecord(Callback):
         run.metrics({**_scores(trial.values), **deviation, STEPS: len(trial.steps)}, step=0)
         # Choices of groups, which are no keys of the job's config; all where it logged none.
         run.missing_params(trial.params)
+        if trial.broken:
+            run.tag({BREAKS: ", ".join(trial.broken)})
         if trial.reason is not None:
             run.fail(Failure(trial.reason, trial.message or "", trial.details))
         elif trial.state.name == "PRUNED":

@@ -51,6 +51,7 @@ def study_of(
         )
         for key, described in space.items()
     }
+    limits = sorted({name for trial in tried for name in trial.broken})
     for trial in tried:
         params = {key: value for key, value in trial.params.items() if key in distributions}
         study.add_trial(
@@ -61,6 +62,8 @@ def study_of(
                 distributions={key: distributions[key] for key in params},
                 intermediate_values=dict(trial.steps),
                 user_attrs={_NUMBER: trial.number},
+                # In each trial: of a study with any, one without is taken for one that breaks all.
+                constraints={name: float(name in trial.broken) for name in limits},
             )
         )
     return study
