@@ -112,6 +112,33 @@ def test_the_logged_model_takes_raw_windows_and_names_activities(client, made, b
     np.testing.assert_allclose(table, probabilities, atol=1e-5)
 
 
+THIEF = """
+from pathlib import Path
+
+from pytorch_lightning import Callback
+
+
+class Thief(Callback):
+    def on_fit_end(self, trainer, pl_module):
+        Path(trainer.checkpoint_callback.best_model_path).unlink()
+"""
+
+
+def test_a_run_whose_best_checkpoint_is_gone_keeps_its_score(tidied, client, tmp_path):
+    (tmp_path / "thief.py").write_text(THIEF)
+    small = ("trainer=cpu", "model.hidden_size=8", "data.batch_size=128", "trainer.max_epochs=1")
+    thief = (f"hydra.run.dir={tmp_path}/run", "+callbacks.thief._target_=thief.Thief")
+    trusted = {"PYTHONPATH": str(tmp_path), "HARNEST_TRUST": "thief"}
+    answer = warm("train", *small, *thief, folder=tidied.folder, **trusted)
+    assert answer.code == 0, answer
+    assert "neither figures nor a model" in answer.err
+    group = client.get_experiment_by_name("harnest").experiment_id
+    (run,) = client.search_runs([group], f"tags.directory = '{tmp_path}/run'")
+    assert run.info.status == "FINISHED"
+    assert 0 < run.data.metrics["objective"] < 1
+    assert "figures" not in {one.path for one in client.list_artifacts(run.info.run_id)}
+
+
 def test_the_data_set_is_an_input(client, made):
     _, run = made
     (found,) = client.get_run(run.info.run_id).inputs.dataset_inputs

@@ -1,5 +1,6 @@
 """Config -> data, classifier, callbacks, loggers, trainer: the one place that instantiates."""
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -99,6 +100,9 @@ def make_trainer(cfg: DictConfig, **arguments: Any) -> L.Trainer:
     if precision == "auto":
         precision = fastest(cfg.trainer.accelerator)
     trainer: L.Trainer = build(cfg.trainer, precision=precision, **arguments)
+    if not hasattr(trainer, "val_check_interval"):
+        # Lightning leaves it out where a clock says when, and its EarlyStopping asks for it.
+        trainer.val_check_interval = math.inf
     return trainer
 
 

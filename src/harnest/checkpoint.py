@@ -44,4 +44,6 @@ class BestAndLast(ModelCheckpoint):
 @rank_zero_only
 def _copy(file: Path, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(file, to)
+    new = to.with_suffix(".new")
+    shutil.copyfile(file, new)
+    new.replace(to)  # at once: a run that is killed here leaves no half of a checkpoint

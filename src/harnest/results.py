@@ -38,10 +38,14 @@ def keep_results(parts: Parts, directory: Path) -> None:
     runs = [(one, one.run) for one in loggers if one.run is not None]
     if not runs:
         return
-    epoch = _load_best(parts)
     part, device = "validation", parts.trainer.strategy.root_device
     is_judged = bool(parts.data.split.validation_subjects)
-    judged = judge(parts.classifier, parts.data, part, device) if is_judged else None
+    try:
+        epoch = _load_best(parts)
+        judged = judge(parts.classifier, parts.data, part, device) if is_judged else None
+    except Exception:
+        log.warning("this run has neither figures nor a model in MLflow", exc_info=True)
+        return
     for logger, run in runs:
         try:
             if judged is not None and RECORDED_IN in os.environ:
