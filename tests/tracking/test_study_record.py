@@ -9,13 +9,17 @@ import signal
 import subprocess
 from pathlib import Path
 
+import mlflow
 import pytest
 from foreign_bench import files_of, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
+from harnest.errors import TrackingError
+from harnest.promote import winner_of
 from harnest.study.listener import StudyFacts, TrialFacts
+from harnest.sync import sync
 from harnest.tracking.leaderboard import leaderboard
 from harnest.tracking.report import as_table
 from harnest.tracking.study import StudyRecord, how_to_look
@@ -306,6 +310,32 @@ def test_an_interrupt_in_process_kills_child_and_parent(study):
     assert record.tags(2)["retry_of"] == "trial-1"
     assert record.parent.info.status == "FINISHED"
     assert record.parent.data.tags["trials.fail"] == "1"
+
+
+def test_trials_that_the_store_first_hears_of_afterwards_are_found(
+    study, bench, store, client, monkeypatch
+):
+    def away(*arguments, **options):
+        raise ConnectionError("no route")
+
+    def begun(self, *arguments, **options):
+        return make(self, *arguments, **options) if options["run_name"] == "s" else away()
+
+    make = mlflow.MlflowClient.create_run
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.create_run", begun)
+        patch.setattr("mlflow.MlflowClient.get_run", away)
+        bench.sweep("x=2,1", RECORDED, "+hydra.callbacks.mlflow.patience=0.1")
+    sync(bench.folder / "multirun", None)
+    record = Record(client)
+    note = record.parent.data.tags["mlflow.note.content"]
+    assert "**Best: trial-1**, objective = 1.0000, with x = `1`" in note
+    runs = [record.children[number].info.run_id for number in (1, 0)]
+    assert [row.run_id for row in leaderboard(store, "foreign", ["s"]).rows] == runs
+    names = ["s", "multirun/s"]
+    assert [row.run_id for row in leaderboard(store, "foreign", names).rows] == [runs[0]] * 2
+    with pytest.raises(TrackingError, match="trial-1 was not trained by harnest-train"):
+        winner_of(client, record.parent, None)
 
 
 def interrupt(*arguments, **options):

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harnest.tracking.find import (
     OWN,
+    best_of,
     experiment_called,
     find,
     is_study,
@@ -54,7 +55,7 @@ def leaderboard(address: str, experiment: str, names: Sequence[str]) -> Board:
     chosen = [find(client, group, name) for name in names] or search(client, group, OWN)
     if len(chosen) == 1 and is_study(chosen[0]):
         return _of_study(client, chosen[0])
-    best = [(run, _best_of(client, run)) for run in chosen]
+    best = [(run, (best_of(client, run) if is_study(run) else None) or run) for run in chosen]
     keys = _differing([run for _, run in best])
     minimize = any(run.data.params.get("objective.mode") == "min" for _, run in best)
     rows = [_row(run, _title(origin, run), keys, [OBJECTIVE]) for origin, run in best]
@@ -74,6 +75,9 @@ def _of_study(client: "MlflowClient", study: "MlflowRun") -> Board:
     if table is None or study.info.status == "RUNNING":
         rows, runs = _at_work(rows, client, study)
         rows += [_row(run, str(run.info.run_name), keys, scores) for run in runs]
+    if any(row.scores and not row.run_id for row in rows):  # the store was away at its end
+        known = {run.info.run_name: run.info.run_id for run in trials_of(client, study)}
+        rows = [replace(row, run_id=known.get(row.name, row.run_id)) for row in rows]
     return Board(
         title=f"Study {study.info.run_name}",
         scores=("score",) if single else tuple(f"score {at}" for at in range(len(scores))),
@@ -136,11 +140,6 @@ def _rows_in(table: Any, objectives: int) -> Iterator[Row]:
 
 def _broken(told: str | None) -> tuple[str, ...]:
     return tuple(told.split(", ")) if told else ()
-
-
-def _best_of(client: "MlflowClient", run: "MlflowRun") -> "MlflowRun":
-    best = run.data.tags.get("best.run_id") if is_study(run) else None
-    return client.get_run(best) if best else run
 
 
 def _title(origin: "MlflowRun", run: "MlflowRun") -> str:

@@ -44,9 +44,8 @@ def ranked(rows: Iterable[Row], directions: Sequence[str]) -> list[Row]:
     """
     listed = list(rows)
     if len(directions) > 1:
-        rivals = [row for row in listed if row.state == FINISHED and row.scores and not row.broken]
-        front = _front(rivals, directions)
-        listed = [replace(row, is_on_front=row.run_id in front) for row in listed]
+        front = _front(listed, directions)
+        listed = [replace(row, is_on_front=at in front) for at, row in enumerate(listed)]
     places = {FINISHED: 0, PRUNED: 1}
     sign = -1 if directions[0] == "maximize" else 1
     return sorted(
@@ -90,13 +89,20 @@ def _mean(rows: Sequence[Row]) -> Row:
     )
 
 
-def _front(rows: Sequence[Row], directions: Sequence[str]) -> set[str]:
-    """Runs that no other is at least as good as in every objective, and better in one."""
+def _front(rows: Sequence[Row], directions: Sequence[str]) -> set[int]:
+    """Which rows no other is at least as good as in every objective, and better in one.
+
+    Only those count that are finished and keep to the constraints.
+    """
     signs = [-1 if direction == "maximize" else 1 for direction in directions]
-    points = {row.run_id: [s * x for s, x in zip(signs, row.scores, strict=True)] for row in rows}
+    points = {
+        at: [s * x for s, x in zip(signs, row.scores, strict=True)]
+        for at, row in enumerate(rows)
+        if row.state == FINISHED and row.scores and not row.broken
+    }
     return {
-        run_id
-        for run_id, point in points.items()
+        at
+        for at, point in points.items()
         if not any(
             other != point and all(a <= b for a, b in zip(other, point, strict=True))
             for other in points.values()

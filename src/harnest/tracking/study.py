@@ -278,7 +278,8 @@ class StudyRecord(Callback):
                 self._settle(trials)
             if is_last:
                 run_ids = {number: run.run_id for number, run in self.children.items()}
-                summarise(self.parent, self.study, trials, run_ids, self.asked)
+                about = self.asked, self.experiment_id
+                summarise(self.parent, self.study, trials, run_ids, *about)
         except Exception as error:  # a study that has its trials does not fail for this
             log.warning("the study's parent run is not complete: %s", error)
         finally:

@@ -75,16 +75,19 @@ def summarise(
     trials: Sequence["TrialFacts"],
     run_ids: Mapping[int, str],
     asked: Mapping[str, str],
+    experiment: str,
 ) -> None:
     """Write the best trial, the table of all, the figures and the report to ``parent``.
 
-    ``asked`` are facts of the study's config, by name, which the report repeats.
+    ``run_ids`` are MLflow's identities of the trials' runs, ``asked`` facts of the study's config,
+    by name, which the report repeats. Nothing is asked of the store, which may be away, and not
+    have heard of all runs.
     """
     show_progress(parent, study, trials)
     best = best_of(trials, study)
     rows = [_row(trial, run_ids.get(trial.number, "")) for trial in trials]
     if best is not None:
-        run_id = run_ids.get(best.number, "")
+        run_id = run_ids.get(best.number, "")  # an empty one replaces an earlier session's
         parent.tag(
             {
                 "best.trial": f"trial-{best.number}",
@@ -95,7 +98,7 @@ def summarise(
         _log_history(parent, trials, study)
     _log_table(parent, table(trials, run_ids), TABLE)
     parent.text(study_page(study, trials, rows, best, asked), REPORT)
-    parent.tag({_NOTE: _note(parent, rows, best, asked)})
+    parent.tag({_NOTE: _note(rows, best, asked, experiment)})
 
 
 def best_of(trials: Sequence["TrialFacts"], study: "StudyFacts") -> "TrialFacts | None":
@@ -183,14 +186,17 @@ def _log_history(parent: Run, trials: Sequence["TrialFacts"], study: "StudyFacts
 
 
 def _note(
-    parent: Run, rows: Sequence[Row], best: "TrialFacts | None", asked: Mapping[str, str]
+    rows: Sequence[Row],
+    best: "TrialFacts | None",
+    asked: Mapping[str, str],
+    experiment: str,
 ) -> str:
     """The parent run's description in the UI: its best trial, linked, and where the rest is."""
     lines = [counted(rows)]
     if best is not None:
         row = next(row for row in rows if row.name == f"trial-{best.number}")
-        experiment = parent.client.get_run(parent.run_id).info.experiment_id
-        link = f"[{row.name}](#/experiments/{experiment}/runs/{row.run_id})"
+        there = f"#/experiments/{experiment}/runs/{row.run_id}"
+        link = f"[{row.name}]({there})" if row.run_id else row.name
         value = f"{asked.get('objective', 'objective')} = {best.values[0]:.4f}"
         params = ", ".join(f"{key} = `{value}`" for key, value in row.params.items())
         lines.append(f"**Best: {link}**, {value}, with {params}")
