@@ -115,6 +115,15 @@ def test_the_best_one_keeps_to_the_constraints():
     assert list(history["Best Value"].y)[1:] == [0.5, 0.5]
 
 
+@pytest.mark.parametrize("off", [0, 0.0])
+def test_what_is_searched_by_its_logarithm_may_be_off_under_another_condition(off):
+    single = json.loads(distribution_to_json(CategoricalDistribution((off,))))
+    space = SPACE | {"lr": {"kind=a": SPACE["lr"], "kind=b": single}}
+    trials = [finished(0, 0.5), finished(1, 0.6, lr=off, kind="b")]
+    drawn = dict(figures(study_of(trials, ["maximize"], space), ["score"]))
+    assert set(ONE) <= set(drawn)
+
+
 def test_trials_need_not_have_every_parameter():
     other = TrialFacts(1, {"lr": 1e-2}, TrialState.COMPLETE, (0.7,))
     assert "History" in titles([finished(0, 0.5), other])

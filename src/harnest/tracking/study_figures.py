@@ -172,7 +172,8 @@ def _wide_enough(several: Sequence[BaseDistribution], tried: Sequence[Any]) -> B
     assert all(isinstance(d, FloatDistribution | IntDistribution) for d in ranges)
     low = min([d.low for d in ranges] + numbers)  # type: ignore[attr-defined]
     high = max([d.high for d in ranges] + numbers)  # type: ignore[attr-defined]
-    log = all(d.log for d in ranges)  # type: ignore[attr-defined]
+    # A single value under another condition may be 0, which has no logarithm.
+    log = low > 0 and all(d.log for d in ranges)  # type: ignore[attr-defined]
     # Steps are for drawing values, and those that were given need not lie on them.
     if all(isinstance(x, int) for x in (low, high, *numbers)):
         return IntDistribution(low, high, log=log)
