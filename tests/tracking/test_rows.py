@@ -46,6 +46,12 @@ def test_rows_are_ranked_by_state_then_score(made, direction):
         assert known == sorted(known, reverse=direction == "maximize")
 
 
+def test_of_equals_the_earlier_trial_comes_first():
+    made = [Row(f"trial-{n}", "", "FINISHED", (1.0,), 1, 1.0, {}) for n in (10, 2, 1)]
+    in_order = ranked(made, ["maximize"])
+    assert [row.name for row in in_order] == ["trial-1", "trial-2", "trial-10"]
+
+
 @given(rows(2, st.integers(0, 4)))
 def test_the_front_is_what_nothing_finished_is_better_than(made):
     in_order = ranked(made, ["maximize", "minimize"])

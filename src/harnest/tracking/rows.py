@@ -40,7 +40,7 @@ def ranked(rows: Iterable[Row], directions: Sequence[str]) -> list[Row]:
 
     What breaks a constraint stands behind what breaks none. With several objectives the finished
     ones that no other is better than in all come first, and are marked; then the first objective
-    decides.
+    decides. Of equals the earlier trial comes first.
     """
     listed = list(rows)
     if len(directions) > 1:
@@ -56,7 +56,7 @@ def ranked(rows: Iterable[Row], directions: Sequence[str]) -> list[Row]:
             bool(row.broken),
             not row.scores,
             sign * row.scores[0] if row.scores else 0.0,
-            row.name,
+            (len(row.name), row.name),  # trial-2 before trial-10
         ),
     )
 
