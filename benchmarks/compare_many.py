@@ -75,7 +75,7 @@ def measure(trials: int) -> dict[str, list[float]]:
         print(f"{'import mlflow':16}{shown(alone)}")
         found = compare(folder, "running", ("table",), alone)
         began = time.perf_counter()
-        summarise(parent, STUDY, facts, run_ids, {})
+        summarise(parent, STUDY, facts, run_ids, {}, "0")
         print(f"{'summary':16}{time.perf_counter() - began:.2f} (once)")
         client.set_terminated(parent.run_id)
         found |= compare(folder, "ended", ("table", "csv", "html"), alone)

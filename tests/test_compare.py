@@ -35,7 +35,7 @@ def test_a_studys_trials_are_ranked(workplace, trials, name):
     rows = rows_of(workplace, name)
     assert [row["run"] for row in rows] == sorted(trials, key=trials.get, reverse=True)
     for row in rows:
-        assert float(row["score"]) == pytest.approx(trials[row["run"]], abs=1e-4)
+        assert float(row["score"]) == trials[row["run"]]  # every digit
         assert row["state"] == "FINISHED"
         assert row["epochs"] == "2"
         assert float(row["seconds"]) > 0
@@ -80,6 +80,25 @@ def test_a_table_is_never_cut(workplace, trials):
     for line in lines:
         assert any(f"{score:.4f}" in line for score in trials.values())
         assert len(line.split()[-1]) == 32  # the whole id
+
+
+def test_only_fractions_are_shortened(workplace):
+    client = mlflow.MlflowClient(f"sqlite:///{workplace.folder}/mlflow.db")
+    group = client.create_experiment("digits")
+    ones = {"day": "20240101", "kind": "12e34567", "rate": "0.000123456"}
+    others = {"day": "20240102", "kind": "12e34568", "rate": "0.000234567"}
+    for params in (ones, others):
+        run_id = client.create_run(group).info.run_id
+        for key, value in params.items():
+            client.log_param(run_id, key, value)
+    answer = warm("compare", "--experiment", "digits", folder=workplace.folder)
+    assert (answer.code, answer.err) == (0, "")
+    _, *lines = answer.out.splitlines()
+    shown = {tuple(line.split()[2:-1]) for line in lines}
+    assert shown == {
+        ("20240101", "12e34567", "0.0001235"),
+        ("20240102", "12e34568", "0.0002346"),
+    }
 
 
 def test_a_name_that_is_not_there(workplace):

@@ -53,9 +53,10 @@ def main() -> None:
         from harnest.tracking.report import as_table
 
         # A file gets every digit, a reader as many as can be read.
-        rows = board.rows if arguments.format == "csv" else list(map(_rounded, board.rows))
+        is_exact = arguments.format == "csv"
+        rows = board.rows if is_exact else list(map(_rounded, board.rows))
         show = {"table": _table, "markdown": _markdown, "csv": _csv}[arguments.format]
-        show(*as_table(rows, board.scores))
+        show(*as_table(rows, board.scores, is_exact))
 
 
 def _rounded(row: "Row") -> "Row":
@@ -63,10 +64,13 @@ def _rounded(row: "Row") -> "Row":
 
 
 def _short(text: str) -> str:
+    """Fewer digits of a fraction; whole numbers count things, and much else only looks like one."""
     try:
-        return f"{float(text):.4g}" if len(text) > 6 else text
+        number = float(text)
     except ValueError:
         return text
+    is_fraction = repr(number) == text and not number.is_integer()
+    return f"{number:.4g}" if is_fraction and len(text) > 6 else text
 
 
 def _html(board: "Board") -> str:

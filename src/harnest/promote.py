@@ -72,13 +72,14 @@ def winner_of(client: "MlflowClient", study: "MlflowRun", number: int | None) ->
 
     Raises `TrackingError` where there is none, or where it is not finished.
     """
-    from harnest.tracking.find import trials_of
+    from harnest.tracking.find import best_of, trials_of
     from harnest.tracking.study import TRIAL
 
-    name, best = study.info.run_name, study.data.tags.get("best.run_id")
+    name = study.info.run_name
     if number is None:
+        best = best_of(client, study)
         if best is not None:
-            return _of_trainer(client.get_run(best))
+            return _of_trainer(best)
         raise TrackingError(
             f"study {name} has no best trial: none has finished, or it has several objectives; "
             "choose one with --trial N"

@@ -230,6 +230,20 @@ def test_a_study_without_any_score_exits_with_the_first_message(bench):
     assert bench.states() == ["FAIL", "FAIL"]
 
 
+def test_a_study_without_a_finished_trial_says_what_failed_and_not_what_was_interrupted(
+    bench, monkeypatch
+):
+    def interrupt(file):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("foreign_app._wait_for", interrupt)
+        bench.sweep("x=3", "do=fall", code=130)
+    (bench.folder / "fall").touch()
+    answer = bench.sweep("x=3", "do=fall", code=2)
+    assert "none of its 2 trials finished; ValueError: no luck with x=3" in answer.err
+
+
 def test_a_job_that_raises_trial_pruned_is_pruned(bench):
     answer = bench.sweep("x=1,2", "do=prune@0")
     assert bench.states() == ["PRUNED", "COMPLETE"]

@@ -30,13 +30,14 @@ class Writer:
         self.client.set_terminated(identity, state)
         return identity
 
-    def study(self, name, trials, mode="max", identity=None):
-        """``trials`` are (parameters, score, state, more tags)."""
+    def study(self, name, trials, mode="max", identity=None, fixed=None):
+        """``trials`` are (parameters, score, state, more tags); ``fixed`` are other parameters."""
+        fixed = {"objective.mode": mode, "fixed": "same"} if fixed is None else fixed
         tags = {"study": name, "study.identity": identity or f"{name}-identity"}
         children = [
             self.run(
                 f"trial-{number}",
-                params | {"objective.mode": mode, "fixed": "same"},
+                params | fixed,
                 score,
                 state,
                 {**tags, "trial": str(number), **more},
@@ -112,11 +113,28 @@ def test_several_studies_give_their_best_trials(store, writer):
     assert [row.params for row in rows] == [{"lr": "0.1"}, {"lr": "0.4"}]
 
 
+def test_another_applications_studies_are_compared_as_each_was_asked(store, writer):
+    for name, score in {"good": 1, "bad": 50}.items():
+        trials = [({"x": x}, score + x, "FINISHED", {}) for x in (0, 1)]
+        children = writer.study(name, trials, mode="min", fixed={})
+    assert names(leaderboard(store, "harnest", ["good", "bad"])) == ["good/trial-0", "bad/trial-0"]
+    rows = leaderboard(store, "harnest", children[::-1]).rows
+    assert [row.run_id for row in rows] == children
+
+
 def test_a_parameter_that_repeats_another_is_not_shown(store, writer):
     writer.run("one", {"lr": 0.1, "copy": 0.1, "seed": 0}, 0.5)
     writer.run("two", {"lr": 0.2, "copy": 0.2, "seed": 0}, 0.6)
     first, second = leaderboard(store, "harnest", []).rows
     assert len(first.params) == len(second.params) == 1
+
+
+@pytest.mark.parametrize("keys", [("seed", "epochs"), ("epochs", "seed")])
+def test_what_varies_with_the_seed_is_no_repetition(store, writer, keys):
+    for number in (1, 2):
+        writer.run(f"run-{number}", dict.fromkeys(keys, number), number)
+    rows = leaderboard(store, "harnest", []).rows
+    assert [row.params for row in rows] == [{"seed": n, "epochs": n} for n in ("2", "1")]
 
 
 def test_without_names_all_studies_and_runs_of_their_own_are_ranked(store, writer):

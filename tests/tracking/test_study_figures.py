@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -103,6 +104,24 @@ def test_what_was_tried_first_may_lie_outside_of_the_search():
     study = study_of(trials, ["maximize"], SPACE)
     assert [trial.params for trial in study.trials] == [trial.params for trial in trials]
     assert set(ONE) <= set(titles(trials))
+
+
+def test_the_best_one_keeps_to_the_constraints():
+    trials = [replace(finished(0, 0.9), broken=("size",)), finished(1, 0.5), finished(2, 0.4)]
+    drawn = dict(figures(study_of(trials, ["maximize"], SPACE), ["score"]))
+    curves = {trace.name: trace for trace in drawn["Learning curves"].data}
+    assert set(curves["best"].text) == {"trial 1"}
+    history = {trace.name: trace for trace in drawn["History"].data}
+    assert list(history["Best Value"].y)[1:] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("off", [0, 0.0])
+def test_what_is_searched_by_its_logarithm_may_be_off_under_another_condition(off):
+    single = json.loads(distribution_to_json(CategoricalDistribution((off,))))
+    space = SPACE | {"lr": {"kind=a": SPACE["lr"], "kind=b": single}}
+    trials = [finished(0, 0.5), finished(1, 0.6, lr=off, kind="b")]
+    drawn = dict(figures(study_of(trials, ["maximize"], space), ["score"]))
+    assert set(ONE) <= set(drawn)
 
 
 def test_trials_need_not_have_every_parameter():

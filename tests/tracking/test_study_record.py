@@ -9,13 +9,19 @@ import signal
 import subprocess
 from pathlib import Path
 
+import mlflow
 import pytest
 from foreign_bench import files_of, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
+from harnest.errors import TrackingError
+from harnest.promote import winner_of
 from harnest.study.listener import StudyFacts, TrialFacts
+from harnest.sync import sync
+from harnest.tracking.leaderboard import leaderboard
+from harnest.tracking.report import as_table
 from harnest.tracking.study import StudyRecord, how_to_look
 from harnest.tracking.summary import best_of
 
@@ -182,7 +188,7 @@ def test_the_table_holds_each_trial_once_whatever_the_sessions(study, bench):
     assert list(table["trial"]) == [0, 1, 2]
     assert list(table["state"]) == ["COMPLETE"] * 3
     assert list(table["value"]) == [9, 1, 4]
-    assert list(table["x"]) == [3, 1, 2]
+    assert list(table["params.x"]) == [3, 1, 2]
     assert list(table["run_id"]) == [record.children[n].info.run_id for n in range(3)]
     assert record.parent.data.tags["trials.waiting"] == "0"  # it was 1 after the first session
 
@@ -247,6 +253,46 @@ def test_several_objectives_are_recorded_by_number(study):
     assert "FRONT" in report
 
 
+def test_a_searched_key_may_be_called_as_a_column_is(study, store):
+    record = study("+reason=interrupted,luck", "steps=0,1")
+    table = record.table()
+    assert list(table["reason"]) == [""] * 4
+    assert list(table["params.reason"]) == ["interrupted"] * 2 + ["luck"] * 2
+    rows = leaderboard(store, "foreign", ["s"]).rows
+    told = {(row.state, row.params["reason"], row.params["steps"], row.steps) for row in rows}
+    assert told == {
+        ("FINISHED", reason, str(steps), steps)
+        for reason in ("interrupted", "luck")
+        for steps in (0, 1)
+    }
+
+
+@pytest.mark.parametrize(
+    ("objectives", "states"),
+    [
+        ([], ["FINISHED", "FINISHED", "FINISHED, breaks twice"]),
+        (
+            ["do=pair", "hydra.sweeper.direction=[minimize,minimize]"],
+            ["FRONT", "FRONT", "FINISHED, breaks twice"],
+        ),
+    ],
+    ids=["one", "several"],
+)
+def test_what_breaks_a_constraint_is_ranked_last(study, store, client, objectives, states):
+    record = study("x=1,2,3", "hydra.sweeper.constraints={twice: '>= 4'}", *objectives)
+    assert "breaks" not in record.tags(1)
+    boards = [leaderboard(store, "foreign", ["s"])]
+    client.update_run(record.parent.info.run_id, "RUNNING")  # its table is not read then
+    boards.append(leaderboard(store, "foreign", ["s"]))
+    for board in boards:
+        _, lines = as_table(board.rows, board.scores)
+        assert [line[0] for line in lines] == ["trial-1", "trial-2", "trial-0"]
+        assert [line[1] for line in lines] == states
+    report = record.text(record.parent, "report.html")
+    assert report.index(">trial-2<") < report.index(">trial-0<")
+    assert report.index('class="FINISHED">FINISHED, breaks twice<') > report.index(">trial-0<")
+
+
 def test_what_is_searched_shows_in_every_child(study):
     """Also what is no key of a job's config: choices of groups, keys that are added."""
     record = study("network=small,large", "+new=1,2", r"text='a b','c,d'")
@@ -264,6 +310,71 @@ def test_an_interrupt_in_process_kills_child_and_parent(study):
     assert record.tags(2)["retry_of"] == "trial-1"
     assert record.parent.info.status == "FINISHED"
     assert record.parent.data.tags["trials.fail"] == "1"
+
+
+def test_trials_that_the_store_first_hears_of_afterwards_are_found(
+    study, bench, store, client, monkeypatch
+):
+    def away(*arguments, **options):
+        raise ConnectionError("no route")
+
+    def begun(self, *arguments, **options):
+        return make(self, *arguments, **options) if options["run_name"] == "s" else away()
+
+    make = mlflow.MlflowClient.create_run
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.create_run", begun)
+        patch.setattr("mlflow.MlflowClient.get_run", away)
+        bench.sweep("x=2,1", RECORDED, "+hydra.callbacks.mlflow.patience=0.1")
+    sync(bench.folder / "multirun", None)
+    record = Record(client)
+    note = record.parent.data.tags["mlflow.note.content"]
+    assert "**Best: trial-1**, objective = 1.0000, with x = `1`" in note
+    runs = [record.children[number].info.run_id for number in (1, 0)]
+    assert [row.run_id for row in leaderboard(store, "foreign", ["s"]).rows] == runs
+    names = ["s", "multirun/s"]
+    assert [row.run_id for row in leaderboard(store, "foreign", names).rows] == [runs[0]] * 2
+    with pytest.raises(TrackingError, match="trial-1 was not trained by harnest-train"):
+        winner_of(client, record.parent, None)
+
+
+def interrupt(*arguments, **options):
+    """In the place of what Ctrl-C comes in."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "harnest.study.runner.BatchRunner.close",
+        "harnest.tracking.artist.Artist.finish",
+        "harnest.tracking.study.summarise",
+    ],
+    ids=["before", "drawing", "summary"],
+)
+def test_an_interrupt_at_the_end_of_a_study_leaves_no_run_at_work(study, monkeypatch, moment):
+    with monkeypatch.context() as patch:
+        patch.setattr(moment, interrupt)
+        record = study("x=1,2", code=130)
+    assert record.states == ["FINISHED"] * 2
+    assert record.parent.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("moment", ["Journal.begin", "surroundings"])
+def test_an_interrupt_while_a_study_opens_leaves_no_run_at_work(study, bench, monkeypatch, moment):
+    with monkeypatch.context() as patch:
+        patch.setattr(f"harnest.tracking.study.{moment}", interrupt)
+        record = study("x=1", code=130)
+    assert (record.parent.info.status, record.children) == ("KILLED", {})
+    assert not bench.directory(0).parent.exists()
+
+
+def test_a_study_that_was_interrupted_while_it_went_on_is_as_before(study, monkeypatch):
+    study("x=1,2", "hydra.sweeper.n_trials=1")
+    with monkeypatch.context() as patch:
+        patch.setattr("harnest.tracking.study.surroundings", interrupt)
+        record = study("x=1,2", code=130)
+    assert record.parent.info.status == "FINISHED"
 
 
 def facts(*directions, directory=Path(), space=None):

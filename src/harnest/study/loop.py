@@ -9,6 +9,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from harnest.errors import HarnestError, StudyError
+from harnest.failure import INTERRUPTED
 from harnest.study.engine import opened
 from harnest.study.interrupts import Interrupts
 from harnest.study.listener import StudyListener
@@ -48,11 +49,14 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
             terminal.show_failure(broken.first)
             raise
         finally:
-            runner.close()
-            trials = study.trials()
-            terminal.show([h for one in listeners for h in one.on_study_end(trials, complete)])
+            try:
+                runner.close()
+            finally:  # also for a Ctrl-C that comes in just then
+                trials = study.trials()
+                terminal.show([h for one in listeners for h in one.on_study_end(trials, complete)])
     if complete and not any(trial.state is TrialState.COMPLETE for trial in trials):
-        first = next((trial for trial in trials if trial.message), None)
+        told = [trial for trial in trials if trial.message and trial.reason != INTERRUPTED]
+        first = told[0] if told else None
         if first is not None:
             terminal.show_failure(first)
         why = "all were pruned" if first is None else first.message

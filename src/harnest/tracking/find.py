@@ -78,6 +78,19 @@ def trials_of(
     return search(client, study.info.experiment_id, family)
 
 
+def best_of(client: "MlflowClient", study: "MlflowRun") -> "MlflowRun | None":
+    """The run of a study's best trial; None where it has none, or the store does not know it.
+
+    The study itself may not have known that run's identity: its store was away at its end.
+    """
+    best, run_id = (study.data.tags.get(f"best.{what}") for what in ("trial", "run_id"))
+    if run_id:
+        return client.get_run(run_id)
+    number = (best or "").removeprefix("trial-")
+    found = trials_of(client, study, f"tags.`{TRIAL}` = {_quoted(number)}") if number else []
+    return found[0] if found else None
+
+
 def is_study(run: "MlflowRun") -> bool:
     """Whether this is the parent run of a study."""
     return IDENTITY in run.data.tags and PARENT not in run.data.tags

@@ -2,22 +2,23 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harnest.tracking.find import (
     OWN,
+    best_of,
     experiment_called,
     find,
     is_study,
     trials_of,
 )
 from harnest.tracking.rows import FINISHED, PRUNED, Row, ranked, without_seeds
-from harnest.tracking.run import DEVIATION, OBJECTIVE, STEPS
+from harnest.tracking.run import BREAKS, DEVIATION, OBJECTIVE, STEPS
 from harnest.tracking.search import search
 from harnest.tracking.store import open_existing
-from harnest.tracking.summary import LISTED_AT, REPORT, TABLE
+from harnest.tracking.summary import LISTED_AT, PARAM, REPORT, TABLE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 _TABLE_STATES = {"COMPLETE": FINISHED, "FAIL": "FAILED"}
 _PLACES = ("dirpath", "save_dir", "run_name")  # where a run wrote, and what it is called
-_OWN_COLUMNS = ("trial", "state", "deviation", "steps", "seconds", "reason", "run_id")
+# What an older table has beside parameters and values.
+_OLD_COLUMNS = ("trial", "state", "deviation", "steps", "seconds", "reason", "run_id")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def leaderboard(address: str, experiment: str, names: Sequence[str]) -> Board:
     chosen = [find(client, group, name) for name in names] or search(client, group, OWN)
     if len(chosen) == 1 and is_study(chosen[0]):
         return _of_study(client, chosen[0])
-    best = [(run, _best_of(client, run)) for run in chosen]
+    best = [(run, (best_of(client, run) if is_study(run) else None) or run) for run in chosen]
     keys = _differing([run for _, run in best])
     minimize = any(run.data.params.get("objective.mode") == "min" for _, run in best)
     rows = [_row(run, _title(origin, run), keys, [OBJECTIVE]) for origin, run in best]
@@ -73,6 +75,9 @@ def _of_study(client: "MlflowClient", study: "MlflowRun") -> Board:
     if table is None or study.info.status == "RUNNING":
         rows, runs = _at_work(rows, client, study)
         rows += [_row(run, str(run.info.run_name), keys, scores) for run in runs]
+    if any(row.scores and not row.run_id for row in rows):  # the store was away at its end
+        known = {run.info.run_name: run.info.run_id for run in trials_of(client, study)}
+        rows = [replace(row, run_id=known.get(row.name, row.run_id)) for row in rows]
     return Board(
         title=f"Study {study.info.run_name}",
         scores=("score",) if single else tuple(f"score {at}" for at in range(len(scores))),
@@ -112,7 +117,10 @@ def _artifact(client: "MlflowClient", run: "MlflowRun", name: str) -> str | None
 def _rows_in(table: Any, objectives: int) -> Iterator[Row]:
     columns = table["columns"]
     values = ["value"] if objectives == 1 else [f"value_{at}" for at in range(objectives)]
-    keys = [key for key in columns if key not in (*_OWN_COLUMNS, *values)]
+    if BREAKS in columns:
+        keys = {key.removeprefix(PARAM): key for key in columns if key.startswith(PARAM)}
+    else:
+        keys = {key: key for key in columns if key not in (*_OLD_COLUMNS, *values)}
     for line in table["data"]:
         cell = dict(zip(columns, line, strict=True))
         scores = tuple(cell[name] for name in values if cell.get(name) is not None)
@@ -125,13 +133,13 @@ def _rows_in(table: Any, objectives: int) -> Iterator[Row]:
             deviations=tuple(d for d in [cell.get("deviation")] if d is not None),
             steps=cell["steps"],
             seconds=cell["seconds"],
-            params={key: "" if cell[key] is None else str(cell[key]) for key in keys},
+            params={key: "" if cell[at] is None else str(cell[at]) for key, at in keys.items()},
+            broken=_broken(cell.get(BREAKS)),
         )
 
 
-def _best_of(client: "MlflowClient", run: "MlflowRun") -> "MlflowRun":
-    best = run.data.tags.get("best.run_id") if is_study(run) else None
-    return client.get_run(best) if best else run
+def _broken(told: str | None) -> tuple[str, ...]:
+    return tuple(told.split(", ")) if told else ()
 
 
 def _title(origin: "MlflowRun", run: "MlflowRun") -> str:
@@ -167,4 +175,5 @@ def _row(run: "MlflowRun", name: str, keys: Iterable[str], scores: Sequence[str]
         steps=None if steps is None else int(steps),
         seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
         params={key: run.data.params.get(key, "") for key in keys},
+        broken=_broken(run.data.tags.get(BREAKS)),
     )

@@ -116,8 +116,14 @@ def page(report: Report, figures: Iterable[tuple[str, "go.Figure"]]) -> str:
     )
 
 
-def as_table(rows: Sequence[Row], objectives: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """Headings, and the rows as text, in the columns that all of them together need."""
+def as_table(
+    rows: Sequence[Row], objectives: Sequence[str], is_exact: bool = False
+) -> tuple[list[str], list[list[str]]]:
+    """Headings, and the rows as text, in the columns that all of them together need.
+
+    Where it ``is_exact``, scores and times have every digit.
+    """
+    score, time = ("", "") if is_exact else (".4f", ".1f")
     spread = any(row.deviations for row in rows)
     several = any(row.seeds > 1 for row in rows)
     keys = list(dict.fromkeys(key for row in rows for key in row.params))
@@ -127,11 +133,11 @@ def as_table(rows: Sequence[Row], objectives: Sequence[str]) -> tuple[list[str],
     lines = [
         [
             row.name,
-            "FRONT" if row.is_on_front else row.state,
-            *_scores(row, len(objectives), spread),
+            _state(row),
+            *_scores(row, len(objectives), spread, score),
             *([str(row.seeds)] if several else []),
             "" if row.steps is None else str(row.steps),
-            "" if row.seconds is None else f"{row.seconds:.1f}",
+            "" if row.seconds is None else format(row.seconds, time),
             *(row.params.get(key, "") for key in keys),
             row.run_id,
         ]
@@ -140,13 +146,19 @@ def as_table(rows: Sequence[Row], objectives: Sequence[str]) -> tuple[list[str],
     return heads, lines
 
 
-def _scores(row: Row, count: int, spread: bool) -> list[str]:
+def _state(row: Row) -> str:
+    if row.broken:
+        return f"{row.state}, breaks {', '.join(row.broken)}"
+    return "FRONT" if row.is_on_front else row.state
+
+
+def _scores(row: Row, count: int, spread: bool, form: str) -> list[str]:
     """Scores, each with its deviation where some row has one; a row may have fewer of those."""
     cells: list[str] = []
     for at in range(count):
-        cells.append(f"{row.scores[at]:.4f}" if row.scores else "")
+        cells.append(format(row.scores[at], form) if row.scores else "")
         if spread:
-            cells.append(f"{row.deviations[at]:.4f}" if at < len(row.deviations) else "")
+            cells.append(format(row.deviations[at], form) if at < len(row.deviations) else "")
     return cells
 
 

@@ -18,7 +18,8 @@ class Row:
 
     ``scores`` has one number per objective, and is empty where there is none; of several seeds
     they are means, and ``deviations`` their sample standard deviations, as they are of a trial with
-    members. ``seconds`` is None while it runs.
+    members. ``seconds`` is None while it runs. ``broken`` names the constraints of its study that
+    it does not keep to.
     """
 
     name: str
@@ -30,19 +31,21 @@ class Row:
     params: dict[str, str]
     deviations: tuple[float, ...] = ()
     seeds: int = 1
+    broken: tuple[str, ...] = ()
     is_on_front: bool = False
 
 
 def ranked(rows: Iterable[Row], directions: Sequence[str]) -> list[Row]:
     """Finished runs, then pruned ones, then the rest; each by score, those without one last.
 
-    With several objectives the finished ones that no other is better than in all come first, and
-    are marked; then the first objective decides.
+    What breaks a constraint stands behind what breaks none. With several objectives the finished
+    ones that no other is better than in all come first, and are marked; then the first objective
+    decides. Of equals the earlier trial comes first.
     """
     listed = list(rows)
     if len(directions) > 1:
-        front = _front([row for row in listed if row.state == FINISHED and row.scores], directions)
-        listed = [replace(row, is_on_front=row.run_id in front) for row in listed]
+        front = _front(listed, directions)
+        listed = [replace(row, is_on_front=at in front) for at, row in enumerate(listed)]
     places = {FINISHED: 0, PRUNED: 1}
     sign = -1 if directions[0] == "maximize" else 1
     return sorted(
@@ -50,9 +53,10 @@ def ranked(rows: Iterable[Row], directions: Sequence[str]) -> list[Row]:
         key=lambda row: (
             places.get(row.state, 2),
             not row.is_on_front,
+            bool(row.broken),
             not row.scores,
             sign * row.scores[0] if row.scores else 0.0,
-            row.name,
+            (len(row.name), row.name),  # trial-2 before trial-10
         ),
     )
 
@@ -64,7 +68,7 @@ def without_seeds(rows: Sequence[Row]) -> list[Row]:
         rest = tuple((key, value) for key, value in row.params.items() if key != SEED)
         is_number = bool(row.scores) and all(map(math.isfinite, row.scores))
         together = row.state == FINISHED and is_number and SEED in row.params
-        groups.setdefault(rest if together else number, []).append(row)
+        groups.setdefault((rest, row.broken) if together else number, []).append(row)
     return [group[0] if len(group) == 1 else _mean(group) for group in groups.values()]
 
 
@@ -85,13 +89,20 @@ def _mean(rows: Sequence[Row]) -> Row:
     )
 
 
-def _front(rows: Sequence[Row], directions: Sequence[str]) -> set[str]:
-    """Runs that no other is at least as good as in every objective, and better in one."""
+def _front(rows: Sequence[Row], directions: Sequence[str]) -> set[int]:
+    """Which rows no other is at least as good as in every objective, and better in one.
+
+    Only those count that are finished and keep to the constraints.
+    """
     signs = [-1 if direction == "maximize" else 1 for direction in directions]
-    points = {row.run_id: [s * x for s, x in zip(signs, row.scores, strict=True)] for row in rows}
+    points = {
+        at: [s * x for s, x in zip(signs, row.scores, strict=True)]
+        for at, row in enumerate(rows)
+        if row.state == FINISHED and row.scores and not row.broken
+    }
     return {
-        run_id
-        for run_id, point in points.items()
+        at
+        for at, point in points.items()
         if not any(
             other != point and all(a <= b for a, b in zip(other, point, strict=True))
             for other in points.values()

@@ -33,6 +33,8 @@ OBJECTIVE = "objective"
 DEVIATION = "objective_deviation"
 #: How many times a run or trial was judged: its epochs.
 STEPS = "steps"
+#: A tag: which of its study's constraints a trial does not keep to.
+BREAKS = "breaks"
 
 
 class Run:

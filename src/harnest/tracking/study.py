@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from harnest.tracking.journal import Journal, journals_below
 from harnest.tracking.provenance import origin, surroundings
 from harnest.tracking.recall import BEST
 from harnest.tracking.run import (
+    BREAKS,
     DEVIATION,
     OBJECTIVE,
     RECORDED_IN,
@@ -98,6 +99,10 @@ class StudyRecord(Callback):
         self.herald = Courier(self.address, self.patience, rounds=0.01)
         self.artist = Artist(self.courier.hand)
         self.origin = origin()
+        with self._ended_again():
+            self._begin_or_go_on(trials)
+
+    def _begin_or_go_on(self, trials: Sequence["TrialFacts"]) -> None:
         self.parent = self._start_parent()
         self.parent.tag(
             {
@@ -140,8 +145,28 @@ class StudyRecord(Callback):
             else:
                 member.fail(Failure(INTERRUPTED, "its sweeper process died"))
 
+    @contextmanager
+    def _ended_again(self) -> Iterator[None]:
+        """Leave no parent run RUNNING that was not, where the study cannot be opened.
+
+        A new study's folder is removed then, and nobody else would know of the run.
+        """
+        before = self._parents()
+        try:
+            yield
+        except BaseException:
+            state = before[0].info.status if before else "KILLED"
+            with suppress(Exception):  # the store may be the reason
+                for run in self._parents():
+                    if run.info.status != state:
+                        self.client.set_terminated(run.info.run_id, state)
+            raise
+
+    def _parents(self) -> list["MlflowRun"]:
+        return self._search(f"tags.`{PARENT}` IS NULL")
+
     def _start_parent(self) -> Run:
-        found = self._search(f"tags.`{PARENT}` IS NULL")
+        found = self._parents()
         if found:
             run_id = found[0].info.run_id
             self.client.update_run(run_id, status="RUNNING")
@@ -222,30 +247,44 @@ class StudyRecord(Callback):
     def on_study_end(self, trials: Sequence["TrialFacts"], complete: bool) -> list[str]:
         """Sum the study up in its parent run; returns how to look at it.
 
-        Where another sweeper still has trials running, that one will have the last word.
+        Where another sweeper still has trials running, that one will have the last word. An
+        interrupt leaves out what is not there yet, and not the ends of runs.
         """
-        self.artist.finish()
-        is_here = self.courier.wait(self.patience, unless_away=True)
-        if not any(trial.state.name == "RUNNING" for trial in trials):
-            try:
-                if is_here:
-                    self._settle(trials)
-                run_ids = {number: run.run_id for number, run in self.children.items()}
-                summarise(self.parent, self.study, trials, run_ids, self.asked)
-            except Exception as error:  # a study that has its trials does not fail for this
-                log.warning("the study's parent run is not complete: %s", error)
-            finally:
-                self.parent.terminate("FINISHED" if complete else "KILLED")
+        try:
+            self._sum_up(trials, complete)
+            self.herald.finish(unless_away=True)
+            is_sent = self.courier.finish()
+        except KeyboardInterrupt:
+            if not self.courier.wait(_SOON, unless_away=True):
+                log.warning(still_here(self.courier, self.study.directory))
+            raise
         lines = [f"look:    {how_to_look(self.address)}"]
         best = best_of(trials, self.study)
         model = self.study.directory / str(best.number if best else None) / BEST
         if model.is_file():  # the jobs are the trainer's
             lines.append(f"model:   {model}")
             lines.append(f"promote: {program('harnest-promote')} {self.study.directory}")
-        self.herald.finish(unless_away=True)
-        if not self.courier.finish():
+        if not is_sent:
             lines.append(f"missing: {still_here(self.courier, self.study.directory)}")
         return lines
+
+    def _sum_up(self, trials: Sequence["TrialFacts"], complete: bool) -> None:
+        """Write what came of it to the parent run, and its end whatever happens meanwhile."""
+        is_last = not any(trial.state.name == "RUNNING" for trial in trials)
+        try:
+            self.artist.finish()
+            is_here = self.courier.wait(self.patience, unless_away=True)
+            if is_last and is_here:
+                self._settle(trials)
+            if is_last:
+                run_ids = {number: run.run_id for number, run in self.children.items()}
+                about = self.asked, self.experiment_id
+                summarise(self.parent, self.study, trials, run_ids, *about)
+        except Exception as error:  # a study that has its trials does not fail for this
+            log.warning("the study's parent run is not complete: %s", error)
+        finally:
+            if is_last:
+                self.parent.terminate("FINISHED" if complete else "KILLED")
 
     def _take_leave(self, run: Run, directory: Path) -> None:
         """Nothing more comes of a job's own process."""
@@ -258,6 +297,8 @@ class StudyRecord(Callback):
         run.metrics({**_scores(trial.values), **deviation, STEPS: len(trial.steps)}, step=0)
         # Choices of groups, which are no keys of the job's config; all where it logged none.
         run.missing_params(trial.params)
+        if trial.broken:
+            run.tag({BREAKS: ", ".join(trial.broken)})
         if trial.reason is not None:
             run.fail(Failure(trial.reason, trial.message or "", trial.details))
         elif trial.state.name == "PRUNED":

@@ -51,6 +51,7 @@ def study_of(
         )
         for key, described in space.items()
     }
+    limits = sorted({name for trial in tried for name in trial.broken})
     for trial in tried:
         params = {key: value for key, value in trial.params.items() if key in distributions}
         study.add_trial(
@@ -61,6 +62,8 @@ def study_of(
                 distributions={key: distributions[key] for key in params},
                 intermediate_values=dict(trial.steps),
                 user_attrs={_NUMBER: trial.number},
+                # In each trial: of a study with any, one without is taken for one that breaks all.
+                constraints={name: float(name in trial.broken) for name in limits},
             )
         )
     return study
@@ -169,7 +172,8 @@ def _wide_enough(several: Sequence[BaseDistribution], tried: Sequence[Any]) -> B
     assert all(isinstance(d, FloatDistribution | IntDistribution) for d in ranges)
     low = min([d.low for d in ranges] + numbers)  # type: ignore[attr-defined]
     high = max([d.high for d in ranges] + numbers)  # type: ignore[attr-defined]
-    log = all(d.log for d in ranges)  # type: ignore[attr-defined]
+    # A single value under another condition may be 0, which has no logarithm.
+    log = low > 0 and all(d.log for d in ranges)  # type: ignore[attr-defined]
     # Steps are for drawing values, and those that were given need not lie on them.
     if all(isinstance(x, int) for x in (low, high, *numbers)):
         return IntDistribution(low, high, log=log)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harnest.tracking.report import counted, shown, study_page
 from harnest.tracking.rows import FINISHED, Row
-from harnest.tracking.run import Run
+from harnest.tracking.run import BREAKS, Run
 from harnest.tracking.writes import now
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 #: Artifacts of the parent run.
 TABLE, REPORT = "trials.json", "report.html"
+
+#: What a parameter's column in the table begins with: a key may be called ``steps``, too.
+PARAM = "params."
 
 #: A tag of the parent run of a study at work: all trials that ended before this time, in
 #: milliseconds, are in its table.
@@ -37,7 +40,7 @@ def show_progress(parent: Run, study: "StudyFacts", trials: Sequence["TrialFacts
     counts = Counter(trial.state.name.lower() for trial in trials)
     # All states, also those of an earlier session that no trial is in any more.
     parent.tag({f"trials.{state}": str(counts[state]) for state in _STATES})
-    values = [trial.values for trial in _finished(trials) if not trial.broken]
+    values = [trial.values for trial in _kept(trials)]
     if values:
         single = len(study.directions) == 1
         best = {
@@ -72,16 +75,19 @@ def summarise(
     trials: Sequence["TrialFacts"],
     run_ids: Mapping[int, str],
     asked: Mapping[str, str],
+    experiment: str,
 ) -> None:
     """Write the best trial, the table of all, the figures and the report to ``parent``.
 
-    ``asked`` are facts of the study's config, by name, which the report repeats.
+    ``run_ids`` are MLflow's identities of the trials' runs, ``asked`` facts of the study's config,
+    by name, which the report repeats. Nothing is asked of the store, which may be away, and not
+    have heard of all runs.
     """
     show_progress(parent, study, trials)
     best = best_of(trials, study)
     rows = [_row(trial, run_ids.get(trial.number, "")) for trial in trials]
     if best is not None:
-        run_id = run_ids.get(best.number, "")
+        run_id = run_ids.get(best.number, "")  # an empty one replaces an earlier session's
         parent.tag(
             {
                 "best.trial": f"trial-{best.number}",
@@ -92,7 +98,7 @@ def summarise(
         _log_history(parent, trials, study)
     _log_table(parent, table(trials, run_ids), TABLE)
     parent.text(study_page(study, trials, rows, best, asked), REPORT)
-    parent.tag({_NOTE: _note(parent, rows, best, asked)})
+    parent.tag({_NOTE: _note(rows, best, asked, experiment)})
 
 
 def best_of(trials: Sequence["TrialFacts"], study: "StudyFacts") -> "TrialFacts | None":
@@ -103,15 +109,15 @@ def best_of(trials: Sequence["TrialFacts"], study: "StudyFacts") -> "TrialFacts 
     if len(study.directions) > 1:
         return None
     sign = 1 if study.directions[0] == "minimize" else -1
-    kept = [trial for trial in _finished(trials) if not trial.broken]
-    return min(kept, key=lambda t: (sign * t.values[0], t.number), default=None)
+    return min(_kept(trials), key=lambda t: (sign * t.values[0], t.number), default=None)
 
 
 def table(trials: Sequence["TrialFacts"], run_ids: Mapping[int, str]) -> dict[str, list[Any]]:
     """All trials by column, as MLflow's tables want them.
 
     The objective's column is ``value``; of several they are ``value_0``, ``value_1``, ... The
-    ``deviation`` is that of the first one, where a trial is the mean of several members.
+    ``deviation`` is that of the first one, where a trial is the mean of several members. Each
+    parameter's column is its key behind ``params.``.
     """
     keys = dict.fromkeys(key for trial in trials for key in trial.params)
     objectives = max((len(trial.values) for trial in trials), default=0)
@@ -127,9 +133,10 @@ def table(trials: Sequence["TrialFacts"], run_ids: Mapping[int, str]) -> dict[st
         "steps": [len(trial.steps) for trial in trials],
         "seconds": [_seconds(trial) for trial in trials],
         "reason": [trial.reason or "" for trial in trials],
+        BREAKS: [", ".join(trial.broken) for trial in trials],
         "run_id": [run_ids.get(trial.number, "") for trial in trials],
     }
-    return columns | {key: [trial.params.get(key) for trial in trials] for key in keys}
+    return columns | {PARAM + key: [trial.params.get(key) for trial in trials] for key in keys}
 
 
 def _row(trial: "TrialFacts", run_id: str) -> Row:
@@ -142,6 +149,7 @@ def _row(trial: "TrialFacts", run_id: str) -> Row:
         steps=len(trial.steps),
         seconds=_seconds(trial),
         params={key: shown(value) for key, value in trial.params.items()},
+        broken=trial.broken,
     )
 
 
@@ -157,16 +165,16 @@ def _as_json(cell: Any) -> Any:
 
 
 def _log_history(parent: Run, trials: Sequence["TrialFacts"], study: "StudyFacts") -> None:
-    """Draw each finished trial's value by number, and the best up to it.
+    """Draw the values of trials that keep to the constraints by number, and the best up to each.
 
     The one figure that is a picture as well: the UI shows it without opening the report.
     """
     from matplotlib.figure import Figure
 
     better = _better(study.directions[0])
-    finished = _finished(trials)
-    numbers = [trial.number for trial in finished]
-    values = [trial.values[0] for trial in finished]
+    kept = _kept(trials)
+    numbers = [trial.number for trial in kept]
+    values = [trial.values[0] for trial in kept]
     best = [better(values[: index + 1]) for index in range(len(values))]
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
@@ -178,14 +186,17 @@ def _log_history(parent: Run, trials: Sequence["TrialFacts"], study: "StudyFacts
 
 
 def _note(
-    parent: Run, rows: Sequence[Row], best: "TrialFacts | None", asked: Mapping[str, str]
+    rows: Sequence[Row],
+    best: "TrialFacts | None",
+    asked: Mapping[str, str],
+    experiment: str,
 ) -> str:
     """The parent run's description in the UI: its best trial, linked, and where the rest is."""
     lines = [counted(rows)]
     if best is not None:
         row = next(row for row in rows if row.name == f"trial-{best.number}")
-        experiment = parent.client.get_run(parent.run_id).info.experiment_id
-        link = f"[{row.name}](#/experiments/{experiment}/runs/{row.run_id})"
+        there = f"#/experiments/{experiment}/runs/{row.run_id}"
+        link = f"[{row.name}]({there})" if row.run_id else row.name
         value = f"{asked.get('objective', 'objective')} = {best.values[0]:.4f}"
         params = ", ".join(f"{key} = `{value}`" for key, value in row.params.items())
         lines.append(f"**Best: {link}**, {value}, with {params}")
@@ -193,8 +204,9 @@ def _note(
     return "\n\n".join(lines)
 
 
-def _finished(trials: Sequence["TrialFacts"]) -> list["TrialFacts"]:
-    return [trial for trial in trials if trial.state.name == "COMPLETE"]
+def _kept(trials: Sequence["TrialFacts"]) -> list["TrialFacts"]:
+    """The finished trials that keep to the constraints."""
+    return [trial for trial in trials if trial.state.name == "COMPLETE" and not trial.broken]
 
 
 def _better(direction: str) -> Any:
