@@ -90,14 +90,18 @@ def test_a_run_that_lost_its_patience_can_be_given_more(tmp_path):
     assert [len(epochs_of(directory)) for directory in (first, second)] == [2, 2]
 
 
-def test_a_run_that_lost_its_patience_has_ended(tmp_path):
+def test_a_trial_that_lost_its_patience_has_ended(tmp_path):
+    """As one that was interrupted before it told its score, and is run again."""
     impatient = ("callbacks.early_stopping.patience=1", "callbacks.early_stopping.min_delta=1")
-    before, first = train(tmp_path / "first", *impatient, "trainer.max_epochs=4")
+    _, first = train(tmp_path / "first", *impatient, "trainer.max_epochs=4")
     last = f"resume={first}/checkpoints/last.ckpt"
-    after, second = train(tmp_path / "second", *impatient, "trainer.max_epochs=4", last)
+    line = warm("train", *SMALL, *impatient, last, folder=tmp_path).line
+    assert "1 of 1 validations without improvement are done" in line
+    study = ("-m", "hydra/launcher=basic", "hydra.sweeper.study=s", "seed=0")
+    answer = warm("train", *study, *SMALL, *impatient, last, folder=tmp_path)
+    assert answer.code == 0, answer
     assert len(epochs_of(first)) == 2
-    assert not (second / "csv/metrics.csv").exists()
-    assert score_in(after) == score_in(before)
+    assert not (tmp_path / "multirun/s/0/csv/metrics.csv").exists()
 
 
 def test_an_epoch_that_is_cut_short_after_going_on_leaves_the_best_score(tmp_path):

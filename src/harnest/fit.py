@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.callbacks import EarlyStopping, Timer
 from pytorch_lightning.trainer.states import TrainerStatus
 
 from harnest.assemble import Parts
@@ -68,10 +68,14 @@ def check_rest(trainer: Trainer, file: Path) -> None:
         ("trainer.max_epochs", epochs, trainer.max_epochs, "epochs"),
         ("trainer.max_steps", state["global_step"], trainer.max_steps, "steps"),
     ]
-    for timer in trainer.callbacks:  # type: ignore[attr-defined]  # by its constructor
-        if isinstance(timer, Timer) and timer.state_key in state["callbacks"]:
-            seconds = state["callbacks"][timer.state_key]["time_elapsed"]["train"]
-            behind.append(("trainer.max_time", seconds, timer.time_remaining(), "seconds"))
+    for one in trainer.callbacks:  # type: ignore[attr-defined]  # by its constructor
+        before = state["callbacks"].get(one.state_key)
+        if isinstance(one, Timer) and before:
+            seconds = before["time_elapsed"]["train"]
+            behind.append(("trainer.max_time", seconds, one.time_remaining(), "seconds"))
+        if isinstance(one, EarlyStopping) and before:
+            waited, unit = before["wait_count"], "validations without improvement"
+            behind.append(("callbacks.early_stopping.patience", waited, one.patience, unit))
     for key, used, limit, unit in behind:
         if limit not in (None, -1) and used >= limit:
             raise CheckpointError(
