@@ -297,6 +297,16 @@ def test_keys_that_are_added_and_lists_of_words_are_searched(bench):
     assert "[/c,'d e']" in answer.out
 
 
+@pytest.mark.parametrize("study", ["s", ""])
+def test_items_of_lists_and_groups_elsewhere_are_searched(bench, study):
+    bench.sweep("items[0]=7,8", "+network@second=small,large", study=study)
+    (folder,) = (bench.folder / "multirun").iterdir()
+    jobs = [seen(folder / str(number))["cfg"] for number in range(4)]
+    assert [(job["items"], job["second"]["size"]) for job in jobs] == [
+        (items, size) for items in ([7, 2], [8, 2]) for size in (1, 2)
+    ]
+
+
 def test_words_reach_the_job_as_they_were_written(bench):
     bench.sweep(r"text='a, b',c\,d,null,'null','x=1'")
     words = [seen(bench.directory(number))["cfg"]["text"] for number in range(5)]

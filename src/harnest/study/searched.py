@@ -1,5 +1,6 @@
 """One key that is searched: where, and when at all."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ from harnest.errors import StudyError
 
 if TYPE_CHECKING:
     import optuna
+
+#: At the end of a name. Keys may hold brackets as well, in a condition too: ``items[0]``.
+_CONDITION = re.compile(r"\[([^=\[\]]|\[[^=\[\]]*\])*=.*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ class Search:
 
 def key_of(name: str) -> str:
     """The key that the parameter called ``name`` stands for."""
-    return name.partition("[")[0]
+    return _CONDITION.sub("", name)
 
 
 def encoded(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -84,7 +85,8 @@ class SearchSpace:
     def name(self) -> str:
         """A name for a study that was given none: the searched keys and a digest of all."""
         lasts = (key.rpartition(".")[2].rpartition("/")[2] for key in self.keys)
-        keys = "+".join(lasts) or "one"
+        # Some keys hold more than a study's name may: items[0], optimizer@second.
+        keys = "+".join(re.sub(r"[^\w.-]+", "-", last).strip("-") for last in lasts) or "one"
         digest = hashlib.sha256("\n".join(self.lines).encode()).hexdigest()
         return f"{keys[:40]}-{digest[:6]}"
 
