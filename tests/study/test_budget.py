@@ -54,6 +54,36 @@ def test_a_grid_does_not_repeat_what_was_tried_first(bench):
     assert [trial.params["x"] for trial in bench.trials()] == [2, 1, 3]
 
 
+@pytest.mark.parametrize("search", ["x=1,2,3,4", "x=range(0,0.5,0.1)", "+sweep=branches"])
+def test_a_grid_is_completed_also_where_a_sampler_has_tried_some_of_it(bench, search):
+    random = ("hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=0")
+    bench.sweep(search, *random, "hydra.sweeper.n_trials=4")
+    drawn = set(map(point, bench.trials()))
+    assert len(drawn) < 4  # or this test would say nothing
+    answer = bench.sweep(search)
+    bench.sweep(search, study="grid")
+    points = set(map(point, bench.trials("grid")))
+    trials = bench.trials()
+    assert set(map(point, trials)) == points
+    assert len(trials) == len(points) + 4 - len(drawn)
+    assert f"{len(trials)}/{len(trials)}" in answer.out
+    assert "working on" not in bench.sweep(search).out
+
+
+def point(trial):
+    """What a trial tried; a decimal that is drawn differs from a listed one in its last digit."""
+    return tuple(round(x, 9) if isinstance(x, float) else x for x in trial.params.values())
+
+
+@pytest.mark.parametrize("do", ["interrupt@0", "fail@0"])
+def test_what_is_run_again_comes_before_what_the_budget_is_not_for(bench, do):
+    first = ("x=1,2", f"do={do}", "hydra.sweeper.n_trials=1")
+    bench.sweep(*first, code=130 if "interrupt" in do else 2)
+    bench.sweep(*first, "hydra.sweeper.retry.error=1")
+    assert bench.states() == ["FAIL", "WAITING", "COMPLETE"]
+    assert bench.trials()[2].params == {"x": 1}
+
+
 @pytest.mark.parametrize(
     ("enqueue", "told"),
     [

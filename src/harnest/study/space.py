@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from optuna.distributions import distribution_to_json
+from optuna.distributions import FloatDistribution, distribution_to_json
 
 from harnest.errors import StudyError
 from harnest.study.searched import Condition, Search, as_override, encoded
 
 if TYPE_CHECKING:
     import optuna
+
+#: What is tried, so that it can be told whether that was tried before.
+Point = frozenset[tuple[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,22 @@ class SearchSpace:
     def named(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """``values`` by Optuna's names; keys that are not searched then are left out."""
         return {search.name: values[key] for key, search in self.answered(values).items()}
+
+    def point(self, named: Mapping[str, Any]) -> Point:
+        """What values by Optuna's names stand for, whether they were listed or drawn.
+
+        What is drawn from a range of decimals may differ from it in the last digit.
+        """
+        return frozenset(
+            (name, round((value - d.low) / d.step) if (d := self._steps.get(name)) else value)
+            for name, value in named.items()
+        )
+
+    @cached_property
+    def _steps(self) -> dict[str, Any]:
+        """Ranges of decimals, by Optuna's names."""
+        every = {search.name: search.distribution for search in self.searches}
+        return {n: d for n, d in every.items() if isinstance(d, FloatDistribution) and d.step}
 
     def overrides(self, values: Mapping[str, Any]) -> list[str]:
         """The command line of the trial that tries ``values``."""
