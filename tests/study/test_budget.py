@@ -20,6 +20,24 @@ def test_known_good_configurations_are_tried_first(bench):
     assert len(others) == 2
 
 
+def test_null_lists_and_quoted_texts_are_tried_first(bench):
+    search = ("text=null,'null','a, b','it'", "items=[1,2],['x y']")
+    wanted = [(None, ["x y"]), ("null", [1, 2]), ("a, b", ["x y"]), ("it", [1, 2])]
+    lines = ["{text: null, items: ['x y']}", "{text: 'null', items: [1, 2]}"]
+    lines += ["{text: 'a, b', items: ['x y']}", "{text: it, items: [1, 2]}"]
+    bench.sweep(*search, f"hydra.sweeper.enqueue=[{','.join(lines)}]", "hydra.sweeper.n_trials=4")
+    assert [tried(bench, "s", number) for number in range(4)] == wanted
+    # The same values, as another study writes them.
+    other = ("text=null,it", "items=['x y',3],[x\\ y]", "hydra.sweeper.enqueue=[multirun/s]")
+    bench.sweep(*other, "hydra.sweeper.n_trials=1", study="t")
+    assert tried(bench, "t", 0) == (None, ["x y"])
+
+
+def tried(bench, study, number):
+    cfg = json.loads((bench.directory(number, study) / "seen.json").read_text())["cfg"]
+    return cfg["text"], cfg["items"]
+
+
 def test_the_best_of_another_study_is_tried_first(bench):
     bench.sweep("x=3,1,2", study="before")
     bench.sweep("x=1,2,3,4", "n=1,2", "hydra.sweeper.enqueue=[multirun/before]", study="after")
@@ -89,6 +107,7 @@ def test_what_is_run_again_comes_before_what_the_budget_is_not_for(bench, do):
     [
         ("[{y:2}]", "y is not searched"),
         ("[{x:3}]", "x=3 is not what is searched: x in (1, 2)"),
+        ("[{x:null}]", "x=null is not what is searched: x in (1, 2)"),
         ("[multirun/none]", "no folder of a study"),
     ],
 )

@@ -338,6 +338,19 @@ def test_keys_with_brackets_are_called_by_their_names_everywhere():
     assert space.overrides(drawn[3]) == ["items[0]=2", "sizes[1]='[a=b]'"]
 
 
+@pytest.mark.parametrize("net", ["'lstm','fcn'", "lstm,fcn", '"lstm",fcn'])
+@pytest.mark.parametrize("condition", ["net='lstm'", "net=lstm", "net='lstm',rnn"])
+def test_quotes_make_no_other_text_of_a_condition(net, condition):
+    if "rnn" in condition:
+        net += ",rnn"
+    space = SearchSpace.parse([f"net={net}"], conditions={condition: {"size": "1,2"}})
+    with_size = [parsed(*space.overrides(one))["net"] for one in space.grid() if "size" in one]
+    assert set(with_size) == ({"lstm", "rnn"} if "rnn" in condition else {"lstm"})
+    twice = {condition: {"size": "1,2"}, 'net="lstm"': {"size": "3"}}
+    with pytest.raises(StudyError, match="under another condition"):
+        SearchSpace.parse([f"net={net}"], conditions=twice)
+
+
 def test_samples_name_every_choice_and_end_of_each_branch():
     samples = list(conditional().samples())
     seen = {(s["net"], key, s[key]) for s in samples for key in s}

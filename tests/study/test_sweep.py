@@ -446,7 +446,7 @@ def test_a_sampled_study_of_branches_goes_on_and_takes_known_ones_first(bench):
 def test_what_is_enqueued_has_to_be_searched(bench):
     idle = "hydra.sweeper.enqueue=[{network: small, flag: true}]"
     told = bench.sweep("+sweep=branches", idle, code=2).err
-    assert "flag is not searched where network=small, flag=True" in told
+    assert "flag is not searched where network=small, flag=true" in told
     assert not (bench.folder / "multirun/s").exists()
 
 

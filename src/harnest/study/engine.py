@@ -36,6 +36,7 @@ from harnest.study.ownership import OWNER, Owner, owning
 from harnest.study.patience import patience_with
 from harnest.study.plan import Plan
 from harnest.study.search import is_seeded, make_pruner, make_sampler
+from harnest.study.searched import as_override, meant
 from harnest.study.space import Point
 from harnest.study.storage import journal_in, open_storage
 from harnest.study.trial import PRUNED_AT, measured_by
@@ -286,27 +287,27 @@ class OpenStudy:
     def _known(self) -> list[dict[str, Any]]:
         """What a new study is to try first."""
         space = self.plan.space
-        first = []
+        first: list[dict[str, Any]] = []
         for source in self.plan.enqueue:
             for params in _configurations(source, self._storage):
-                known = {key: value for key, value in params.items() if key in space.keys}
-                idle = [key for key in params if key not in space.answered(known)]
-                if idle and not isinstance(source, str):
-                    where = ", ".join(f"{key}={value}" for key, value in params.items())
+                chosen = space.choices(params)
+                unknown = [key for key, value in chosen.items() if value is None]
+                if isinstance(source, str):  # another study may have searched more
+                    first += [] if unknown else [chosen]
+                    continue
+                given = {key: as_override(value) for key, value in params.items()}
+                if idle := [key for key in params if key not in chosen]:
+                    where = ", ".join(f"{key}={value}" for key, value in given.items())
                     raise StudyError(
                         f"hydra.sweeper.enqueue: {idle[0]} is not searched where {where}"
                     )
-                unknown = [
-                    key for key, one in space.answered(known).items() if known[key] not in one
-                ]
-                if not unknown:
-                    first.append(known)
-                elif not isinstance(source, str):  # another study may have searched more
+                if unknown:
                     key = unknown[0]
                     raise StudyError(
-                        f"hydra.sweeper.enqueue: {key}={known[key]} is not what is searched: "
-                        f"{space.answered(known)[key]}"
+                        f"hydra.sweeper.enqueue: {key}={given[key]} is not what is searched: "
+                        f"{space.answered(chosen)[key]}"
                     )
+                first.append(chosen)
         return first
 
     def _enqueue(self, first: Sequence[Mapping[str, Any]]) -> None:
@@ -411,7 +412,7 @@ class OpenStudy:
 def _configurations(
     source: Mapping[str, Any] | str, storage: BaseStorage
 ) -> list[Mapping[str, Any]]:
-    """Parameters to try first: as they are given, or the best ones of a study's folder."""
+    """What jobs are to see first: as it is given, or of the best trials in a study's folder."""
     if not isinstance(source, str):
         return [source]
     folder, name = Path(source), Path(source).name
@@ -421,7 +422,8 @@ def _configurations(
     elif name not in optuna.get_all_study_names(storage):
         raise StudyError(f"hydra.sweeper.enqueue: {source} is no folder of a study")
     study = optuna.load_study(study_name=name, storage=storage)
-    return [TrialFacts.of(trial).params for trial in study.best_trials]
+    best = [TrialFacts.of(trial).params for trial in study.best_trials]
+    return [{key: meant(value) for key, value in params.items()} for params in best]
 
 
 def _retried(trials: Sequence[FrozenTrial]) -> set[int]:

@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 from optuna.distributions import FloatDistribution, distribution_to_json
 
 from harnest.errors import StudyError
-from harnest.study.searched import Condition, Search, as_override, encoded
+from harnest.study.searched import Condition, Search, as_override, encoded, unquoted
 
 if TYPE_CHECKING:
     import optuna
@@ -136,6 +136,17 @@ class SearchSpace:
                 chosen[search.key] = value_of(search)
         return chosen
 
+    def choices(self, seen: Mapping[str, Any]) -> dict[str, Any]:
+        """What is to be tried for a job to see these values; None for those that may not be.
+
+        Keys that are not searched where these values stand are left out.
+        """
+        chosen: dict[str, Any] = {}
+        for search in self.searches:
+            if search.key in seen and search.is_on(chosen):
+                chosen[search.key] = search.choice(seen[search.key])
+        return chosen
+
     def answered(self, values: Mapping[str, Any]) -> dict[str, Search]:
         """By key, the searches that are on among ``values`` and have one there."""
         return {s.key: s for s in self.searches if s.key in values and s.is_on(values)}
@@ -235,8 +246,8 @@ def _refuse_never(when: Condition | None, placed: Sequence[Search]) -> None:
     asked = [search for search in placed if search.key == when.key]
     if not asked:
         raise _unusable(when, f"{when.key} is neither searched nor given")
-    choices = [as_override(value) for search in asked for value in search.listed or ()]
-    for value in map(as_override, when.values):
+    choices = [unquoted(value) for search in asked for value in search.listed or ()]
+    for value in map(unquoted, when.values):
         if value not in choices and all(search.listed is not None for search in asked):
             raise _unusable(when, f"{when.key} never is {value}: it is {', '.join(choices)}")
 
@@ -246,7 +257,7 @@ def _refuse_twice(search: Search, placed: Sequence[Search]) -> None:
         one, two = search.when, other.when
         if other is search or other.key != search.key:
             continue
-        if one and two and one.key == two.key and not set(one.values) & set(two.values):
+        if one and two and one.key == two.key and one.excludes(two):
             continue
         raise _unusable(one or two, f"{search.key} is searched under another condition as well")
 
