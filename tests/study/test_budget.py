@@ -158,6 +158,13 @@ def test_a_session_ends_after_its_timeout_and_the_next_one_goes_on(bench):
     assert bench.states() == ["COMPLETE"] * 4
 
 
+def test_a_further_try_of_what_diverged_begins_afresh(bench):
+    sweep = ("x=1", "do=diverge", "+hydra.sweeper.resume_from.text=seen.json")
+    bench.sweep(*sweep, "hydra.sweeper.retry.nan=1", code=2)
+    assert (bench.directory(0) / "seen.json").is_file()
+    assert tried(bench, "s", 1)[0] == "word"
+
+
 def test_a_further_try_goes_on_from_the_latest_one_that_got_anywhere(bench):
     sweep = ("x=1", "do=fail", "+hydra.sweeper.resume_from.text=seen.json")
     bench.sweep(*sweep, "hydra.sweeper.retry.error=1", code=2)
