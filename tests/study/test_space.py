@@ -105,6 +105,15 @@ def test_a_later_override_replaces_an_earlier_one():
     assert not SearchSpace.parse(["n=1,2", "n=interval(1,9)"]).is_grid
 
 
+@pytest.mark.filterwarnings("ignore:extend_list")
+def test_an_extended_list_keeps_what_stands_before_it():
+    lines = ("a=[1]", "a=extend_list(2)", "a=extend_list(3)")
+    assert SearchSpace.parse([*lines, "n=1,2"]).overrides({"n": 1}) == [*lines, "n=1"]
+    assert SearchSpace.parse([*lines, "a=[4]"]).fixed == ("a=[4]",)
+    with pytest.raises(StudyError, match="a is searched; extend its lists"):
+        SearchSpace.parse(["a=[1],[2]", "a=extend_list(3)"])
+
+
 def test_an_addition_replaces_and_is_replaced():
     assert SearchSpace.parse(["+new=1,2", "++new=3,4"]).overrides({"new": 3}) == ["++new=3"]
     assert SearchSpace.parse(["n=1,2", "++n=4"]).fixed == ("++n=4",)

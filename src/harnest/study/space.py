@@ -51,16 +51,21 @@ class SearchSpace:
         """
         parser = OverridesParser.create(loader)
         searches: list[Search] = []
-        fixed: dict[str, Override] = {}
+        fixed: list[Override] = []
 
         def replace_by(override: Override) -> None:
-            key = override.get_key_element().lstrip("+")
+            key = _key(override)
+            if override.is_list_extend():  # which adds to what stands before it
+                if any(search.key == key for search in searches):
+                    raise StudyError(f"{override.input_line}: {key} is searched; extend its lists")
+                fixed.append(override)
+                return
             searches[:] = [search for search in searches if search.key != key]
-            fixed.pop(key, None)
+            fixed[:] = [one for one in fixed if _key(one) != key]
             if override.is_sweep_override():
                 searches.append(Search.read(override))
             else:
-                fixed[key] = override
+                fixed.append(override)
 
         for override in parser.parse_overrides(list(params)):
             replace_by(override)
@@ -70,8 +75,8 @@ class SearchSpace:
             searches += [Search.read(one, when) for one in parser.parse_overrides(lines)]
         for override in parser.parse_overrides(list(arguments)):
             replace_by(override)
-        given = {key: encoded(one.value()) for key, one in fixed.items() if not one.is_delete()}
-        lines = [str(override.input_line) for override in fixed.values()]
+        given = {_key(one): encoded(one.value()) for one in fixed if not one.is_delete()}
+        lines = [str(override.input_line) for override in fixed]
         return SearchSpace(_in_order(searches, given), tuple(lines))
 
     @cached_property
@@ -186,6 +191,10 @@ class SearchSpace:
             written = json.loads(distribution_to_json(search.distribution))
             by_key.setdefault(search.key, {})[str(search.when or "")] = written
         return {key: parts.get("", parts) for key, parts in by_key.items()}
+
+
+def _key(override: Override) -> str:
+    return override.get_key_element().lstrip("+")
 
 
 def _combinations(
