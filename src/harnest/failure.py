@@ -8,6 +8,7 @@ from harnest.errors import StudyError
 from harnest.secrets import redact
 
 INTERRUPTED = "interrupted"
+DIVERGED = "nan"
 
 #: What a `TrialMemoryError` says.
 OUT_OF_MEMORY = "the kernel killed the trial's process: out of memory"
@@ -57,7 +58,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt | TrialInterruptedError):
         return INTERRUPTED
     if isinstance(error, FloatingPointError):
-        return "nan"
+        return DIVERGED
     if isinstance(error, MemoryError | TrialMemoryError) or _says_no_memory(error):
         return "oom"
     return "error"

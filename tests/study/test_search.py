@@ -11,6 +11,7 @@ from hydra.core.plugins import Plugins
 
 from harnest.errors import StudyError
 from harnest.study.search import PRUNERS, make_pruner, make_sampler
+from harnest.study.space import SearchSpace
 
 Plugins.instance()  # registers the choices
 
@@ -112,6 +113,21 @@ def test_only_samplers_and_pruners_can_be_made():
 def drawn(seed, number):
     study = optuna.create_study(sampler=make_sampler(config_of("random", seed), number))
     return study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}).params["x"]
+
+
+@pytest.mark.parametrize("name", ["qmc", "random", "tpe", "nsgaii"])
+def test_a_seeded_sampler_draws_another_value_each_time_also_under_a_condition(name):
+    conditions = {"n=1": {"y": "interval(0.0,1.0)"}, "n=2": {"z": "interval(0.0,1.0)"}}
+    space = SearchSpace.parse(["n=1,2", "x=interval(0.0,1.0)"], conditions=conditions)
+    study = optuna.create_study()
+    for number in range(8):
+        study.sampler = make_sampler(config_of(name, 0), number)
+        trial = study.ask()
+        space.draw(trial)
+        study.tell(trial, 1.0)
+    for key in ("x", "y", "z"):
+        drawn = [trial.params[key] for trial in study.trials if key in trial.params]
+        assert len(set(drawn)) == len(drawn) > 1
 
 
 def config_of(name, seed):

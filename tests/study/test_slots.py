@@ -276,6 +276,7 @@ def test_a_launcher_that_cannot_be_is_refused_before_the_first_trial(folder, opt
         (None, {"gpus": "none", "cpu_slots": 3}, [None, None, None]),
         ("0,1", {"gpus": "auto"}, ["0", "1"]),
         ("0,1", {"gpus": [1], "per_gpu": 3}, ["1", "1", "1"]),
+        ("0,1", {"gpus": 1, "per_gpu": 2}, ["1", "1"]),
         ("0,1", {"gpus": "none", "cpu_slots": 1}, [None]),
         ("", {"gpus": "auto", "cpu_slots": 2}, [None, None]),
         ("0,-1,1", {"gpus": "auto"}, ["0"]),
@@ -295,7 +296,9 @@ def test_slots_are_shares_of_cards_or_of_cores(monkeypatch, visible, asked, gpus
     ("asked", "told"),
     [
         ({"gpus": [3]}, "no GPU 3"),
+        ({"gpus": 3}, "no GPU 3"),
         ({"gpus": "some"}, "auto, none or a list"),
+        ({"gpus": None}, "auto, none or a list"),
         ({"gpus": "none", "cpu_slots": 0}, "cpu_slots=0: it must be a whole number"),
         ({"gpus": "none", "cpu_slots": "many"}, "cpu_slots=many: it must be a whole number"),
         ({"gpus": "auto", "per_gpu": 0}, "per_gpu=0: it must be a whole number"),

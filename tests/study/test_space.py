@@ -105,6 +105,15 @@ def test_a_later_override_replaces_an_earlier_one():
     assert not SearchSpace.parse(["n=1,2", "n=interval(1,9)"]).is_grid
 
 
+@pytest.mark.filterwarnings("ignore:extend_list")
+def test_an_extended_list_keeps_what_stands_before_it():
+    lines = ("a=[1]", "a=extend_list(2)", "a=extend_list(3)")
+    assert SearchSpace.parse([*lines, "n=1,2"]).overrides({"n": 1}) == [*lines, "n=1"]
+    assert SearchSpace.parse([*lines, "a=[4]"]).fixed == ("a=[4]",)
+    with pytest.raises(StudyError, match="a is searched; extend its lists"):
+        SearchSpace.parse(["a=[1],[2]", "a=extend_list(3)"])
+
+
 def test_an_addition_replaces_and_is_replaced():
     assert SearchSpace.parse(["+new=1,2", "++new=3,4"]).overrides({"new": 3}) == ["++new=3"]
     assert SearchSpace.parse(["n=1,2", "++n=4"]).fixed == ("++n=4",)
@@ -227,14 +236,13 @@ def test_names_are_stable_and_differ_where_the_search_does():
     assert len({name, *(name_of(*other) for other in others)}) == len(others) + 1
 
 
-keys = st.from_regex(r"[a-z]{1,30}(/[a-z]{1,9})?", fullmatch=True)
+keys = st.from_regex(r"[a-z]{1,30}(/[a-z]{1,9}|@[a-z]{1,9}|\[[0-9]\])?", fullmatch=True)
 
 
 @given(st.lists(keys, min_size=1, unique=True))
 def test_a_name_is_fit_for_a_directory(keys):
-    name = name_of(*(f"+{key}=1,2" for key in keys))
-    assert "/" not in name
-    assert len(name) < 60
+    name = name_of(*(f"{key}=1,2" for key in keys))
+    assert re.fullmatch(r"[a-z0-9+-]{1,60}", name)
 
 
 @pytest.mark.parametrize(
@@ -325,6 +333,31 @@ def test_a_key_with_two_ranges_has_two_names_in_optuna_and_one_elsewhere():
     assert set(space.described()["size"]) == {"net=lstm", "net=cnn,fcn"}
     alike = conditional(conditions={"net=lstm": {"size": "1,2"}, "net=cnn": {"size": "1,2"}})
     assert alike.named({"net": "cnn", "size": 2}) == {"net": "cnn", "size": 2}
+
+
+def test_keys_with_brackets_are_called_by_their_names_everywhere():
+    conditions = {"items[0]=1": {"sizes[1]": "1,2"}, "items[0]=2": {"sizes[1]": "3,'[a=b]'"}}
+    space = SearchSpace.parse(["items[0]=1,2"], conditions=conditions)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    for params in space.grid():
+        study.enqueue_trial(space.named(params))
+        space.draw(study.ask())
+    drawn = [TrialFacts.of(trial).params for trial in study.trials]
+    assert drawn == list(space.grid())
+    assert space.overrides(drawn[3]) == ["items[0]=2", "sizes[1]='[a=b]'"]
+
+
+@pytest.mark.parametrize("net", ["'lstm','fcn'", "lstm,fcn", '"lstm",fcn'])
+@pytest.mark.parametrize("condition", ["net='lstm'", "net=lstm", "net='lstm',rnn"])
+def test_quotes_make_no_other_text_of_a_condition(net, condition):
+    if "rnn" in condition:
+        net += ",rnn"
+    space = SearchSpace.parse([f"net={net}"], conditions={condition: {"size": "1,2"}})
+    with_size = [parsed(*space.overrides(one))["net"] for one in space.grid() if "size" in one]
+    assert set(with_size) == ({"lstm", "rnn"} if "rnn" in condition else {"lstm"})
+    twice = {condition: {"size": "1,2"}, 'net="lstm"': {"size": "3"}}
+    with pytest.raises(StudyError, match="under another condition"):
+        SearchSpace.parse([f"net={net}"], conditions=twice)
 
 
 def test_samples_name_every_choice_and_end_of_each_branch():

@@ -5,13 +5,15 @@ import sqlite3
 import optuna
 import pytest
 from foreign_bench import files_of
+from optuna.exceptions import StorageInternalError
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import URL
 
 from harnest.errors import StudyError
 from harnest.secrets import redact
-from harnest.study.storage import journal_in, open_storage
+from harnest.study import patience
+from harnest.study.storage import journal_in, open_storage, reopen_storage
 
 PASSWORD = "s3cr3t"
 
@@ -50,6 +52,25 @@ def test_a_study_in_a_database(bench):
     assert [trial.value for trial in study.trials] == [1, 4, 9]
     assert [len(trial.intermediate_values) for trial in study.trials] == [2, 2, 2]
     assert not (bench.folder / "multirun/s/study.journal").exists()
+
+
+@pytest.mark.parametrize("address", ["sqlite:///here.db?timeout=9", "journal://here.journal"])
+def test_a_file_beside_the_command_is_the_same_for_jobs_that_go_elsewhere(
+    bench, monkeypatch, address
+):
+    monkeypatch.setattr(patience, "PATIENCE", 1.0)
+    where = (f"hydra.sweeper.storage='{address}'", "hydra.job.chdir=true")
+    bench.sweep("x=1,2", "steps=2", *where)
+    absolute = address.replace("here", f"{bench.folder}/here")
+    study = optuna.load_study(study_name="s", storage=open_storage(absolute))
+    assert [trial.intermediate_values for trial in study.trials] == [{0: 1, 1: 0.5}, {0: 4, 1: 2}]
+
+
+def test_a_database_without_tables_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(patience, "PATIENCE", 1.0)
+    with pytest.raises(StorageInternalError) as raised:
+        optuna.load_study(study_name="s", storage=reopen_storage(f"sqlite:///{tmp_path}/empty.db"))
+    assert "no such table" in patience.said(raised.value)
 
 
 def test_a_password_is_written_nowhere(bench):

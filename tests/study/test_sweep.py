@@ -113,6 +113,21 @@ def test_a_seeded_sampler_draws_another_point_each_time(bench):
     assert len({trial.params["x"] for trial in bench.trials()}) == 4
 
 
+def test_a_seeded_sampler_draws_another_point_also_beside_what_is_tried_first(bench):
+    command = (
+        "x=interval(1,2)",
+        "n=1,2",
+        "hydra/sweeper/sampler=random",
+        "hydra.sweeper.sampler.seed=0",
+        "hydra.sweeper.enqueue=[{n:1},{n:2}]",
+    )
+    bench.sweep(*command, "hydra.sweeper.n_trials=5")
+    assert len({trial.params["x"] for trial in bench.trials()}) == 5
+    bench.sweep(*command, "hydra.sweeper.n_trials=1", study="in_steps")
+    bench.sweep(*command, "hydra.sweeper.n_trials=5", study="in_steps")
+    assert searched(bench) == searched(bench, "in_steps")
+
+
 def test_part_of_a_grid_can_be_run_first(bench):
     bench.sweep("x=1,2,3", "hydra.sweeper.n_trials=2")
     assert bench.states() == ["COMPLETE", "COMPLETE", "WAITING"]
@@ -143,7 +158,7 @@ def test_an_interrupted_trial_is_run_again_under_a_new_number(bench):
 def test_a_retry_that_is_interrupted_is_retried(bench):
     bench.sweep("x=5,6", "do=interrupt@0", code=130)
     bench.sweep("x=5,6", "do=interrupt@0", "hydra.sweeper.n_trials=1")
-    assert bench.states() == ["FAIL", "COMPLETE", "WAITING"]
+    assert bench.states() == ["FAIL", "WAITING", "COMPLETE"]
     bench.sweep("x=5,6", "do=interrupt@0")
     assert bench.states() == ["FAIL", "COMPLETE", "COMPLETE"]
     bench.sweep("x=1,2", "do=interrupt", study="t", code=130)
@@ -311,6 +326,16 @@ def test_keys_that_are_added_and_lists_of_words_are_searched(bench):
     assert "[/c,'d e']" in answer.out
 
 
+@pytest.mark.parametrize("study", ["s", ""])
+def test_items_of_lists_and_groups_elsewhere_are_searched(bench, study):
+    bench.sweep("items[0]=7,8", "+network@second=small,large", study=study)
+    (folder,) = (bench.folder / "multirun").iterdir()
+    jobs = [seen(folder / str(number))["cfg"] for number in range(4)]
+    assert [(job["items"], job["second"]["size"]) for job in jobs] == [
+        (items, size) for items in ([7, 2], [8, 2]) for size in (1, 2)
+    ]
+
+
 def test_words_reach_the_job_as_they_were_written(bench):
     bench.sweep(r"text='a, b',c\,d,null,'null','x=1'")
     words = [seen(bench.directory(number))["cfg"]["text"] for number in range(5)]
@@ -435,7 +460,7 @@ def test_a_sampled_study_of_branches_goes_on_and_takes_known_ones_first(bench):
 def test_what_is_enqueued_has_to_be_searched(bench):
     idle = "hydra.sweeper.enqueue=[{network: small, flag: true}]"
     told = bench.sweep("+sweep=branches", idle, code=2).err
-    assert "flag is not searched where network=small, flag=True" in told
+    assert "flag is not searched where network=small, flag=true" in told
     assert not (bench.folder / "multirun/s").exists()
 
 

@@ -36,6 +36,8 @@ from harnest.study.ownership import OWNER, Owner, owning
 from harnest.study.patience import patience_with
 from harnest.study.plan import Plan
 from harnest.study.search import is_seeded, make_pruner, make_sampler
+from harnest.study.searched import as_override, meant
+from harnest.study.space import Point
 from harnest.study.storage import journal_in, open_storage
 from harnest.study.trial import PRUNED_AT, measured_by
 
@@ -147,7 +149,7 @@ class OpenStudy:
         """Whether the budget is spent, and no other sweeper is still at it."""
         trials = self._trials()
         is_busy = any(trial.state is TrialState.RUNNING for trial in trials)
-        return not is_busy and _spent(trials) >= self.plan.budget
+        return not is_busy and self._is_spent(trials)
 
     def broken(self) -> TrialFacts | None:
         """The first failed trial of this session, once more of them failed than may."""
@@ -188,8 +190,8 @@ class OpenStudy:
         if not is_whole:
             self._study.set_user_attr(_SPACE, _identifying(plan))
         _refuse_other_search(self._study, plan)
+        self._enqueue([] if is_whole else self._known())
         if not is_whole:
-            self._enqueue()
             self._study.set_user_attr(_IDENTITY, uuid.uuid4().hex)
         self._put_back(self._trials())
         self._reap(self._trials())
@@ -204,21 +206,39 @@ class OpenStudy:
         trials = self._trials()
         if self._put_back(trials):
             trials = self._trials()
-        is_spent = _spent(trials) >= self.plan.budget
+        is_spent = self._is_spent(trials)
         if is_spent and self._take_over(trials):
             trials = self._trials()
         if self._line_up(trials):  # also what another sweeper was interrupted in
             trials = self._trials()
         # What is taken over or lined up gives some of the budget back, and never takes any.
-        if self._is_over() or (is_spent and _spent(trials) >= self.plan.budget):
+        if self._is_over() or (is_spent and self._is_spent(trials)):
             return None
-        if is_seeded(self.plan.sampler):
-            self._study.sampler = make_sampler(self.plan.sampler, len(trials))
-        trial = self._study.ask()
+        trial = self._ask(trials)
         self._owner.take(trial._trial_id)
         self.plan.space.draw(trial)
         trial.set_user_attr(OWNER, self._owner.token)
         return trial.number
+
+    def _ask(self, trials: Sequence[FrozenTrial]) -> optuna.Trial:
+        """Begin the next trial: one that is run again, or else is lined up, or else a new one.
+
+        Optuna's own `ask` takes what is lined up by number: what a small budget was spent on would
+        wait behind what it is not for.
+        """
+        waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
+        first = min(
+            waiting, key=lambda one: (RETRY_OF not in one.user_attrs, one.number), default=None
+        )
+        if is_seeded(self.plan.sampler):
+            number = len(trials) if first is None else first.number
+            self._study.sampler = make_sampler(self.plan.sampler, number)
+        if first is None:
+            return self._study.ask()
+        self._study._thread_local.cached_all_trials = None  # as in `ask`
+        if not self._storage.set_trial_state_values(first._trial_id, TrialState.RUNNING):
+            raise LockLostError  # someone else has it
+        return optuna.Trial(self._study, first._trial_id)
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
@@ -264,41 +284,61 @@ class OpenStudy:
             values = list(outcome.values) or None
             self._study.tell(trial.number, values, state=outcome.state, skip_if_finished=True)
 
-    def _enqueue(self) -> None:
-        """Line up what is to be tried first; in a grid, the points that agree with it."""
+    def _known(self) -> list[dict[str, Any]]:
+        """What a new study is to try first."""
         space = self.plan.space
-        first = []
+        first: list[dict[str, Any]] = []
         for source in self.plan.enqueue:
             for params in _configurations(source, self._storage):
-                known = {key: value for key, value in params.items() if key in space.keys}
-                idle = [key for key in params if key not in space.answered(known)]
-                if idle and not isinstance(source, str):
-                    where = ", ".join(f"{key}={value}" for key, value in params.items())
+                chosen = space.choices(params)
+                unknown = [key for key, value in chosen.items() if value is None]
+                if isinstance(source, str):  # another study may have searched more
+                    first += [] if unknown else [chosen]
+                    continue
+                given = {key: as_override(value) for key, value in params.items()}
+                if idle := [key for key in params if key not in chosen]:
+                    where = ", ".join(f"{key}={value}" for key, value in given.items())
                     raise StudyError(
                         f"hydra.sweeper.enqueue: {idle[0]} is not searched where {where}"
                     )
-                unknown = [
-                    key for key, one in space.answered(known).items() if known[key] not in one
-                ]
-                if not unknown:
-                    first.append(known)
-                elif not isinstance(source, str):  # another study may have searched more
+                if unknown:
                     key = unknown[0]
                     raise StudyError(
-                        f"hydra.sweeper.enqueue: {key}={known[key]} is not what is searched: "
-                        f"{space.answered(known)[key]}"
+                        f"hydra.sweeper.enqueue: {key}={given[key]} is not what is searched: "
+                        f"{space.answered(chosen)[key]}"
                     )
+                first.append(chosen)
+        return first
+
+    def _enqueue(self, first: Sequence[Mapping[str, Any]]) -> None:
+        """Line up what is to be tried ``first``; in a grid, its points that agree with it.
+
+        Then, in a grid, all others that no trial has yet: the study may have been sampled so far.
+        """
         if self.plan.is_grid:
-            points = list(space.grid())
+            points = list(self.plan.space.grid())
             agreeing = [p for wanted in first for p in points if wanted.items() <= p.items()]
             first = [*agreeing, *points]
         # Optuna's own look for what is there takes seeds as near as 20240101 and 20240102 for one.
-        there = [trial.system_attrs.get("fixed_params", {}) for trial in self._trials()]
-        lined_up = {frozenset(params.items()) for params in there}
-        for params in map(space.named, first):
-            if frozenset(params.items()) not in lined_up:
-                lined_up.add(frozenset(params.items()))
+        there = {self._point(trial) for trial in self._trials()}
+        for params in map(self.plan.space.named, first):
+            point = self.plan.space.point(params)
+            if point not in there:
+                there.add(point)
                 self._study.enqueue_trial(params)
+
+    def _point(self, trial: FrozenTrial) -> Point:
+        return self.plan.space.point(_params(trial))
+
+    def _is_spent(self, trials: Sequence[FrozenTrial]) -> bool:
+        return len(_counted(trials)) >= self._budget(trials)
+
+    def _budget(self, trials: Sequence[FrozenTrial]) -> int:
+        """Trials in all; in a grid, more by those that a sampler has spent on points it had."""
+        if not self.plan.is_grid:
+            return self.plan.budget
+        counted = _counted(trials)
+        return self.plan.budget + len(counted) - len(set(map(self._point, counted)))
 
     def _put_back(self, trials: Sequence[FrozenTrial]) -> bool:
         """Line up again what was taken, but by nobody who knows of it; whether there was any.
@@ -347,9 +387,7 @@ class OpenStudy:
             if reason is None or trial.number in retried:
                 continue
             if reason == INTERRUPTED or _times(trial, trials) <= self.plan.retry.get(reason, 0):
-                # One that was killed early has not drawn what it was to try.
-                params = trial.system_attrs.get("fixed_params", {}) | trial.params
-                self._study.enqueue_trial(params, user_attrs={RETRY_OF: trial.number})
+                self._study.enqueue_trial(_params(trial), user_attrs={RETRY_OF: trial.number})
                 retried.add(trial.number)
         return len(retried) > before
 
@@ -364,7 +402,7 @@ class OpenStudy:
             is_grid=plan.is_grid,
             sampler="every combination" if plan.is_grid else sampler,
             pruner=type(self._study.pruner).__name__,
-            budget=plan.budget,
+            budget=self._budget(self._trials()),
             space=plan.space.described(),
             fixed=plan.space.fixed,
             command=redact(this_command()),
@@ -374,7 +412,7 @@ class OpenStudy:
 def _configurations(
     source: Mapping[str, Any] | str, storage: BaseStorage
 ) -> list[Mapping[str, Any]]:
-    """Parameters to try first: as they are given, or the best ones of a study's folder."""
+    """What jobs are to see first: as it is given, or of the best trials in a study's folder."""
     if not isinstance(source, str):
         return [source]
     folder, name = Path(source), Path(source).name
@@ -384,7 +422,8 @@ def _configurations(
     elif name not in optuna.get_all_study_names(storage):
         raise StudyError(f"hydra.sweeper.enqueue: {source} is no folder of a study")
     study = optuna.load_study(study_name=name, storage=storage)
-    return [TrialFacts.of(trial).params for trial in study.best_trials]
+    best = [TrialFacts.of(trial).params for trial in study.best_trials]
+    return [{key: meant(value) for key, value in params.items()} for params in best]
 
 
 def _retried(trials: Sequence[FrozenTrial]) -> set[int]:
@@ -392,15 +431,21 @@ def _retried(trials: Sequence[FrozenTrial]) -> set[int]:
     return {trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs}
 
 
-def _spent(trials: Sequence[FrozenTrial]) -> int:
-    """How much of the budget is used up; a trial that is run again does not count twice."""
+def _params(trial: FrozenTrial) -> dict[str, Any]:
+    """What a trial tries, as Optuna calls it, also where it has not drawn that yet."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
+def _counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Those that use up the budget; one that is run again does not count twice."""
     again = _retried(trials)
-    return sum(
-        trial.state is not TrialState.WAITING
+    return [
+        trial
+        for trial in trials
+        if trial.state is not TrialState.WAITING
         and trial.user_attrs.get(REASON) != INTERRUPTED
         and trial.number not in again
-        for trial in trials
-    )
+    ]
 
 
 def _times(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:

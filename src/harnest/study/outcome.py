@@ -11,7 +11,7 @@ import optuna
 from hydra.core.utils import JobReturn, JobStatus
 from optuna.trial import TrialState
 
-from harnest.failure import Failure, failure_of
+from harnest.failure import DIVERGED, Failure, failure_of
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def scored(value: Any, objectives: int) -> Outcome:
         message = f"the job returned {len(values)} numbers for {objectives} objectives"
         return _unusable("error", message)
     if any(math.isnan(number) for number in values):
-        return _unusable("nan", "the objective is not a number")
+        return _unusable(DIVERGED, "the objective is not a number")
     return Outcome(TrialState.COMPLETE, values)
 
 

@@ -91,6 +91,9 @@ def _is_away(error: Exception) -> bool:
     from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    # SQLite says so of a file that is another one, or was emptied: it does not come back.
+    if "no such table" in str(cause):
+        return False
     is_lost = isinstance(cause, DBAPIError) and cause.connection_invalidated
     # The last one follows another, where Optuna goes on in the session that has lost its server.
     return is_lost or isinstance(cause, (OperationalError, InterfaceError, PendingRollbackError))

@@ -101,9 +101,15 @@ def make_sampler(config: DictConfig | None, number: int = 0) -> "optuna.samplers
         raise StudyError("hydra/sweeper/sampler=cmaes needs another package: pip install cmaes")
     # Unset options are left to Optuna: some that the configs name are gone in Optuna 5.
     given = {str(key): value for key, value in config.items() if value is not None}
-    # A quasi-random sequence is one for the whole study: its seed says which.
-    if "seed" in given and not given["_target_"].endswith("QMCSampler"):
-        given["seed"] = int(SeedSequence([given["seed"], number]).generate_state(1)[0])
+    if "seed" in given:
+        seed = int(SeedSequence([given["seed"], number]).generate_state(1)[0])
+        if given["_target_"].endswith("QMCSampler"):
+            # The sequence is one for the whole study, and the seed says which. Keys that are not
+            # always searched are no part of it.
+            random = {"_target_": "optuna.samplers.RandomSampler", "seed": seed}
+            given.setdefault("independent_sampler", random)
+        else:
+            given["seed"] = seed
     sampler: optuna.samplers.BaseSampler = _make("sampler", given)
     return sampler
 

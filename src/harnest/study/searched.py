@@ -1,9 +1,12 @@
 """One key that is searched: where, and when at all."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Transformer
 from optuna.distributions import (
     BaseDistribution,
@@ -16,6 +19,9 @@ from harnest.errors import StudyError
 
 if TYPE_CHECKING:
     import optuna
+
+#: At the end of a name. Keys may hold brackets as well, in a condition too: ``items[0]``.
+_CONDITION = re.compile(r"\[([^=\[\]]|\[[^=\[\]]*\])*=.*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,12 @@ class Condition:
     def holds(self, chosen: Mapping[str, Any]) -> bool:
         """Whether it does for ``chosen``, values by key."""
         # As text, since Python takes 1 for true.
-        wanted = map(as_override, self.values)
-        return self.key in chosen and as_override(chosen[self.key]) in wanted
+        wanted = map(unquoted, self.values)
+        return self.key in chosen and unquoted(chosen[self.key]) in wanted
+
+    def excludes(self, other: "Condition") -> bool:
+        """Whether the two, on one key, never hold together."""
+        return set(map(unquoted, self.values)).isdisjoint(map(unquoted, other.values))
 
     def __str__(self) -> str:
         return f"{self.key}={','.join(map(as_override, self.values))}"
@@ -85,16 +95,16 @@ class Search:
         assert isinstance(d, FloatDistribution)
         return trial.suggest_float(name, d.low, d.high, step=d.step, log=d.log)
 
-    def __contains__(self, value: Any) -> bool:
-        """Whether ``value`` may be tried."""
+    def choice(self, value: Any) -> Any:
+        """What is to be tried for a job to see ``value``; None where that may not be."""
         d = self.distribution
         if isinstance(d, CategoricalDistribution):
-            return value in d.choices
+            return next((choice for choice in d.choices if meant(choice) == value), None)
         assert isinstance(d, IntDistribution | FloatDistribution)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
+            return None
         is_whole = isinstance(d, FloatDistribution) or float(value).is_integer()
-        return is_whole and d.low <= value <= d.high
+        return value if is_whole and d.low <= value <= d.high else None
 
     @property
     def ends(self) -> tuple[Any, ...]:
@@ -117,12 +127,22 @@ class Search:
 
 def key_of(name: str) -> str:
     """The key that the parameter called ``name`` stands for."""
-    return name.partition("[")[0]
+    return _CONDITION.sub("", name)
 
 
 def encoded(value: Any) -> Any:
     """A value that Optuna can keep; words, lists and the like as they stand in an override."""
     return value if isinstance(value, bool | int | float) else Transformer.str(value)
+
+
+def meant(value: Any) -> Any:
+    """What a job sees of an encoded value."""
+    return _read(value) if isinstance(value, str) else value
+
+
+def unquoted(value: Any) -> str:
+    """An encoded value as it stands in an override, with no quotes that say nothing."""
+    return as_override(encoded(meant(value)))
 
 
 def as_override(value: Any) -> str:
@@ -132,6 +152,11 @@ def as_override(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value)
+
+
+@cache
+def _read(text: str) -> Any:
+    return OverridesParser.create().parse_override(f"key={text}").value()
 
 
 def _distribution(override: Override) -> tuple[BaseDistribution, tuple[Any, ...] | None]:

@@ -12,6 +12,7 @@ from hydra.core.utils import JobReturn
 from optuna.trial import TrialState
 
 from harnest.errors import StudyError
+from harnest.failure import DIVERGED
 from harnest.study.engine import OpenStudy
 from harnest.study.group import Group, members_of
 from harnest.study.interrupts import Interrupts
@@ -127,15 +128,21 @@ class Session:
             raise KeyboardInterrupt from error
 
     def _go_on(self, trial: TrialFacts, member: str) -> list[str]:
-        """Overrides that let a further try begin where the latest one was that got anywhere."""
+        """Overrides that let a further try begin where the latest one was that got anywhere.
+
+        One that diverged got nowhere: what it kept, and went on from, leads there again.
+        """
         found: dict[str, Path] = {}
-        before = trial.retry_of
-        while before is not None:
-            directory = self._study.directory(before, member).absolute()
+        number = trial.retry_of
+        while number is not None:
+            before = self._study.trial(number)
+            if before.reason == DIVERGED:
+                break
+            directory = self._study.directory(number, member).absolute()
             for key, name in self._study.plan.resume_from.items():
                 if (directory / name).is_file():
                     found.setdefault(key, directory / name)
-            before = self._study.trial(before).retry_of
+            number = before.retry_of
         return [f"{key}={_quoted(str(file))}" for key, file in found.items()]
 
     def _take_back(self, done: "Future[JobReturn]") -> None:

@@ -32,7 +32,7 @@ class Slot:
 
 
 def find_slots(
-    gpus: Literal["auto", "none"] | Sequence[int | str],
+    gpus: Literal["auto", "none"] | int | Sequence[int | str],
     per_gpu: int,
     cpu_slots: Literal["auto"] | int,
 ) -> list[Slot]:
@@ -47,7 +47,9 @@ def find_slots(
         if not isinstance(count, int) or count < 1:
             raise StudyError(f"hydra.launcher.{key}={count}: it must be a whole number from 1 up")
     cards = visible_gpus()
-    if not isinstance(gpus, str):
+    if isinstance(gpus, int):
+        gpus = [gpus]
+    if isinstance(gpus, Sequence) and not isinstance(gpus, str):
         missing = [str(card) for card in gpus if str(card) not in cards]
         if missing:
             there = ", ".join(cards) or "none"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from optuna.distributions import distribution_to_json
+from optuna.distributions import FloatDistribution, distribution_to_json
 
 from harnest.errors import StudyError
-from harnest.study.searched import Condition, Search, as_override, encoded
+from harnest.study.searched import Condition, Search, as_override, encoded, unquoted
 
 if TYPE_CHECKING:
     import optuna
+
+#: What is tried, so that it can be told whether that was tried before.
+Point = frozenset[tuple[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -47,16 +51,21 @@ class SearchSpace:
         """
         parser = OverridesParser.create(loader)
         searches: list[Search] = []
-        fixed: dict[str, Override] = {}
+        fixed: list[Override] = []
 
         def replace_by(override: Override) -> None:
-            key = override.get_key_element().lstrip("+")
+            key = _key(override)
+            if override.is_list_extend():  # which adds to what stands before it
+                if any(search.key == key for search in searches):
+                    raise StudyError(f"{override.input_line}: {key} is searched; extend its lists")
+                fixed.append(override)
+                return
             searches[:] = [search for search in searches if search.key != key]
-            fixed.pop(key, None)
+            fixed[:] = [one for one in fixed if _key(one) != key]
             if override.is_sweep_override():
                 searches.append(Search.read(override))
             else:
-                fixed[key] = override
+                fixed.append(override)
 
         for override in parser.parse_overrides(list(params)):
             replace_by(override)
@@ -66,8 +75,8 @@ class SearchSpace:
             searches += [Search.read(one, when) for one in parser.parse_overrides(lines)]
         for override in parser.parse_overrides(list(arguments)):
             replace_by(override)
-        given = {key: encoded(one.value()) for key, one in fixed.items() if not one.is_delete()}
-        lines = [str(override.input_line) for override in fixed.values()]
+        given = {_key(one): encoded(one.value()) for one in fixed if not one.is_delete()}
+        lines = [str(override.input_line) for override in fixed]
         return SearchSpace(_in_order(searches, given), tuple(lines))
 
     @cached_property
@@ -84,7 +93,8 @@ class SearchSpace:
     def name(self) -> str:
         """A name for a study that was given none: the searched keys and a digest of all."""
         lasts = (key.rpartition(".")[2].rpartition("/")[2] for key in self.keys)
-        keys = "+".join(lasts) or "one"
+        # Some keys hold more than a study's name may: items[0], optimizer@second.
+        keys = "+".join(re.sub(r"[^\w.-]+", "-", last).strip("-") for last in lasts) or "one"
         digest = hashlib.sha256("\n".join(self.lines).encode()).hexdigest()
         return f"{keys[:40]}-{digest[:6]}"
 
@@ -131,6 +141,17 @@ class SearchSpace:
                 chosen[search.key] = value_of(search)
         return chosen
 
+    def choices(self, seen: Mapping[str, Any]) -> dict[str, Any]:
+        """What is to be tried for a job to see these values; None for those that may not be.
+
+        Keys that are not searched where these values stand are left out.
+        """
+        chosen: dict[str, Any] = {}
+        for search in self.searches:
+            if search.key in seen and search.is_on(chosen):
+                chosen[search.key] = search.choice(seen[search.key])
+        return chosen
+
     def answered(self, values: Mapping[str, Any]) -> dict[str, Search]:
         """By key, the searches that are on among ``values`` and have one there."""
         return {s.key: s for s in self.searches if s.key in values and s.is_on(values)}
@@ -138,6 +159,22 @@ class SearchSpace:
     def named(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """``values`` by Optuna's names; keys that are not searched then are left out."""
         return {search.name: values[key] for key, search in self.answered(values).items()}
+
+    def point(self, named: Mapping[str, Any]) -> Point:
+        """What values by Optuna's names stand for, whether they were listed or drawn.
+
+        What is drawn from a range of decimals may differ from it in the last digit.
+        """
+        return frozenset(
+            (name, round((value - d.low) / d.step) if (d := self._steps.get(name)) else value)
+            for name, value in named.items()
+        )
+
+    @cached_property
+    def _steps(self) -> dict[str, Any]:
+        """Ranges of decimals, by Optuna's names."""
+        every = {search.name: search.distribution for search in self.searches}
+        return {n: d for n, d in every.items() if isinstance(d, FloatDistribution) and d.step}
 
     def overrides(self, values: Mapping[str, Any]) -> list[str]:
         """The command line of the trial that tries ``values``."""
@@ -154,6 +191,10 @@ class SearchSpace:
             written = json.loads(distribution_to_json(search.distribution))
             by_key.setdefault(search.key, {})[str(search.when or "")] = written
         return {key: parts.get("", parts) for key, parts in by_key.items()}
+
+
+def _key(override: Override) -> str:
+    return override.get_key_element().lstrip("+")
 
 
 def _combinations(
@@ -214,8 +255,8 @@ def _refuse_never(when: Condition | None, placed: Sequence[Search]) -> None:
     asked = [search for search in placed if search.key == when.key]
     if not asked:
         raise _unusable(when, f"{when.key} is neither searched nor given")
-    choices = [as_override(value) for search in asked for value in search.listed or ()]
-    for value in map(as_override, when.values):
+    choices = [unquoted(value) for search in asked for value in search.listed or ()]
+    for value in map(unquoted, when.values):
         if value not in choices and all(search.listed is not None for search in asked):
             raise _unusable(when, f"{when.key} never is {value}: it is {', '.join(choices)}")
 
@@ -225,7 +266,7 @@ def _refuse_twice(search: Search, placed: Sequence[Search]) -> None:
         one, two = search.when, other.when
         if other is search or other.key != search.key:
             continue
-        if one and two and one.key == two.key and not set(one.values) & set(two.values):
+        if one and two and one.key == two.key and one.excludes(two):
             continue
         raise _unusable(one or two, f"{search.key} is searched under another condition as well")
 

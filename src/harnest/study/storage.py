@@ -1,5 +1,6 @@
 """Where a study is kept."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,18 @@ _EXTRAS = {
     "mariadb": ("mysql", "mariadb+pymysql"),
 }
 
+#: Before the path of a file that is not absolute; SQLite has a database in memory as well.
+_RELATIVE = re.compile(rf"^({JOURNAL}|sqlite(\+\w+)?:///)(?=[^/?:])(?!file:)")
+
 
 def journal_in(directory: Path) -> str:
     """Address of the journal file that keeps the study of ``directory``."""
     return f"{JOURNAL}{directory.absolute() / 'study.journal'}"
+
+
+def settled(address: str) -> str:
+    """The same address for jobs that go to folders of their own: a file's path is absolute."""
+    return _RELATIVE.sub(lambda scheme: f"{scheme[0]}{Path.cwd()}/", address)
 
 
 def open_storage(address: str) -> BaseStorage:

@@ -87,6 +87,7 @@ class StudySweeper(Sweeper):
         from harnest.study.plan import Plan
         from harnest.study.runner import runner_for
         from harnest.study.space import SearchSpace
+        from harnest.study.storage import settled
 
         searches = [f"{key!s}={value}" for key, value in (self.params or {}).items()]
         loader = self.hydra_context.config_loader
@@ -113,6 +114,7 @@ class StudySweeper(Sweeper):
             raise StudyError(f"study {name!r}: use letters, digits and . _ + - only")
         self._settle("study", name)
         if self.storage is not None:
+            self.storage = settled(self.storage)
             # Jobs write their hydra config to disk: the address may hold a password.
             os.environ[STORAGE] = self.storage
             self._settle("storage", f"${{oc.env:{STORAGE}}}")
