@@ -14,10 +14,11 @@ from harnest.tracking.find import (
     is_study,
     trials_of,
 )
-from harnest.tracking.rows import FINISHED, PRUNED, Row, ranked, without_seeds
+from harnest.tracking.rows import FINISHED, PRUNED, SEED, Row, ranked, without_seeds
 from harnest.tracking.run import BREAKS, DEVIATION, OBJECTIVE, STEPS
 from harnest.tracking.search import search
 from harnest.tracking.store import open_existing
+from harnest.tracking.study import PARENT
 from harnest.tracking.summary import LISTED_AT, PARAM, REPORT, TABLE
 
 if TYPE_CHECKING:
@@ -57,9 +58,8 @@ def leaderboard(address: str, experiment: str, names: Sequence[str]) -> Board:
         return _of_study(client, chosen[0])
     best = [(run, (best_of(client, run) if is_study(run) else None) or run) for run in chosen]
     keys = _differing([run for _, run in best])
-    minimize = any(run.data.params.get("objective.mode") == "min" for _, run in best)
+    direction = "minimize" if any(_minimizes(client, run) for _, run in best) else "maximize"
     rows = [_row(run, _title(origin, run), keys, [OBJECTIVE]) for origin, run in best]
-    direction = "minimize" if minimize else "maximize"
     return Board("Studies and runs", ("score",), ranked(without_seeds(rows), [direction]))
 
 
@@ -142,6 +142,15 @@ def _broken(told: str | None) -> tuple[str, ...]:
     return tuple(told.split(", ")) if told else ()
 
 
+def _minimizes(client: "MlflowClient", run: "MlflowRun") -> bool:
+    """Whether less is better, as the run's config says, or else its study."""
+    mode = run.data.params.get("objective.mode")
+    if mode is not None:
+        return mode == "min"
+    study = client.get_run(run.data.tags[PARENT]) if PARENT in run.data.tags else run
+    return study.data.params.get("directions") == "minimize"
+
+
 def _title(origin: "MlflowRun", run: "MlflowRun") -> str:
     if origin is run:
         return str(run.info.run_name)
@@ -151,15 +160,16 @@ def _title(origin: "MlflowRun", run: "MlflowRun") -> str:
 def _differing(runs: list["MlflowRun"]) -> list[str]:
     """Parameters that tell the runs apart: each run has them, and not all the same value.
 
-    A column that says no more than an earlier one, as an interpolation of it does, is left out.
+    A column that says no more than an earlier one, as an interpolation of it does, is left out; one
+    that varies with the seed is not, since seeds alone are repetitions.
     """
     trained = [run.data.params for run in runs if not is_study(run)]
     shared = [key for key in (trained or [{}])[0] if all(key in params for params in trained)]
-    columns: dict[tuple[str, ...], str] = {}
+    columns: dict[tuple[bool, tuple[str, ...]], str] = {}
     for key in shared:
         values = tuple(params[key] for params in trained)
         if len(set(values)) > 1 and key.rpartition(".")[2] not in _PLACES:
-            columns.setdefault(values, key)
+            columns.setdefault((key == SEED, values), key)
     return list(columns.values())
 
 
