@@ -331,13 +331,13 @@ class OpenStudy:
         return self.plan.space.point(_params(trial))
 
     def _is_spent(self, trials: Sequence[FrozenTrial]) -> bool:
-        return len(_counted(trials)) >= self._budget(trials)
+        counted = _counted(trials)
+        return len(counted) >= self._budget(counted)
 
-    def _budget(self, trials: Sequence[FrozenTrial]) -> int:
+    def _budget(self, counted: Sequence[FrozenTrial]) -> int:
         """Trials in all; in a grid, more by those that a sampler has spent on points it had."""
         if not self.plan.is_grid:
             return self.plan.budget
-        counted = _counted(trials)
         return self.plan.budget + len(counted) - len(set(map(self._point, counted)))
 
     def _put_back(self, trials: Sequence[FrozenTrial]) -> bool:
@@ -402,7 +402,7 @@ class OpenStudy:
             is_grid=plan.is_grid,
             sampler="every combination" if plan.is_grid else sampler,
             pruner=type(self._study.pruner).__name__,
-            budget=self._budget(self._trials()),
+            budget=self._budget(_counted(self._trials())),
             space=plan.space.described(),
             fixed=plan.space.fixed,
             command=redact(this_command()),
