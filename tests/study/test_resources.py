@@ -67,6 +67,24 @@ def test_a_trial_that_the_kernel_kills_for_its_memory_is_told_from_a_killed_one(
     assert "out of memory" in run.data.tags["message"]
 
 
+def test_the_kernel_is_offered_trials_and_what_waits_for_them_before_the_sweeper(folder):
+    sweeper = folder.start("seconds=2")
+    folder.await_facts(0)
+    job = folder.facts(0)["pid"]
+    warm = Path(f"/proc/{job}/stat").read_text().rpartition(")")[2].split()[1]
+    children = Path(f"/proc/{warm}/task/{warm}/children")
+    offered = []
+    while len(offered) < 3 or min(offered) <= _offer(sweeper.pid):  # two wait, once they are made
+        assert sweeper.poll() is None, offered
+        offered = [_offer(pid) for pid in children.read_text().split()]
+        time.sleep(0.02)
+    assert sweeper.wait(60) == 0, folder.said()
+
+
+def _offer(pid):
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     disk = tmp_path / "multirun"

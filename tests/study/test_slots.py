@@ -53,6 +53,11 @@ def test_each_death_ends_its_own_trial_alone_with_its_reason(folder):
     assert "exit code 3" in runs[f"trial-{by_do['leave']}"].data.tags["message"]
 
 
+def test_a_study_goes_on_when_the_processes_that_wait_for_its_trials_are_killed(folder):
+    folder.sweep("do=cull,finish", "hydra.launcher.cpu_slots=1")
+    assert folder.endings() == {"cull": ("FAIL", "killed"), "finish": ("COMPLETE", None)}
+
+
 def test_a_freed_slot_is_refilled_while_a_long_trial_runs_on(folder):
     folder.sweep("seconds=4,0.1,0.11,0.12,0.13,0.14")
     long, *short = [folder.facts(number) for number in range(6)]

@@ -11,8 +11,9 @@ _PREFERENCE = 500  # thousandths of the memory that there is, as if the process 
 def die_first() -> None:
     """Let the kernel kill this process, or its children, before the sweeper: it ends one trial.
 
-    Of two such processes it still kills the larger one. Where the kernel has no such rule, nothing
-    happens.
+    A process that waits for a trial does so as well: the memory of a dead one takes a moment to
+    come back, and until then the kernel may kill one more. Of two such processes it still kills
+    the larger one. Where the kernel has no such rule, nothing happens.
     """
     with suppress(OSError):
         file = Path("/proc/self/oom_score_adj")

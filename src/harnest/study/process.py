@@ -24,7 +24,6 @@ from omegaconf import DictConfig
 
 from harnest.errors import StudyError
 from harnest.study.guest import own_output
-from harnest.study.memory import die_first
 from harnest.study.slot import Slot, mark_ended, mark_running
 
 _GRACE = 5.0  # seconds that an orphaned job has to stop by itself
@@ -93,7 +92,6 @@ def begin(directory: Path) -> None:
     """Make this process ready for what it exists for, and tell in ``directory`` that it runs."""
     gc.freeze()  # what the warm process made stays: looking through it costs each job 0.3 s
     gc.enable()
-    die_first()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
+from concurrent.futures.process import BrokenProcessPool
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from multiprocessing import forkserver, resource_tracker
@@ -27,7 +28,7 @@ from harnest.failure import (
     TrialTimeoutError,
 )
 from harnest.study.composer import Composer
-from harnest.study.memory import OomKills
+from harnest.study.memory import OomKills, die_first
 from harnest.study.slot import EVERYWHERE, Slot, find_slots, mark_ended, signal_job
 
 if TYPE_CHECKING:
@@ -195,6 +196,8 @@ class SlotsLauncher(Launcher):
             sys.modules["__main__"].__spec__ = self._spec
 
     def _opened(self) -> "ProcessPool":
+        if self._pool is not None and not self._pool.active:
+            self.close()  # to pebble, one whose waiting process was killed while none had a job
         if self._pool is None:
             import multiprocessing
 
@@ -207,7 +210,10 @@ class SlotsLauncher(Launcher):
             sys.modules["__main__"].__spec__ = ModuleSpec("__main__", None)
             # One process more than slots: it waits, ready, for the slot that is freed next.
             self._pool = pebble.ProcessPool(
-                max_workers=len(self.slots) + 1, max_tasks=1, context=context
+                max_workers=len(self.slots) + 1,
+                max_tasks=1,
+                initializer=die_first,
+                context=context,
             )
         return self._pool
 
@@ -223,6 +229,8 @@ class SlotsLauncher(Launcher):
             return TrialTimeoutError(f"the trial took longer than {self.timeout:g} s")
         if isinstance(error, CancelledError):
             return TrialInterruptedError("the trial was asked to stop before it began")
+        if isinstance(error, BrokenProcessPool):
+            return TrialInterruptedError("the trial's process was killed before it began")
         return error
 
 
