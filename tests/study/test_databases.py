@@ -218,13 +218,17 @@ def test_the_trial_of_a_sweeper_that_died_on_another_host_is_run_again(
 def test_a_sweeper_that_runs_out_of_trials_takes_over_from_a_dead_one(
     hosts, database, client, monkeypatch
 ):
-    def kill_and_release():
-        wait_until(lambda: works_on(hosts.two, 1), "the second trial")
-        hosts.sweeper.kill()
-        time.sleep(3)
-        hosts.release()
+    grace = ownership.INTERVAL + 3  # not before it is dead
 
-    monkeypatch.setattr(ownership, "GRACE", 1)
+    def kill_and_release():
+        try:
+            wait_until(lambda: works_on(hosts.two, 1), "the second trial")
+            hosts.sweeper.kill()
+            time.sleep(grace + 2)
+        finally:
+            hosts.release()
+
+    monkeypatch.setattr(ownership, "GRACE", grace)
     monkeypatch.chdir(hosts.two.folder)
     killing = threading.Thread(target=kill_and_release)
     killing.start()
