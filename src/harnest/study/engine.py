@@ -1,12 +1,10 @@
 """An open study: what is left of its budget is handed out, and every trial gets its end."""
 
-import math
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +18,8 @@ from harnest.errors import StudyError
 from harnest.failure import INTERRUPTED, Failure
 from harnest.programs import this_command
 from harnest.secrets import redact
+from harnest.study.enqueued import enqueued
+from harnest.study.history import counted, params_of, retried, times_failed
 from harnest.study.listener import (
     DETAILS,
     DEVIATION,
@@ -31,15 +31,14 @@ from harnest.study.listener import (
     TrialFacts,
 )
 from harnest.study.lock import LockLostError, lock_in
-from harnest.study.outcome import Outcome
+from harnest.study.outcome import Outcome, held_to
 from harnest.study.ownership import OWNER, Owner, owning
 from harnest.study.patience import patience_with
 from harnest.study.plan import Plan
 from harnest.study.search import is_seeded, make_pruner, make_sampler
-from harnest.study.searched import as_override, meant
 from harnest.study.space import Point
-from harnest.study.storage import journal_in, open_storage
-from harnest.study.trial import PRUNED_AT, measured_by
+from harnest.study.storage import open_storage
+from harnest.study.trial import PRUNED_AT
 
 #: Trials that have to have ended before a study can be called broken.
 _ENOUGH = 5
@@ -105,7 +104,7 @@ class OpenStudy:
         """
         trial = self._frozen(number)
         if not trial.state.is_finished():
-            self._tell(trial, self._checked(trial, outcome, members or [""]))
+            self._tell(trial, held_to(self.plan.constraints, trial, outcome, members or [""]))
         self._owner.leave(trial._trial_id)
         ended = self.trial(number)
         if ended.reason != INTERRUPTED:
@@ -190,7 +189,7 @@ class OpenStudy:
         if not is_whole:
             self._study.set_user_attr(_SPACE, _identifying(plan))
         _refuse_other_search(self._study, plan)
-        self._enqueue([] if is_whole else self._known())
+        self._enqueue([] if is_whole else enqueued(plan, self._storage))
         if not is_whole:
             self._study.set_user_attr(_IDENTITY, uuid.uuid4().hex)
         self._put_back(self._trials())
@@ -249,25 +248,6 @@ class OpenStudy:
             self._storage.get_trial_id_from_study_id_trial_number(study, number)
         )
 
-    def _checked(self, trial: FrozenTrial, outcome: Outcome, jobs: Sequence[str]) -> Outcome:
-        """Hold the mean of what a trial's jobs measured against the study's limits.
-
-        In a finished trial each has measured all that is limited, or the trial failed.
-        """
-        violations = {}
-        for one in self.plan.constraints:
-            keys = [measured_by(job, one.name) for job in jobs]
-            told = [trial.user_attrs[key] for key in keys if key in trial.user_attrs]
-            mean = sum(told) / len(told) if told else math.nan  # opposite infinities have none
-            if not math.isnan(mean):
-                violations[one.name] = one.violation(mean)
-            is_whole = len(told) == len(jobs)
-            if outcome.state is TrialState.COMPLETE and (not is_whole or math.isnan(mean)):
-                wrong = "measured no mean of" if is_whole else "did not measure"
-                message = f"the job {wrong} {one.name}, which hydra.sweeper.constraints limits"
-                return Outcome(TrialState.FAIL, failure=Failure("error", message))
-        return replace(outcome, violations=violations)
-
     def _tell(self, trial: FrozenTrial, outcome: Outcome) -> None:
         with suppress(UpdateFinishedTrialError):  # someone took this sweeper for dead
             if outcome.failure is not None:
@@ -283,32 +263,6 @@ class OpenStudy:
                 self._storage.set_trial_user_attr(trial._trial_id, DEVIATION, outcome.deviation)
             values = list(outcome.values) or None
             self._study.tell(trial.number, values, state=outcome.state, skip_if_finished=True)
-
-    def _known(self) -> list[dict[str, Any]]:
-        """What a new study is to try first."""
-        space = self.plan.space
-        first: list[dict[str, Any]] = []
-        for source in self.plan.enqueue:
-            for params in _configurations(source, self._storage):
-                chosen = space.choices(params)
-                unknown = [key for key, value in chosen.items() if value is None]
-                if isinstance(source, str):  # another study may have searched more
-                    first += [] if unknown else [chosen]
-                    continue
-                given = {key: as_override(value) for key, value in params.items()}
-                if idle := [key for key in params if key not in chosen]:
-                    where = ", ".join(f"{key}={value}" for key, value in given.items())
-                    raise StudyError(
-                        f"hydra.sweeper.enqueue: {idle[0]} is not searched where {where}"
-                    )
-                if unknown:
-                    key = unknown[0]
-                    raise StudyError(
-                        f"hydra.sweeper.enqueue: {key}={given[key]} is not what is searched: "
-                        f"{space.answered(chosen)[key]}"
-                    )
-                first.append(chosen)
-        return first
 
     def _enqueue(self, first: Sequence[Mapping[str, Any]]) -> None:
         """Line up what is to be tried ``first``; in a grid, its points that agree with it.
@@ -328,17 +282,17 @@ class OpenStudy:
                 self._study.enqueue_trial(params)
 
     def _point(self, trial: FrozenTrial) -> Point:
-        return self.plan.space.point(_params(trial))
+        return self.plan.space.point(params_of(trial))
 
     def _is_spent(self, trials: Sequence[FrozenTrial]) -> bool:
-        counted = _counted(trials)
-        return len(counted) >= self._budget(counted)
+        spent = counted(trials)
+        return len(spent) >= self._budget(spent)
 
-    def _budget(self, counted: Sequence[FrozenTrial]) -> int:
+    def _budget(self, spent: Sequence[FrozenTrial]) -> int:
         """Trials in all; in a grid, more by those that a sampler has spent on points it had."""
         if not self.plan.is_grid:
             return self.plan.budget
-        return self.plan.budget + len(counted) - len(set(map(self._point, counted)))
+        return self.plan.budget + len(spent) - len(set(map(self._point, spent)))
 
     def _put_back(self, trials: Sequence[FrozenTrial]) -> bool:
         """Line up again what was taken, but by nobody who knows of it; whether there was any.
@@ -380,16 +334,17 @@ class OpenStudy:
 
         Returns whether there was any.
         """
-        retried = _retried(trials)
-        before = len(retried)
+        again = retried(trials)
+        before = len(again)
         for trial in trials:
             reason = trial.user_attrs.get(REASON)
-            if reason is None or trial.number in retried:
+            if reason is None or trial.number in again:
                 continue
-            if reason == INTERRUPTED or _times(trial, trials) <= self.plan.retry.get(reason, 0):
-                self._study.enqueue_trial(_params(trial), user_attrs={RETRY_OF: trial.number})
-                retried.add(trial.number)
-        return len(retried) > before
+            retries = self.plan.retry.get(reason, 0)
+            if reason == INTERRUPTED or times_failed(trial, trials) <= retries:
+                self._study.enqueue_trial(params_of(trial), user_attrs={RETRY_OF: trial.number})
+                again.add(trial.number)
+        return len(again) > before
 
     def _facts(self) -> StudyFacts:
         plan = self.plan
@@ -402,60 +357,11 @@ class OpenStudy:
             is_grid=plan.is_grid,
             sampler="every combination" if plan.is_grid else sampler,
             pruner=type(self._study.pruner).__name__,
-            budget=self._budget(_counted(self._trials())),
+            budget=self._budget(counted(self._trials())),
             space=plan.space.described(),
             fixed=plan.space.fixed,
             command=redact(this_command()),
         )
-
-
-def _configurations(
-    source: Mapping[str, Any] | str, storage: BaseStorage
-) -> list[Mapping[str, Any]]:
-    """What jobs are to see first: as it is given, or of the best trials in a study's folder."""
-    if not isinstance(source, str):
-        return [source]
-    folder, name = Path(source), Path(source).name
-    if (folder / "study.journal").is_file():
-        storage = open_storage(journal_in(folder))
-        (name,) = optuna.get_all_study_names(storage)
-    elif name not in optuna.get_all_study_names(storage):
-        raise StudyError(f"hydra.sweeper.enqueue: {source} is no folder of a study")
-    study = optuna.load_study(study_name=name, storage=storage)
-    best = [TrialFacts.of(trial).params for trial in study.best_trials]
-    return [{key: meant(value) for key, value in params.items()} for params in best]
-
-
-def _retried(trials: Sequence[FrozenTrial]) -> set[int]:
-    """Numbers of trials that another one repeats."""
-    return {trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs}
-
-
-def _params(trial: FrozenTrial) -> dict[str, Any]:
-    """What a trial tries, as Optuna calls it, also where it has not drawn that yet."""
-    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-
-
-def _counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Those that use up the budget; one that is run again does not count twice."""
-    again = _retried(trials)
-    return [
-        trial
-        for trial in trials
-        if trial.state is not TrialState.WAITING
-        and trial.user_attrs.get(REASON) != INTERRUPTED
-        and trial.number not in again
-    ]
-
-
-def _times(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
-    """How often in a row this configuration has failed for this trial's reason."""
-    reason = trial.user_attrs[REASON]
-    times = 1
-    while (before := trial.user_attrs.get(RETRY_OF)) is not None:
-        trial = trials[before]
-        times += trial.user_attrs.get(REASON) == reason
-    return times
 
 
 def _identifying(plan: Plan) -> list[str]:

@@ -4,14 +4,16 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import optuna
 from hydra.core.utils import JobReturn, JobStatus
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from harnest.failure import DIVERGED, Failure, failure_of
+from harnest.study.constraints import Constraint
+from harnest.study.trial import measured_by
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,28 @@ def scored(value: Any, objectives: int) -> Outcome:
     if any(math.isnan(number) for number in values):
         return _unusable(DIVERGED, "the objective is not a number")
     return Outcome(TrialState.COMPLETE, values)
+
+
+def held_to(
+    limits: Sequence[Constraint], trial: FrozenTrial, outcome: Outcome, jobs: Sequence[str]
+) -> Outcome:
+    """Hold the mean of what a trial's jobs measured against the study's limits.
+
+    In a finished trial each has measured all that is limited, or the trial failed.
+    """
+    violations = {}
+    for one in limits:
+        keys = [measured_by(job, one.name) for job in jobs]
+        told = [trial.user_attrs[key] for key in keys if key in trial.user_attrs]
+        mean = sum(told) / len(told) if told else math.nan  # opposite infinities have none
+        if not math.isnan(mean):
+            violations[one.name] = one.violation(mean)
+        is_whole = len(told) == len(jobs)
+        if outcome.state is TrialState.COMPLETE and (not is_whole or math.isnan(mean)):
+            wrong = "measured no mean of" if is_whole else "did not measure"
+            message = f"the job {wrong} {one.name}, which hydra.sweeper.constraints limits"
+            return _unusable("error", message)
+    return replace(outcome, violations=violations)
 
 
 def _unusable(reason: str, message: str) -> Outcome:
