@@ -88,6 +88,7 @@ def test_the_study_goes_on_as_if_there_were_no_refits(workplace, client, promote
         (["RUN"], "is a run, not a study"),
         (["pair", "--trial", "7"], "study pair has no finished trial 7"),
         (["pair", "--experiment", "nothing"], "no experiment nothing"),
+        (["pair", "--seeds", "9", "--name", "a/b"], "cannot be called a/b: give a --name without"),
     ],
 )
 def test_what_cannot_be_promoted_is_told_in_one_line(workplace, arguments, told):

@@ -63,8 +63,13 @@ def main() -> None:
         group = experiment_called(client, arguments.experiment)
         study = find_study(client, group, arguments.study)
         winner = winner_of(client, study, arguments.trial)
+        name = arguments.name or f"harnest-{winner.data.params['data.name']}"
+        if {"/", ":"} & set(name):  # told before anything is trained
+            raise TrackingError(
+                f"a registered model cannot be called {name}: give a --name without / and :"
+            )
         refits = refit(client, study, winner, arguments.seeds)
-        promote(client, study, winner, refits, arguments.name)
+        promote(client, study, winner, refits, name)
 
 
 def winner_of(client: "MlflowClient", study: "MlflowRun", number: int | None) -> "MlflowRun":
@@ -157,7 +162,7 @@ def promote(
     study: "MlflowRun",
     winner: "MlflowRun",
     refits: Sequence[Refit],
-    name: str | None,
+    name: str,
 ) -> None:
     """Record mean and deviation, register the refit that validates best, and crown the champion."""
     from harnest.tracking.champion import crown, model_of, register
@@ -185,7 +190,6 @@ def promote(
     if model is None:
         print(f"run {best.run_id} logged no model: nothing is registered")
         return
-    name = name or f"harnest-{params['data.name']}"
     facts = {key: run.data.tags[key] for key in ("data.digest", "subjects.test")}
     scores = {key: repr(value) for key, value in summary.items()}
     tags = {"study": str(study.info.run_name), "seed": str(best.seed), **facts, **scores}
