@@ -174,6 +174,33 @@ def test_a_folder_where_nothing_can_be_written(tmp_path):
     assert "hydra.run.dir=" in line
 
 
+def test_a_file_that_a_run_does_not_find_is_told_as_it_is(tmp_path):
+    (tmp_path / "thin.py").write_text("def lstm(**_):\n    open('/nowhere/weights')\n")
+    theirs = {"PYTHONPATH": str(tmp_path), "HARNEST_TRUST": "thin"}
+    options = ("logger=none", "model._target_=thin.lstm")
+    answer = warm("train", *options, folder=tmp_path, **theirs)
+    assert answer.line == "/nowhere/weights: No such file or directory"
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize("where", [".", "..", "../kept"])
+def test_a_refused_run_removes_nothing_that_was_there(tmp_path, where):
+    place, kept = tmp_path / "place", tmp_path / "kept" / "other.log"
+    place.mkdir()
+    kept.parent.mkdir()
+    kept.write_text("from another day")
+    answer = command("train", "resume=nowhere.ckpt", f"hydra.run.dir={where}", folder=place)
+    assert "resume=nowhere.ckpt" in answer.line
+    assert place.is_dir()
+    assert kept.is_file()
+
+
+def test_a_run_that_is_refused_in_its_own_folder_leaves_none(tmp_path):
+    options = ("resume=nowhere.ckpt", "hydra.job.chdir=true")
+    assert "resume=nowhere.ckpt" in command("train", *options, folder=tmp_path).line
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_run_that_is_refused_is_not_recorded(tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     line = warm("train", "resume=other.ckpt", folder=tmp_path).line

@@ -61,7 +61,7 @@ def run_hydra(
             _check_mode()
             _check_overrides()
             return task(cfg)
-        except (HarnestError, OmegaConfBaseException) as error:
+        except (HarnestError, OmegaConfBaseException, OSError) as error:
             remove_if_unused(Path(HydraConfig.get().runtime.output_dir))
             failures.append(error)
             return None
@@ -75,7 +75,14 @@ def run_hydra(
             config_name=config_name,
             execution_whitelist=config.trusted(),
         )
-        application(checked)()
+        try:
+            application(checked)()
+        except OSError as error:  # of a directory: what a task raises does not come this way
+            if error.filename is None:
+                raise
+            raise ConfigError(
+                f"{_where(error)}; choose another place with hydra.run.dir= or hydra.sweep.dir="
+            ) from error
         if failures:
             raise failures[0]
 
@@ -161,12 +168,14 @@ def _check_overrides() -> None:
 
 def remove_if_unused(directory: Path) -> None:
     """Remove a run's directory that holds nothing but what Hydra wrote before the run began."""
-    rest = [p for p in directory.iterdir() if p.name != ".hydra" and p.suffix != ".log"]
-    if rest:
+    running = HydraConfig.get()
+    home = Path(running.runtime.cwd)
+    own = (".hydra", f"{running.job.name}.log")
+    if home.is_relative_to(directory) or any(path.name not in own for path in directory.iterdir()):
         return
     shutil.rmtree(directory)
     for parent in directory.parents:
-        if Path.cwd() not in parent.parents or any(parent.iterdir()):
+        if home not in parent.parents or any(parent.iterdir()):
             return
         parent.rmdir()
 
@@ -190,9 +199,12 @@ def one_line(error: Exception) -> str | None:
     if isinstance(error, OmegaConfBaseException) or _raised_by_hydra(error):
         return _flat(str(error))
     if isinstance(error, OSError) and error.filename is not None:
-        where = f"{error.filename}: {error.strerror}"
-        return f"{where}; choose another place with hydra.run.dir= or hydra.sweep.dir="
+        return _where(error)
     return None
+
+
+def _where(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}"
 
 
 def _raised_by_hydra(error: Exception) -> bool:
