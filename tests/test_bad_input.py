@@ -15,6 +15,7 @@ from commands import command, warm
 # Told before torch is imported: the command line as typed, and what the line has to say.
 AT_ONCE = [
     (["nosuch=3"], ["nosuch: there is no such key", "--cfg job"]),
+    (["debug=null"], ["must be a string or a list", "leave it out or give none"]),
     (["modle=lstm"], ["modle: there is no such key", "did you mean model?"]),
     (["model.hiden_size=3"], ["model.hiden_size", "did you mean model.hidden_size?"]),
     (["hidden_size=3"], ["hidden_size", "did you mean model.hidden_size?"]),
@@ -172,6 +173,23 @@ def test_a_folder_where_nothing_can_be_written(tmp_path):
     line = command("train", "logger=none", folder=tmp_path).line
     assert "outputs" in line
     assert "hydra.run.dir=" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("window: [2.0", "did not find expected"),
+        ("window: 2.0\n\tstep: 1.0", "found a tab"),
+        ("step: 1.0\nstep: 2.0", "found duplicate key step"),
+        ("defaults: [{a: b, c: d}]", "Too many keys in default item"),
+    ],
+)
+def test_a_config_of_ones_own_that_is_no_config(tmp_path, text, told):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.yaml").write_text(text)
+    line = command("train", "--config-dir", str(tmp_path), "data=mine", folder=tmp_path).line
+    assert told in line
+    assert "mine" in line
 
 
 def test_a_file_that_a_run_does_not_find_is_told_as_it_is(tmp_path):

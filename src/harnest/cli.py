@@ -23,12 +23,15 @@ from hydra.errors import CompactHydraException, HydraException, MissingConfigExc
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from harnest import config
 from harnest.errors import ConfigError, HarnestError
 from harnest.names import all_keys, choices, nearest
 from harnest.secrets import move_to_environment, redact
 from harnest.values import check_kind
+
+_OF_CONFIGS = (HydraException, OmegaConfBaseException, YAMLError)
 
 USAGE = 2  # the exit code of every problem that the user can mend
 
@@ -116,7 +119,7 @@ def errors_as_lines() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         _interrupted()
-    except (HarnestError, HydraException, OmegaConfBaseException, OSError, ValueError) as error:
+    except (HarnestError, *_OF_CONFIGS, OSError, ValueError) as error:
         if _is_of_an_interrupt(error):
             _interrupted()
         message = one_line(error)
@@ -196,8 +199,10 @@ def one_line(error: Exception) -> str | None:
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         first = str(error.msg).splitlines()[0]
         return f"{error.full_key}: {first}; --cfg job shows the whole config"
-    if isinstance(error, OmegaConfBaseException) or _raised_by_hydra(error):
-        return _flat(str(error))
+    if isinstance(error, OmegaConfBaseException | YAMLError) or _raised_by_hydra(error):
+        is_null = str(error).endswith("Got NoneType")
+        hint = "; to choose nothing of a group, leave it out or give none" if is_null else ""
+        return f"{_flat(str(error))}{hint}"
     if isinstance(error, OSError) and error.filename is not None:
         return _where(error)
     return None
@@ -208,9 +213,9 @@ def _where(error: OSError) -> str:
 
 
 def _raised_by_hydra(error: Exception) -> bool:
-    """Whether this is about Hydra's own flags: those errors have no class of their own."""
+    """Whether Hydra does not take a flag, a choice or a file: those errors have no class."""
     frame = list(traceback.walk_tb(error.__traceback__))[-1][0]
-    return str(frame.f_globals.get("__name__")).startswith("hydra._internal.utils")
+    return str(frame.f_globals.get("__name__")).startswith("hydra._internal.")
 
 
 def _flat(text: str) -> str:
