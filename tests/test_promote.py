@@ -106,6 +106,16 @@ def test_a_study_in_a_store_elsewhere(workplace, promoted, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_study_without_checkpoints_is_refused_before_it_is_refitted(tmp_path):
+    small = ("trainer=cpu", "model.hidden_size=4", "data.batch_size=256", "trainer.max_epochs=1")
+    study = ("-m", "hydra.sweeper.study=none", "callbacks=none", "seed=5", *small)
+    assert command("train", *study, folder=tmp_path).code == 0
+    line = warm("promote", "none", folder=tmp_path).line
+    assert "study none keeps no checkpoints/best.ckpt that could be tested" in line
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.slow
 def test_seeds_are_new_and_nobody_need_have_validated(tmp_path):
     everyone = ("data.validation=null", "objective.metric=train/loss", "seeds=2")
     small = ("trainer=cpu", "model.hidden_size=4", "data.batch_size=256", "trainer.max_epochs=1")

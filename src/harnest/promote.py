@@ -5,6 +5,7 @@ import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harnest.cli import add_experiment_option, add_store_option, errors_as_lines
@@ -107,7 +108,8 @@ def refit(
     """Train and test the winner's config with the ``count`` seeds after its own ones.
 
     New ones, because its own are part of why it won. Each is a child of the study's run; a seed
-    that was refitted and tested before is read from the record.
+    that was refitted and tested before is read from the record. Raises `TrackingError` where the
+    config keeps no weights to be tested.
     """
     from harnest.again import train_again
     from harnest.evaluation import evaluate
@@ -122,6 +124,12 @@ def refit(
     condition = f"tags.`{REFIT}` = '{identity}' AND attributes.status = 'FINISHED'"
     there = {r.seed: r for r in map(_recorded, search(client, group, condition)) if r.tests}
     cfg = config_of(client, winner)
+    callbacks = (cfg.get("callbacks") or {}).values()
+    if not any(one and one.get("filename") == Path(BEST).stem for one in callbacks):
+        raise TrackingError(
+            f"study {study.info.run_name} keeps no {BEST} that could be tested: search with "
+            "callbacks=default, or another choice that has checkpoint"
+        )
     refits = []
     first = cfg.seed + cfg.seeds
     for seed in range(first, first + count):
