@@ -15,6 +15,7 @@ from commands import command, warm
 # Told before torch is imported: the command line as typed, and what the line has to say.
 AT_ONCE = [
     (["nosuch=3"], ["nosuch: there is no such key", "--cfg job"]),
+    (["debug=null"], ["must be a string or a list", "leave it out or give none"]),
     (["modle=lstm"], ["modle: there is no such key", "did you mean model?"]),
     (["model.hiden_size=3"], ["model.hiden_size", "did you mean model.hidden_size?"]),
     (["hidden_size=3"], ["hidden_size", "did you mean model.hidden_size?"]),
@@ -172,6 +173,50 @@ def test_a_folder_where_nothing_can_be_written(tmp_path):
     line = command("train", "logger=none", folder=tmp_path).line
     assert "outputs" in line
     assert "hydra.run.dir=" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("window: [2.0", "did not find expected"),
+        ("window: 2.0\n\tstep: 1.0", "found a tab"),
+        ("step: 1.0\nstep: 2.0", "found duplicate key step"),
+        ("defaults: [{a: b, c: d}]", "Too many keys in default item"),
+    ],
+)
+def test_a_config_of_ones_own_that_is_no_config(tmp_path, text, told):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.yaml").write_text(text)
+    line = command("train", "--config-dir", str(tmp_path), "data=mine", folder=tmp_path).line
+    assert told in line
+    assert "mine" in line
+
+
+def test_a_file_that_a_run_does_not_find_is_told_as_it_is(tmp_path):
+    (tmp_path / "thin.py").write_text("def lstm(**_):\n    open('/nowhere/weights')\n")
+    theirs = {"PYTHONPATH": str(tmp_path), "HARNEST_TRUST": "thin"}
+    options = ("logger=none", "model._target_=thin.lstm")
+    answer = warm("train", *options, folder=tmp_path, **theirs)
+    assert answer.line == "/nowhere/weights: No such file or directory"
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize("where", [".", "..", "../kept"])
+def test_a_refused_run_removes_nothing_that_was_there(tmp_path, where):
+    place, kept = tmp_path / "place", tmp_path / "kept" / "other.log"
+    place.mkdir()
+    kept.parent.mkdir()
+    kept.write_text("from another day")
+    answer = command("train", "resume=nowhere.ckpt", f"hydra.run.dir={where}", folder=place)
+    assert "resume=nowhere.ckpt" in answer.line
+    assert place.is_dir()
+    assert kept.is_file()
+
+
+def test_a_run_that_is_refused_in_its_own_folder_leaves_none(tmp_path):
+    options = ("resume=nowhere.ckpt", "hydra.job.chdir=true")
+    assert "resume=nowhere.ckpt" in command("train", *options, folder=tmp_path).line
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_is_refused_is_not_recorded(tmp_path):

@@ -225,6 +225,14 @@ def test_the_user_says_what_else_is_trusted(monkeypatch):
     assert not any(name.startswith(("mylab", "torch.*", "os")) for name in config.trusted())
     monkeypatch.setenv("HARNEST_TRUST", "mylab, other.models  third.*")
     assert set(config.trusted()) >= {"mylab.*", "other.models.*", "third.*", "harnest.*"}
+    assert "other.models" in config.trusted()  # it may be a class
+
+
+@pytest.mark.parametrize("name", ["*", "mylab*", "mylab.", "my-lab", "/home/me/mylab"])
+def test_what_is_no_name_is_not_trusted(monkeypatch, name):
+    monkeypatch.setenv("HARNEST_TRUST", f"harnest,{name}")
+    with pytest.raises(ConfigError, match="give names of packages"):
+        config.trusted()
 
 
 @pytest.mark.parametrize("sweep", ["quick", "architectures"])

@@ -35,6 +35,11 @@ def test_a_run_is_what_the_command_makes_of_it(folder, workplace):
     assert f"score {score:.6f}, the same as recorded" in repeated.out
 
 
+def test_the_directory_is_where_it_is_however_it_was_named(folder):
+    _, directory = begin("debug=fast", "hydra.run.dir=outputs/../elsewhere")
+    assert directory == folder / "elsewhere"
+
+
 def test_to_compose_writes_nothing(folder):
     cfg = compose("model=gru", "model.layers=2")
     assert cfg.model._target_ == "harnest.models.gru.GRU"

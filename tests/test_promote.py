@@ -88,6 +88,7 @@ def test_the_study_goes_on_as_if_there_were_no_refits(workplace, client, promote
         (["RUN"], "is a run, not a study"),
         (["pair", "--trial", "7"], "study pair has no finished trial 7"),
         (["pair", "--experiment", "nothing"], "no experiment nothing"),
+        (["pair", "--seeds", "9", "--name", "a/b"], "cannot be called a/b: give a --name without"),
     ],
 )
 def test_what_cannot_be_promoted_is_told_in_one_line(workplace, arguments, told):
@@ -102,6 +103,16 @@ def test_a_study_in_a_store_elsewhere(workplace, promoted, tmp_path):
     assert answer.code == 0, answer
     assert "registered as version 1 of elsewhere" in answer.out
     assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.slow
+def test_a_study_without_checkpoints_is_refused_before_it_is_refitted(tmp_path):
+    small = ("trainer=cpu", "model.hidden_size=4", "data.batch_size=256", "trainer.max_epochs=1")
+    study = ("-m", "hydra.sweeper.study=none", "callbacks=none", "seed=5", *small)
+    assert command("train", *study, folder=tmp_path).code == 0
+    line = warm("promote", "none", folder=tmp_path).line
+    assert "study none keeps no checkpoints/best.ckpt that could be tested" in line
+    assert not (tmp_path / "outputs").exists()
 
 
 @pytest.mark.slow

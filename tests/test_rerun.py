@@ -1,5 +1,6 @@
 """The same run again: from a directory or the store, with the same score, or what differs."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -127,6 +128,19 @@ def test_a_run_is_repeated_in_its_own_experiment(tmp_path):
     assert answer.code == 1, answer
     assert "not the recorded 0.123000; nothing that is recorded differs" in answer.out
     assert len(client.search_runs([group])) == 2
+
+
+@pytest.mark.slow
+def test_a_trial_of_several_objectives_and_one_of_several_runs(tmp_path):
+    small = ("trainer=cpu", "model.hidden_size=4", "data.batch_size=128", "trainer.max_epochs=1")
+    for study in (("two", "objective.also={parameters: min}"), ("mean", "seeds=2")):
+        options = (f"hydra.sweeper.study={study[0]}", study[1], "threads=1", *small)
+        answer = command("train", "-m", *options, folder=tmp_path)
+        assert answer.code == 0, answer
+    again = warm("rerun", "multirun/two/0", folder=tmp_path)
+    assert again.out.endswith(", the same as recorded\n"), again
+    line = warm("rerun", "multirun/mean/0", folder=tmp_path).line
+    assert re.search(r"is several runs: name one of them, .*/mean/0/seed-[01] for example", line)
 
 
 @pytest.mark.parametrize(

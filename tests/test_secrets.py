@@ -56,6 +56,19 @@ def test_what_only_looks_like_it_is_left_alone(harmless):
     assert redact(harmless) == harmless
 
 
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("http://me:s3@cr3t@host:5000/a@b", "http://me:***@host:5000/a@b"),
+        ("'http://me:s3cr3t@host','a@b'", "'http://me:***@host','a@b'"),
+        ("postgresql://host/db?user=me&sslpassword=s3cr3t", "sslpassword=***"),
+    ],
+)
+def test_nothing_of_a_password_stays(address, told):
+    assert redact(address).endswith(told)
+    assert "cr3t" not in redact(address)
+
+
 def test_an_address_without_a_user_can_have_a_password():
     assert redact("redis://:s3cr3t@host:6379/0") == "redis://:***@host:6379/0"
 

@@ -14,6 +14,7 @@ import optuna
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 
 from commands import command, epochs_of, score_in, warm
 from harnest.study.storage import journal_in, open_storage
@@ -238,6 +239,14 @@ def test_debug_fast_tries_one_batch_and_keeps_no_record(tmp_path):
     answer = warm("train", "debug=fast", "trainer=cpu", folder=tmp_path)
     assert answer.code == 0, answer
     assert {path.name for path in tmp_path.iterdir()} == {"outputs"}
+
+
+def test_an_empty_list_of_choices_is_none_of_them(tmp_path):
+    nothing = ("logger=[]", "augmentation=[]", "callbacks=[]")
+    answer = warm("train", "debug=fast", "trainer=cpu", *nothing, folder=tmp_path)
+    assert answer.code == 0, answer
+    composed = OmegaConf.load(directory_of(tmp_path) / ".hydra" / "config.yaml")
+    assert [composed[group] for group in ("logger", "augmentation", "callbacks")] == [{}, {}, {}]
 
 
 def test_debug_limit_takes_a_tenth_for_three_epochs(tmp_path):

@@ -23,12 +23,15 @@ from hydra.errors import CompactHydraException, HydraException, MissingConfigExc
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from harnest import config
 from harnest.errors import ConfigError, HarnestError
 from harnest.names import all_keys, choices, nearest
 from harnest.secrets import move_to_environment, redact
 from harnest.values import check_kind
+
+_OF_CONFIGS = (HydraException, OmegaConfBaseException, YAMLError)
 
 USAGE = 2  # the exit code of every problem that the user can mend
 
@@ -61,7 +64,7 @@ def run_hydra(
             _check_mode()
             _check_overrides()
             return task(cfg)
-        except (HarnestError, OmegaConfBaseException) as error:
+        except (HarnestError, OmegaConfBaseException, OSError) as error:
             remove_if_unused(Path(HydraConfig.get().runtime.output_dir))
             failures.append(error)
             return None
@@ -75,7 +78,14 @@ def run_hydra(
             config_name=config_name,
             execution_whitelist=config.trusted(),
         )
-        application(checked)()
+        try:
+            application(checked)()
+        except OSError as error:  # of a directory: what a task raises does not come this way
+            if error.filename is None:
+                raise
+            raise ConfigError(
+                f"{_where(error)}; choose another place with hydra.run.dir= or hydra.sweep.dir="
+            ) from error
         if failures:
             raise failures[0]
 
@@ -109,7 +119,7 @@ def errors_as_lines() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         _interrupted()
-    except (HarnestError, HydraException, OmegaConfBaseException, OSError, ValueError) as error:
+    except (HarnestError, *_OF_CONFIGS, OSError, ValueError) as error:
         if _is_of_an_interrupt(error):
             _interrupted()
         message = one_line(error)
@@ -161,12 +171,14 @@ def _check_overrides() -> None:
 
 def remove_if_unused(directory: Path) -> None:
     """Remove a run's directory that holds nothing but what Hydra wrote before the run began."""
-    rest = [p for p in directory.iterdir() if p.name != ".hydra" and p.suffix != ".log"]
-    if rest:
+    running = HydraConfig.get()
+    home = Path(running.runtime.cwd)
+    own = (".hydra", f"{running.job.name}.log")
+    if home.is_relative_to(directory) or any(path.name not in own for path in directory.iterdir()):
         return
     shutil.rmtree(directory)
     for parent in directory.parents:
-        if Path.cwd() not in parent.parents or any(parent.iterdir()):
+        if home not in parent.parents or any(parent.iterdir()):
             return
         parent.rmdir()
 
@@ -187,18 +199,23 @@ def one_line(error: Exception) -> str | None:
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         first = str(error.msg).splitlines()[0]
         return f"{error.full_key}: {first}; --cfg job shows the whole config"
-    if isinstance(error, OmegaConfBaseException) or _raised_by_hydra(error):
-        return _flat(str(error))
+    if isinstance(error, OmegaConfBaseException | YAMLError) or _raised_by_hydra(error):
+        is_null = str(error).endswith("Got NoneType")
+        hint = "; to choose nothing of a group, leave it out or give none" if is_null else ""
+        return f"{_flat(str(error))}{hint}"
     if isinstance(error, OSError) and error.filename is not None:
-        where = f"{error.filename}: {error.strerror}"
-        return f"{where}; choose another place with hydra.run.dir= or hydra.sweep.dir="
+        return _where(error)
     return None
 
 
+def _where(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}"
+
+
 def _raised_by_hydra(error: Exception) -> bool:
-    """Whether this is about Hydra's own flags: those errors have no class of their own."""
+    """Whether Hydra does not take a flag, a choice or a file: those errors have no class."""
     frame = list(traceback.walk_tb(error.__traceback__))[-1][0]
-    return str(frame.f_globals.get("__name__")).startswith("hydra._internal.utils")
+    return str(frame.f_globals.get("__name__")).startswith("hydra._internal.")
 
 
 def _flat(text: str) -> str:

@@ -67,9 +67,17 @@ def trusted() -> tuple[str, ...]:
     """Names that a config's ``_target_`` may call.
 
     A config is data and may come from elsewhere, so it can only call what trusted code names:
-    what is listed here, and the packages in the environment variable ``HARNEST_TRUST``.
+    what is listed here, and what the environment variable ``HARNEST_TRUST`` names, with all below
+    it. Raises `ConfigError` where that holds something else than names.
     """
     own = os.environ.get("HARNEST_TRUST", "").replace(",", " ").split()
+    own = [name.removesuffix(".*") for name in own]
+    for name in own:
+        if not all(map(str.isidentifier, name.split("."))):
+            raise ConfigError(
+                f"HARNEST_TRUST={name} cannot be used: give names of packages or modules, as mylab "
+                "or mylab.models"
+            )
     return (
         "harnest.*",
         "torch.optim.*",
@@ -82,7 +90,8 @@ def trusted() -> tuple[str, ...]:
         "optuna.samplers.*",
         "optuna.pruners.*",
         "hydra_plugins.hydra_optuna_sweeper.*",
-        *(name if name.endswith("*") else f"{name}.*" for name in own),
+        *own,
+        *(f"{name}.*" for name in own),
     )
 
 

@@ -34,7 +34,7 @@ def begin(*overrides: str) -> tuple[DictConfig, Path]:
     """
     given = move_to_environment(list(overrides))
     cfg = _with_hydra(given)
-    directory = Path(cfg.hydra.run.dir).absolute()
+    directory = Path(cfg.hydra.run.dir).resolve()
     with open_dict(cfg):
         cfg.hydra.runtime.output_dir = str(directory)
         HydraConfig.instance().set_config(cfg)  # configs and the trainer ask it for the directory

@@ -5,6 +5,7 @@ import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harnest.cli import add_experiment_option, add_store_option, errors_as_lines
@@ -63,8 +64,13 @@ def main() -> None:
         group = experiment_called(client, arguments.experiment)
         study = find_study(client, group, arguments.study)
         winner = winner_of(client, study, arguments.trial)
+        name = arguments.name or f"harnest-{winner.data.params['data.name']}"
+        if {"/", ":"} & set(name):  # told before anything is trained
+            raise TrackingError(
+                f"a registered model cannot be called {name}: give a --name without / and :"
+            )
         refits = refit(client, study, winner, arguments.seeds)
-        promote(client, study, winner, refits, arguments.name)
+        promote(client, study, winner, refits, name)
 
 
 def winner_of(client: "MlflowClient", study: "MlflowRun", number: int | None) -> "MlflowRun":
@@ -102,7 +108,8 @@ def refit(
     """Train and test the winner's config with the ``count`` seeds after its own ones.
 
     New ones, because its own are part of why it won. Each is a child of the study's run; a seed
-    that was refitted and tested before is read from the record.
+    that was refitted and tested before is read from the record. Raises `TrackingError` where the
+    config keeps no weights to be tested.
     """
     from harnest.again import train_again
     from harnest.evaluation import evaluate
@@ -117,6 +124,12 @@ def refit(
     condition = f"tags.`{REFIT}` = '{identity}' AND attributes.status = 'FINISHED'"
     there = {r.seed: r for r in map(_recorded, search(client, group, condition)) if r.tests}
     cfg = config_of(client, winner)
+    callbacks = (cfg.get("callbacks") or {}).values()
+    if not any(one and one.get("filename") == Path(BEST).stem for one in callbacks):
+        raise TrackingError(
+            f"study {study.info.run_name} keeps no {BEST} that could be tested: search with "
+            "callbacks=default, or another choice that has checkpoint"
+        )
     refits = []
     first = cfg.seed + cfg.seeds
     for seed in range(first, first + count):
@@ -157,7 +170,7 @@ def promote(
     study: "MlflowRun",
     winner: "MlflowRun",
     refits: Sequence[Refit],
-    name: str | None,
+    name: str,
 ) -> None:
     """Record mean and deviation, register the refit that validates best, and crown the champion."""
     from harnest.tracking.champion import crown, model_of, register
@@ -185,7 +198,6 @@ def promote(
     if model is None:
         print(f"run {best.run_id} logged no model: nothing is registered")
         return
-    name = name or f"harnest-{params['data.name']}"
     facts = {key: run.data.tags[key] for key in ("data.digest", "subjects.test")}
     scores = {key: repr(value) for key, value in summary.items()}
     tags = {"study": str(study.info.run_name), "seed": str(best.seed), **facts, **scores}

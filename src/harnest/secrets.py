@@ -4,8 +4,9 @@ import os
 import re
 
 # A scheme is short: without a limit, a long word would be searched for one from each letter on.
-_USER = re.compile(r"(\w[\w+.-]{0,40}://[^\s/:@]*:)[^\s@]+(@)")
-_QUERY = re.compile(r"([?&](?:password|passwd|pwd|token)=)[^\s&'\"]+()", re.IGNORECASE)
+# A password may hold the sign that ends it: the last one before a path is followed by the host.
+_USER = re.compile(r"(\w[\w+.-]{0,40}://[^\s/:@]*:)[^\s@]+(?:@[^\s@/'\"]+)*(@)")
+_QUERY = re.compile(r"([?&]\w*(?:password|passwd|pwd|token)=)[^\s&'\"]+()", re.IGNORECASE)
 
 
 def redact(text: str) -> str:

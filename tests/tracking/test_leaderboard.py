@@ -222,6 +222,17 @@ def test_seeds_are_one_row_with_mean_and_deviation(store, writer):
     assert (pruned.name, pruned.seeds) == ("trial-4", 1)
 
 
+def test_a_seed_that_is_there_twice_counts_once(store, writer):
+    trials = [({"lr": 0.1, "seed": seed}, 0.5 + seed, "FINISHED", {}) for seed in (0, 1)]
+    writer.study("two", trials)
+    again = writer.run("again", {"lr": 0.1, "seed": 1, "objective.mode": "max"}, 1.5)
+    other = writer.run("other", {"lr": 0.1, "seed": 0, "objective.mode": "max"}, 0.5)
+    names = ["two", again, other, other]
+    rows = leaderboard(store, "harnest", names).rows
+    told = {(row.params["seed"], row.seeds, row.scores) for row in rows}
+    assert told == {("0, 1", 2, (1.0,)), ("1", 1, (1.5,)), ("0", 1, (0.5,))}
+
+
 def test_runs_that_differ_in_their_seed_alone_are_one_row(store, writer):
     for seed in range(3):
         writer.run(f"run-{seed}", {"lr": 0.1, "seed": seed}, 0.5 + seed / 10)

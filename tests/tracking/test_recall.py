@@ -2,6 +2,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from harnest.errors import CheckpointError, TrackingError
+from harnest.tracking.find import find
 from harnest.tracking.recall import recall
 
 CONFIG = {"seed": 3, "logger": {"mlflow": {"experiment": "tests"}}}
@@ -38,6 +39,14 @@ def test_a_run_is_found_by_its_directory(store, directory, run_id):
 def test_a_relative_directory_is_the_same(store, directory, run_id, monkeypatch):
     monkeypatch.chdir(directory.parent)
     assert recall("one", store).run.run_id == run_id
+
+
+def test_another_way_to_the_directory_leads_to_the_same_run(store, client, directory, run_id):
+    link = directory.parent / "link"
+    link.symlink_to(directory)
+    for way in (link, directory / ".." / "one"):
+        assert recall(str(way), store).run.run_id == run_id
+        assert find(client, "0", str(way)).info.run_id == run_id
 
 
 def test_a_directory_with_an_apostrophe_is_found(store, client, directory):

@@ -20,6 +20,7 @@ from harnest.errors import TrackingError
 from harnest.promote import winner_of
 from harnest.study.listener import StudyFacts, TrialFacts
 from harnest.sync import sync
+from harnest.tracking.find import find
 from harnest.tracking.leaderboard import leaderboard
 from harnest.tracking.report import as_table
 from harnest.tracking.study import StudyRecord, how_to_look
@@ -108,6 +109,13 @@ def test_the_parent_says_what_was_asked(study, bench):
     assert tags["pruner"] == "ThresholdPruner(upper=99)"
     assert (tags["direction"], tags["budget"]) == ("minimize", "2")
     assert "-m hydra.sweeper.study=s" in tags["command"]
+
+
+def test_a_studys_directory_is_where_it_is_however_it_was_named(bench, store, client):
+    bench.sweep("x=1", RECORDED, "hydra.sweep.dir=multirun/../elsewhere")
+    group = client.get_experiment_by_name("foreign").experiment_id
+    parent = find(client, group, str(bench.folder / "elsewhere"))
+    assert parent.data.tags["directory"] == str(bench.folder / "elsewhere")
 
 
 def test_each_trial_says_which_code_the_study_was_started_with(study, bench):

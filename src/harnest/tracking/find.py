@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harnest.errors import TrackingError
-from harnest.tracking.search import search
+from harnest.tracking.search import quoted, recorded_in, search
 from harnest.tracking.study import IDENTITY, PARENT, TRIAL
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def find(client: "MlflowClient", experiment_id: str, name: str) -> "MlflowRun":
     if identified is not None:
         return identified
     for condition in (
-        f"attributes.run_name = {_quoted(name)} AND tags.`{TRIAL}` IS NULL",
-        f"tags.directory = {_quoted(str(Path(name).absolute()))}",
+        f"attributes.run_name = {quoted(name)} AND tags.`{TRIAL}` IS NULL",
+        *recorded_in(Path(name)),
     ):
         found = client.search_runs([experiment_id], condition, max_results=1)
         if found:
@@ -72,7 +72,7 @@ def trials_of(
     client: "MlflowClient", study: "MlflowRun", condition: str | None = None
 ) -> list["MlflowRun"]:
     """The child runs of a study's trials of which ``condition`` holds, the newest first."""
-    family = f"tags.`{IDENTITY}` = {_quoted(study.data.tags[IDENTITY])} AND tags.`{TRIAL}` != ''"
+    family = f"tags.`{IDENTITY}` = {quoted(study.data.tags[IDENTITY])} AND tags.`{TRIAL}` != ''"
     if condition is not None:
         family += f" AND {condition}"
     return search(client, study.info.experiment_id, family)
@@ -87,15 +87,10 @@ def best_of(client: "MlflowClient", study: "MlflowRun") -> "MlflowRun | None":
     if run_id:
         return client.get_run(run_id)
     number = (best or "").removeprefix("trial-")
-    found = trials_of(client, study, f"tags.`{TRIAL}` = {_quoted(number)}") if number else []
+    found = trials_of(client, study, f"tags.`{TRIAL}` = {quoted(number)}") if number else []
     return found[0] if found else None
 
 
 def is_study(run: "MlflowRun") -> bool:
     """Whether this is the parent run of a study."""
     return IDENTITY in run.data.tags and PARENT not in run.data.tags
-
-
-def _quoted(text: str) -> str:
-    quote = '"' if "'" in text else "'"
-    return f"{quote}{text}{quote}"

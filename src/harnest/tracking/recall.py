@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from harnest.errors import CheckpointError, TrackingError
 from harnest.tracking.run import Run
+from harnest.tracking.search import recorded_in
 from harnest.tracking.store import open_existing
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def _from_directory(directory: Path, address: str) -> RecordedRun:
 
 def _run_of(client: "MlflowClient", directory: Path) -> Run | None:
     experiments = [e.experiment_id for e in client.search_experiments()]
-    quote = '"' if "'" in str(directory) else "'"
-    condition = f"tags.directory = {quote}{directory}{quote}"
-    found = client.search_runs(experiments, condition, max_results=1)
-    return Run(client, found[0].info.run_id, owned=False) if found else None
+    for condition in recorded_in(directory):
+        found = client.search_runs(experiments, condition, max_results=1)
+        if found:
+            return Run(client, found[0].info.run_id, owned=False)
+    return None

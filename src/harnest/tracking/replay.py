@@ -11,6 +11,7 @@ from harnest.errors import TrackingError
 from harnest.tracking.find import experiment_called, find, find_identified, is_study
 from harnest.tracking.run import OBJECTIVE
 from harnest.tracking.store import open_existing
+from harnest.tracking.study import PARENT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,7 +35,8 @@ class Original:
         """The recorded score of a run that came to its end."""
         if self.run is None or self.run.info.status != "FINISHED":
             return None
-        score = self.run.data.metrics.get(OBJECTIVE)
+        metrics = self.run.data.metrics
+        score = metrics.get(OBJECTIVE, metrics.get(f"{OBJECTIVE}_0"))  # the first of several
         return None if score is None else float(score)
 
 
@@ -54,6 +56,11 @@ def original(name: str, address: str, experiment: str) -> Original:
         best = run.data.tags.get("best.trial", "trial-0").removeprefix("trial-")
         trial = Path(run.data.tags.get("directory", name)) / best
         raise TrackingError(f"{name} is a study: name one of its trials, {trial} for example")
+    inside = f"tags.`{PARENT}` = '{run.info.run_id}'"
+    members = client.search_runs([run.info.experiment_id], inside, max_results=1)
+    if members:
+        member = members[0].data.tags.get("directory", members[0].info.run_id)
+        raise TrackingError(f"{name} is several runs: name one of them, {member} for example")
     return Original(str(run.info.run_name), config_of(client, run), run)
 
 

@@ -62,13 +62,19 @@ def ranked(rows: Iterable[Row], directions: Sequence[str]) -> list[Row]:
 
 
 def without_seeds(rows: Sequence[Row]) -> list[Row]:
-    """Take finished rows together that differ in ``seed`` alone; the others stay as they are."""
+    """Take finished rows together that differ in ``seed`` alone; the others stay as they are.
+
+    So does one whose seed is among those already: a run that was repeated, or named twice.
+    """
     groups: dict[object, list[Row]] = {}
     for number, row in enumerate(rows):
         rest = tuple((key, value) for key, value in row.params.items() if key != SEED)
         is_number = bool(row.scores) and all(map(math.isfinite, row.scores))
         together = row.state == FINISHED and is_number and SEED in row.params
-        groups.setdefault((rest, row.broken) if together else number, []).append(row)
+        key = (rest, row.broken) if together else number
+        if any(one.params[SEED] == row.params[SEED] for one in groups.get(key, ())):
+            key = number
+        groups.setdefault(key, []).append(row)
     return [group[0] if len(group) == 1 else _mean(group) for group in groups.values()]
 
 

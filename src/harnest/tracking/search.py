@@ -1,6 +1,7 @@
 """All runs of which something holds, however many there are."""
 
 import gc
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,3 +31,15 @@ def search(client: "MlflowClient", experiment_id: str, condition: str) -> list["
     finally:
         if was_enabled:
             gc.enable()
+
+
+def recorded_in(directory: Path) -> list[str]:
+    """The conditions of which one holds for a directory's runs, whatever way leads there."""
+    ways = dict.fromkeys((directory.absolute(), directory.resolve()))
+    return [f"tags.directory = {quoted(str(way))}" for way in ways]
+
+
+def quoted(text: str) -> str:
+    """``text`` as a value in a condition."""
+    quote = '"' if "'" in text else "'"
+    return f"{quote}{text}{quote}"

@@ -89,7 +89,7 @@ class StudyRecord(Callback):
     def on_study_start(self, study: "StudyFacts", trials: Sequence["TrialFacts"]) -> None:
         """Start the parent run, or go on with it; end the child runs whose trials have ended."""
         self.study = study
-        self.directory = study.directory.absolute()
+        self.directory = study.directory.resolve()
         self.asked = asked_of(self.config, study)
         self.trials = {trial.number: trial for trial in trials}
         self.client = open_store(self.address)
