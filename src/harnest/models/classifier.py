@@ -28,7 +28,7 @@ MakeScheduler = Callable[..., Scheduler]
 _BLOCK = 8192  # steps that stay in a processor's cache while their statistics are taken
 
 #: In a checkpoint: the last epoch's metrics by name, the name of the optimizer's class.
-_METRICS, _OPTIMIZER = "metrics", "optimizer"
+METRICS, _OPTIMIZER = "metrics", "optimizer"
 
 _PARTS = ("train_", "val_", "test_")  # nn.Module has a method called train
 
@@ -171,14 +171,14 @@ class Classifier(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what was measured last, and which optimizer's state a checkpoint has."""
-        checkpoint[_METRICS] = {name: float(value) for name, value in self.metrics.items()}
+        checkpoint[METRICS] = {name: float(value) for name, value in self.metrics.items()}
         checkpoint[_OPTIMIZER] = type(self.trainer.optimizers[0]).__name__
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raise `ConfigError` where a checkpoint to go on from has another optimizer's state."""
         if self.make_optimizer is None:
             return
-        self._measured_before = checkpoint.get(_METRICS, {})
+        self._measured_before = checkpoint.get(METRICS, {})
         now = type(self.make_optimizer(self.parameters())).__name__
         then = checkpoint.get(_OPTIMIZER, now)
         if now != then:
