@@ -410,6 +410,13 @@ def test_members_that_are_clipped_otherwise_are_refused(tmp_path):
         assert str(end).startswith("trials that differ in trainer.gradient_clip_val cannot be")
 
 
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_limit_that_leaves_no_batch_is_told(part, tmp_path):
+    member = {"network": NETWORKS["lstm"], "seed": 1, f"limit_{part}": 0.01}
+    (end,) = packed([member], [trainer_for()], tmp_path)
+    assert str(end) == f"trainer.limit_{part}_batches=0.01 leaves no batch of an epoch: give more"
+
+
 def test_a_largest_norm_below_0_is_none(tmp_path):
     """To Lightning it is no clipping."""
     member = {"network": NETWORKS["lstm"], "seed": 1}
