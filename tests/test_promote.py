@@ -115,3 +115,13 @@ def test_seeds_are_new_and_nobody_need_have_validated(tmp_path):
     assert "refit of trial-0 with seed 2" in answer.out
     assert "the best in train/loss" in answer.out
     assert "test/loss" in answer.out
+
+
+@pytest.mark.slow
+def test_what_keeps_no_checkpoint_is_not_refitted(tmp_path):
+    small = ("trainer=cpu", "model.hidden_size=4", "data.batch_size=256", "trainer.max_epochs=1")
+    study = ("-m", "hydra.sweeper.study=none", "callbacks=none", "seed=0", *small)
+    assert command("train", *study, folder=tmp_path).code == 0
+    line = command("promote", "none", folder=tmp_path).line
+    assert "trial-0 was trained without checkpoints/best.ckpt" in line
+    assert not (tmp_path / "outputs").exists()

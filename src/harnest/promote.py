@@ -5,6 +5,7 @@ import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harnest.cli import add_experiment_option, add_store_option, errors_as_lines
@@ -102,8 +103,11 @@ def refit(
     """Train and test the winner's config with the ``count`` seeds after its own ones.
 
     New ones, because its own are part of why it won. Each is a child of the study's run; a seed
-    that was refitted and tested before is read from the record.
+    that was refitted and tested before is read from the record. Raises `TrackingError` where the
+    config keeps no checkpoint to test a refit by.
     """
+    from omegaconf import OmegaConf
+
     from harnest.again import train_again
     from harnest.evaluation import evaluate
     from harnest.tracking.find import find
@@ -117,6 +121,11 @@ def refit(
     condition = f"tags.`{REFIT}` = '{identity}' AND attributes.status = 'FINISHED'"
     there = {r.seed: r for r in map(_recorded, search(client, group, condition)) if r.tests}
     cfg = config_of(client, winner)
+    if OmegaConf.select(cfg, "callbacks.checkpoint.filename") != Path(BEST).stem:
+        raise TrackingError(
+            f"{winner.info.run_name} was trained without {BEST}, which refits are tested by: "
+            "search with callbacks=default, or with callbacks=checkpoint"
+        )
     refits = []
     first = cfg.seed + cfg.seeds
     for seed in range(first, first + count):
