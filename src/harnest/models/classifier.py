@@ -84,6 +84,7 @@ class Classifier(L.LightningModule):
         self.copies = copies
         self.seed = seed
         self._measured_before: dict[str, float] = {}
+        self._is_validated = False  # in this epoch
         self._aside = ExitStack()  # where training's chance waits while copies are made
         self.losses = nn.ModuleDict({part: MeanMetric(nan_strategy="disable") for part in _PARTS})
         self.scores = nn.ModuleDict({part: _scores(classes) for part in _PARTS})
@@ -232,8 +233,8 @@ class Classifier(L.LightningModule):
         Lightning would tell it once the checkpoint is written, and where there is no new metric.
         """
         self._log_epoch("train")
-        every = self.trainer.check_val_every_n_epoch or 1
-        is_new = self.monitor.startswith("train/") or (self.current_epoch + 1) % every == 0
+        is_new = self.monitor.startswith("train/") or self._is_validated
+        self._is_validated = False
         value = self.trainer.callback_metrics.get(self.monitor)  # None in a first epoch cut short
         for config in self.trainer.lr_scheduler_configs:
             if isinstance(config.scheduler, ReduceLROnPlateau) and is_new and value is not None:
@@ -242,6 +243,7 @@ class Classifier(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
         self._log_epoch("val")
+        self._is_validated = not self.trainer.sanity_checking
         self._aside.close()
 
     def on_test_epoch_end(self) -> None:
