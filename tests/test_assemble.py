@@ -75,6 +75,15 @@ def trained(tmp_path):
             ["plateau", "scheduler.patience=1", "+scheduler.threshold=1", "objective.mode=min"],
             [1, 1, 0.3, 0.3],
         ),
+        # Validated by a count of steps: an epoch without has no metric to be judged by.
+        (
+            [
+                *("plateau", "scheduler.patience=0", "+scheduler.threshold=1"),
+                *("objective.mode=min", "trainer.check_val_every_n_epoch=null"),
+                f"+trainer.val_check_interval={2 * STEPS}",
+            ],
+            [1, 1, 0.3, 0.3],
+        ),
         # By steps: these are the rates with which each epoch begins.
         (
             ["warmup_cosine", "scheduler.warmup=0.5"],

@@ -110,6 +110,7 @@ def test_a_sweep_over_what_cannot_be_used_ends_before_its_first_trial(tmp_path, 
 IN_THE_CONFIG = [
     (["~model"], ["model", "--cfg job"]),
     (["data.window=1000"], ["1000 s", "52.36 s", "data.window"]),
+    (["+callbacks.checkpoint.save_top_k=3"], ["save_top_k=3", "best.ckpt", "filename="]),
     (["data.step=0.001"], ["data.step=0.001", "at least 0.02"]),
     (["data.test=[99]"], ["data.test=[99]", "no subject 99", "[1, 2, 3,"]),
     (["data.validation=[3,98]"], ["data.validation=[3, 98]", "no subject 98"]),

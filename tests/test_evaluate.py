@@ -132,6 +132,17 @@ def test_a_run_that_was_not_recorded_can_be_tested(workplace, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"copy"}
 
 
+def test_a_run_without_a_best_checkpoint_can_be_tested_by_another(workplace, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(workplace.run, copy)
+    (copy / "checkpoints/best.ckpt").rename(tmp_path / "kept.ckpt")
+    line = warm("evaluate", "copy", folder=tmp_path).line
+    assert "--checkpoint" in line
+    store = f"--tracking-uri=sqlite:///{workplace.folder}/mlflow.db"
+    answer = warm("evaluate", "copy", "--checkpoint=kept.ckpt", store, folder=tmp_path)
+    assert set(scores_in(answer)) == {"test/loss", "test/accuracy", "test/macro_f1"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -280,6 +280,13 @@ def test_without_checkpoints_the_score_is_the_last_epochs(tmp_path):
     assert not (directory_of(tmp_path) / "checkpoints").exists()
 
 
+def test_the_score_is_the_kept_epochs_where_that_is_chosen_by_another_metric(tmp_path):
+    first = ("callbacks.checkpoint.monitor=val/loss", "callbacks.checkpoint.mode=max")
+    answer = warm("train", *SHORT, *first, "logger=csv", folder=tmp_path)
+    kept = max(epochs_of(directory_of(tmp_path)), key=lambda epoch: epoch["val/loss"])
+    assert score_in(answer) == pytest.approx(kept["val/macro_f1"], abs=1e-4)
+
+
 def test_an_objective_to_be_minimised(tmp_path):
     arguments = ("objective.metric=val/loss", "logger=csv")
     answer = warm("train", *SHORT, *arguments, folder=tmp_path)

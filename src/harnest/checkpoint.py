@@ -8,6 +8,8 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from harnest.errors import ConfigError
+
 
 class BestAndLast(ModelCheckpoint):
     """Lightning's callback, with a last.ckpt of every epoch, and a best one that is not forgotten.
@@ -15,11 +17,18 @@ class BestAndLast(ModelCheckpoint):
     Since version 2.6, Lightning writes last.ckpt only with an epoch that was among the best, and
     where it validates in the middle of an epoch from there: a run would not go on from its end. And
     it forgets the best epoch where a run goes on in another directory: the best would be the best
-    since then.
+    since then. Raises `ConfigError` for several best epochs in one file, of which it would keep the
+    latest.
     """
 
     def __init__(self, *, save_last: bool = True, **options: Any) -> None:
         super().__init__(save_last=False, **options)
+        if self.save_top_k not in (0, 1) and "{" not in (self.filename or "{"):
+            raise ConfigError(
+                f"callbacks.checkpoint.save_top_k={self.save_top_k} cannot be used: all of them "
+                f"would be {self.filename}.ckpt; keep 1, or give each a name of its own with "
+                "callbacks.checkpoint.filename='\"{epoch}\"'"
+            )
         self.writes_last = save_last
         self._resumed: Path | None = None
 

@@ -29,9 +29,9 @@ def main() -> None:
     with errors_as_lines():
         from harnest.tracking.recall import recall
 
-        recalled = recall(arguments.run, arguments.tracking_uri)
+        recalled = recall(arguments.run, arguments.tracking_uri, arguments.checkpoint)
         if arguments.checkpoint is not None:
-            scores = evaluate(recalled.cfg, arguments.checkpoint)
+            scores = evaluate(recalled.cfg, recalled.checkpoint)
         elif scores := recalled.metrics("test"):
             print("tested before; these are the recorded scores")
         else:

@@ -15,6 +15,7 @@ from pytorch_lightning.trainer.states import TrainerStatus
 from harnest.assemble import Parts
 from harnest.config import PARAMETERS
 from harnest.errors import CheckpointError, ConfigError, DivergedError
+from harnest.models.classifier import METRICS
 from harnest.models.packed.member import Member
 from harnest.tracking.writes import DataSetFacts
 
@@ -87,11 +88,17 @@ def check_rest(trainer: Trainer, file: Path) -> None:
 def score_of(parts: Parts, metric: str) -> float:
     """The best value of ``metric`` over all epochs, or the last where no callback kept the best.
 
+    Where the callback keeps the epoch that was the best by another metric, it is that epoch's.
     Raises `ConfigError` where it was never measured, `DivergedError` where it is not a finite
     number.
     """
-    kept = parts.checkpoint.best_model_score if parts.checkpoint is not None else None
-    value = kept if kept is not None else parts.classifier.metrics.get(metric)
+    kept = parts.checkpoint
+    value = parts.classifier.metrics.get(metric)
+    if kept is not None and kept.monitor == metric and kept.best_model_score is not None:
+        value = kept.best_model_score
+    elif kept is not None and kept.monitor != metric and kept.best_model_path:
+        state = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
+        value = state.get(METRICS, {}).get(metric, value)
     if value is None:
         raise ConfigError(
             f"{metric} was not measured: training ended before its first validation; give a larger "

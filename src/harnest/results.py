@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,7 @@ from harnest.tracking.run import RECORDED_IN, Run
 
 log = logging.getLogger(__name__)
 
+_UNTAKEN = re.compile(r"[^\w.\- :]")  # in a metric's name; a slash would make a path of it
 _AT_ONCE = 128  # windows in one pass: more leave the cache, and take up to twice as long
 
 
@@ -119,12 +121,13 @@ def keep_model(
 def _scores(judged: Judged) -> Mapping[str, float]:
     matrix = confusion(judged.labels, judged.predicted, len(judged.activities))
     f1 = per_class(matrix)["F1"]
+    names = [_UNTAKEN.sub("_", activity) for activity in judged.activities]
     return {
         "model/accuracy": float(np.trace(matrix) / matrix.sum()),
         "model/macro_f1": float(np.nanmean(f1)),
         **{
             f"model/f1/{name}": float(value)
-            for name, value in zip(judged.activities, f1, strict=True)
+            for name, value in zip(names, f1, strict=True)
             if np.isfinite(value)
         },
     }

@@ -82,6 +82,39 @@ def test_uneven_times_are_made_even(tmp_path):
     np.testing.assert_allclose(recording.signal[5:-5, 0], wave(even, 1)[5:-5], atol=0.05)
 
 
+def test_samples_that_are_missing_now_and_then_are_filled_in(tmp_path):
+    """Four in a hundred: on average there are 48 a second, but they were taken at 50."""
+    times = np.delete(np.arange(500) / RATE, np.arange(10, 490, 25))
+    columns = {"time": times, "acc_x": wave(times, 1), "gyro_x": times}
+    recording = read(write(tmp_path / "a.csv", columns))
+    assert (recording.rate, len(recording.signal)) == (pytest.approx(RATE), 500)
+    np.testing.assert_allclose(recording.signal[:, 0], wave(np.arange(500) / RATE, 1), atol=0.01)
+
+
+def test_a_comma_at_the_end_of_each_line_moves_no_value_to_another_column(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text("acc_x,gyro_x,label\n" + "1,2,7,\n" * 9)
+    np.testing.assert_array_equal(read(file, RATE).signal, [[1, 2]] * 9)
+    file.write_text("acc_x,gyro_x\n" + "7,1,2\n" * 9)
+    with pytest.raises(DataError, match="more values than its header has names"):
+        read(file, RATE)
+
+
+def test_of_two_columns_the_one_in_the_channels_unit_is_taken(tmp_path):
+    columns = {"acc_x [g]": GOOD, "acc_x [m/s^2]": 9.81 * GOOD, "gyro_x": GOOD}
+    times = {"time [ms]": 1000 * GOOD, "seconds": GOOD}
+    recording = read(write(tmp_path / "a.csv", columns | times))
+    np.testing.assert_allclose(recording.signal[:, 0], GOOD, rtol=1e-6)
+    assert recording.rate == pytest.approx(RATE)
+
+
+def test_a_channels_name_may_hold_brackets(tmp_path):
+    columns = {"tAcc-mean()-X": GOOD, "tAcc-std() [g]": GOOD}
+    channels = [Channel("tAcc-mean()-X", "g"), Channel("tAcc-std()", "g")]
+    recording = read_csv(write(tmp_path / "a.csv", columns), channels, RATE, RATE)
+    np.testing.assert_allclose(recording.signal[:, 1], GOOD, rtol=1e-6)
+
+
 GOOD = np.arange(200) / RATE
 
 
@@ -93,6 +126,12 @@ GOOD = np.arange(200) / RATE
         ({"acc_x [m/s^2]": GOOD, "gyro_x": GOOD}, 50, "acc_x is in m/s^2, and the model takes g"),
         ({"acc_x": GOOD, "gyro_x": GOOD}, 20, "20 samples a second, and the model needs 50"),
         ({"acc_x": GOOD, "gyro_x": GOOD}, -1, "above 0"),
+        ({"acc_x": GOOD, "gyro_x": GOOD}, 1e8, "a rate of 1e+08 Hz; it must be above 0, and below"),
+        (
+            {"time [min]": GOOD, "acc_x": GOOD, "gyro_x": GOOD},
+            None,
+            "no time in s, only time [min]",
+        ),
         ({"time": GOOD * 4, "acc_x": GOOD, "gyro_x": GOOD}, None, "12.5 samples a second"),
         ({"time": GOOD[::-1], "acc_x": GOOD, "gyro_x": GOOD}, None, "line 3: time does not"),
         ({"time": GOOD + (GOOD > 2), "acc_x": GOOD, "gyro_x": GOOD}, None, "nothing for 1.02 s"),

@@ -52,6 +52,12 @@ def test_windows_carry_all_that_the_data_set_says():
     assert windows.name == "made"
 
 
+def test_a_data_set_may_be_made_of_numbers_of_numpy():
+    numbers = replace(DATA, rate=np.float32(10), test_subjects=tuple(np.array([2])))
+    windows = prepare(Source(numbers, "of numpy"), window=0.4, step=0.2)
+    assert_same(windows, replace(prepare(Source(), window=0.4, step=0.2), digest=windows.digest))
+
+
 def test_the_source_is_read_once_and_then_the_cache():
     source = Source()
     first = prepare(source, window=0.4, step=0.2)

@@ -25,6 +25,12 @@ def test_a_sound_data_set_passes_unchanged():
     [
         (replace(GOOD, recordings=()), "no recordings"),
         (replace(GOOD, rate=0.0), "sampling rate"),
+        (replace(GOOD, rate=float("nan")), "sampling rate nan"),
+        (replace(GOOD, rate=float("inf")), "sampling rate inf"),
+        (with_first(subject="anna"), "subject 'anna'; it must be a whole number"),
+        (with_first(subject=1.5), r"subject 1\.5"),
+        (with_first(segments=(Segment(0, 5, "walk"),)), "whole numbers"),
+        (with_first(segments=(Segment(0, 5, 0.5),)), "whole numbers"),
         (replace(GOOD, activities=("walk", "walk")), "activity names are the same"),
         (replace(GOOD, channels=GOOD.channels[:1] * 2), "channel names are the same"),
         (replace(GOOD, recordings=(FIRST, FIRST)), "recording names are the same"),

@@ -62,6 +62,14 @@ def test_the_checkpoint_holds_their_network(run):
     assert weights["mean"].shape == (3,)
 
 
+def test_their_activities_may_be_called_what_mlflow_calls_nothing(folder, run):
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    (output,) = client.get_run(run.info.run_id).outputs.model_outputs
+    assert str(client.get_logged_model(output.model_id).status) == "READY"
+    scores = {name for name in run.data.metrics if name.startswith("model/f1/")}
+    assert scores == {"model/f1/slow _ lento", "model/f1/fast _4 Hz_"}
+
+
 def test_a_sweep_of_their_own_is_a_study(trials):
     assert [run.info.run_name for run in trials] == ["trial-0", "trial-1"]
     assert [run.info.status for run in trials] == ["FINISHED"] * 2

@@ -1,6 +1,7 @@
 """A recording in a CSV file, as a trained model takes it: its channels, its rate, its units."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,7 +15,9 @@ from harnest.data.recording import Channel
 from harnest.errors import DataError
 
 _TIMES = ("time", "t", "seconds")
+_IN_SECONDS = (None, "s", "sec", "seconds")
 _SAME = 0.01  # rates that differ by less are the same
+_FASTEST = 10_000  # times as fast as the model's rate; a filter for more would never be made
 _GAP = 4  # sampling intervals that may be missing in a row
 
 
@@ -37,23 +40,27 @@ def read_csv(
     The file has a header with the channels' names, in any order and among others; a unit may
     follow a name in brackets, ``acc_x [g]``, and has to be the channel's. Its times are in a
     column ``time`` in seconds, or even at ``given_rate`` [Hz]. Uneven times are interpolated
-    linearly. A faster recording is brought to ``rate`` by polyphase resampling, whose low-pass
-    filter removes what the lower rate cannot carry (Crochiere and Rabiner, Multirate Digital
-    Signal Processing, 1983, ch. 4); a slower one lacks what the model has learned from, and is
-    refused. Raises `DataError`.
+    linearly, and so are a few samples that are missing. A faster recording is brought to ``rate``
+    by polyphase resampling, whose low-pass filter removes what the lower rate cannot carry
+    (Crochiere and Rabiner, Multirate Digital Signal Processing, 1983, ch. 4); a slower one lacks
+    what the model has learned from, and is refused. Raises `DataError`.
     """
     table = _table(file)
-    columns = {_name(str(column)): column for column in table.columns}
-    signal = np.stack([_column(file, table, columns, one) for one in channels], axis=1)
-    time = next((columns[name] for name in _TIMES if name in columns), None)
+    signal = np.stack([_column(file, table, one) for one in channels], axis=1)
+    times = {column: unit for name in _TIMES for column, unit in _called(name, table).items()}
     if given_rate is not None:
         start, own = 0.0, given_rate
-    elif time is not None:
+    elif times:
+        time = next((one for one, unit in times.items() if unit in _IN_SECONDS), None)
+        if time is None:
+            raise DataError(f"{file}: no time in s, only {next(iter(times))}; add it, or --rate")
         start, own, signal = _evenly(file, _numbers(file, table, time), signal)
     else:
         raise DataError(f"{file}: no column time [s]; add one, or give --rate")
-    if not own > 0 or not np.isfinite(own):
-        raise DataError(f"{file}: a rate of {own:g} Hz; it must be above 0")
+    if not 0 < own < _FASTEST * rate:
+        raise DataError(
+            f"{file}: a rate of {own:g} Hz; it must be above 0, and below {_FASTEST * rate:g}"
+        )
     if abs(own / rate - 1) < _SAME:
         return CsvRecording(signal.astype(np.float32), start, own, None)
     if own < rate:
@@ -68,7 +75,13 @@ def _table(file: Path) -> Any:
     import pandas as pd
 
     try:
-        table = pd.read_csv(file, skipinitialspace=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # By itself pandas takes a column without a name, as commas at lines' ends make one, for
+            # a sign that the first one names the rows, and each name for the next column's.
+            table = pd.read_csv(file, skipinitialspace=True, index_col=False)
+    except pd.errors.ParserWarning as error:
+        raise DataError(f"{file}: its lines hold more values than its header has names") from error
     except FileNotFoundError as error:
         raise DataError(f"there is no file {file}") from error
     except (OSError, ValueError, UnicodeDecodeError) as error:  # pandas' own are ValueErrors
@@ -79,25 +92,24 @@ def _table(file: Path) -> Any:
     return table
 
 
-def _name(column: str) -> str:
-    return re.sub(r"\s*[\[(].*$", "", column).strip().lower()
+def _called(name: str, table: Any) -> dict[str, str | None]:
+    """The columns of that name, in any case, each with its unit if it has one: ``acc_x [g]``."""
+    pattern = re.compile(rf"\s*{re.escape(name)}\s*(?:[\[(]\s*(.*?)\s*[\])]\s*)?", re.IGNORECASE)
+    found = {str(column): pattern.fullmatch(str(column)) for column in table.columns}
+    return {column: match[1] for column, match in found.items() if match}
 
 
-def _unit(column: str) -> str | None:
-    found = re.search(r"[\[(]\s*(.*?)\s*[\])]\s*$", column)
-    return found[1] if found else None
-
-
-def _column(file: Path, table: Any, columns: dict[str, str], channel: Channel) -> NDArray[Any]:
-    column = columns.get(channel.name.lower())
-    if column is None:
+def _column(file: Path, table: Any, channel: Channel) -> NDArray[Any]:
+    columns = _called(channel.name, table)
+    if not columns:
         there = ", ".join(str(one) for one in table.columns)
         raise DataError(
             f"{file}: no column {channel.name} [{channel.unit}], which the model needs; there is "
             f"{there}"
         )
-    unit = _unit(column)
-    if unit is not None and unit != channel.unit:
+    column = next((one for one, unit in columns.items() if unit in (channel.unit, None)), None)
+    if column is None:
+        unit = next(iter(columns.values()))
         raise DataError(
             f"{file}: {channel.name} is in {unit}, and the model takes {channel.unit}: convert it"
         )
@@ -132,12 +144,14 @@ def _evenly(
             f"{file}, line {at + 3}: nothing for {steps[at]:.3g} s after {times[at]:g} s; cut the "
             "file there"
         )
-    start, end = float(times[0]), float(times[-1])
+    start, end, count = float(times[0]), float(times[-1]), len(times)
+    if np.median(np.abs(steps / step - 1)) < _SAME:  # steady: a longer step lacks some
+        count += int((np.round(steps / step) - 1).clip(min=0).sum())
     if np.abs(steps / step - 1).max() > _SAME:
-        even = np.linspace(start, end, len(times))
+        even = np.linspace(start, end, count)
         parts = [np.interp(even, times, signal[:, index]) for index in range(signal.shape[1])]
         signal = np.stack(parts, axis=1)
-    return start, (len(times) - 1) / (end - start), signal
+    return start, (count - 1) / (end - start), signal
 
 
 def _slower(signal: NDArray[np.float64], own: float, rate: float) -> NDArray[np.float64]:

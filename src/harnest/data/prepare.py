@@ -91,9 +91,9 @@ def _build(source: Source, window: float, step: float) -> Entry:
             )
     meta: dict[str, Any] = {
         "name": data_set.name,
-        "rate": data_set.rate,
+        "rate": float(data_set.rate),
         "channels": [asdict(channel) for channel in data_set.channels],
         "activities": data_set.activities,
-        "test_subjects": data_set.test_subjects,
+        "test_subjects": [int(subject) for subject in data_set.test_subjects],
     }
     return Entry(cut(data_set, length, stride)._asdict(), meta)

@@ -1,5 +1,6 @@
 """What a recording is, and the checks that every source must pass."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +64,7 @@ def check(data_set: DataSet) -> DataSet:
     """Return ``data_set`` unchanged, or raise `DataError` for the first promise it breaks."""
     if not data_set.recordings:
         raise DataError(f"{data_set.name}: no recordings; is the source empty?")
-    if data_set.rate <= 0:
+    if not 0 < data_set.rate < math.inf:
         raise DataError(f"{data_set.name}: sampling rate {data_set.rate} Hz; it must be above 0")
     for kind, names in (
         ("activity", data_set.activities),
@@ -72,16 +73,18 @@ def check(data_set: DataSet) -> DataSet:
     ):
         if len(set(names)) != len(names):
             raise DataError(f"{data_set.name}: two of its {kind} names are the same: {names}")
+    for recording in data_set.recordings:
+        _check_recording(data_set, recording)
     unknown = set(data_set.test_subjects) - set(data_set.subjects)
     if unknown:
         raise DataError(f"{data_set.name}: test subjects {sorted(unknown)} have no recording")
-    for recording in data_set.recordings:
-        _check_recording(data_set, recording)
     return data_set
 
 
 def _check_recording(data_set: DataSet, recording: Recording) -> None:
     where = f"{data_set.name}, recording {recording.name}"
+    if not isinstance(recording.subject, int | np.integer):
+        raise DataError(f"{where}: subject {recording.subject!r}; it must be a whole number")
     signal = recording.signal
     if signal.dtype != np.float32 or signal.ndim != 2:
         raise DataError(
@@ -92,6 +95,9 @@ def _check_recording(data_set: DataSet, recording: Recording) -> None:
     if not np.isfinite(signal).all():
         raise DataError(f"{where}: the signal holds NaN or infinite values")
     for segment in recording.segments:
+        numbers = (segment.start, segment.stop, segment.activity)
+        if not all(isinstance(number, int | np.integer) for number in numbers):
+            raise DataError(f"{where}: segment {segment} is not made of whole numbers")
         if not 0 <= segment.start < segment.stop <= len(signal):
             raise DataError(f"{where}: segment {segment} lies outside its {len(signal)} steps")
         if not 0 <= segment.activity < len(data_set.activities):

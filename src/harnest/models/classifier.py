@@ -28,7 +28,7 @@ MakeScheduler = Callable[..., Scheduler]
 _BLOCK = 8192  # steps that stay in a processor's cache while their statistics are taken
 
 #: In a checkpoint: the last epoch's metrics by name, the name of the optimizer's class.
-_METRICS, _OPTIMIZER = "metrics", "optimizer"
+METRICS, _OPTIMIZER = "metrics", "optimizer"
 
 _PARTS = ("train_", "val_", "test_")  # nn.Module has a method called train
 
@@ -84,6 +84,7 @@ class Classifier(L.LightningModule):
         self.copies = copies
         self.seed = seed
         self._measured_before: dict[str, float] = {}
+        self._is_validated = False  # in this epoch
         self._aside = ExitStack()  # where training's chance waits while copies are made
         self.losses = nn.ModuleDict({part: MeanMetric(nan_strategy="disable") for part in _PARTS})
         self.scores = nn.ModuleDict({part: _scores(classes) for part in _PARTS})
@@ -171,14 +172,14 @@ class Classifier(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what was measured last, and which optimizer's state a checkpoint has."""
-        checkpoint[_METRICS] = {name: float(value) for name, value in self.metrics.items()}
+        checkpoint[METRICS] = {name: float(value) for name, value in self.metrics.items()}
         checkpoint[_OPTIMIZER] = type(self.trainer.optimizers[0]).__name__
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raise `ConfigError` where a checkpoint to go on from has another optimizer's state."""
         if self.make_optimizer is None:
             return
-        self._measured_before = checkpoint.get(_METRICS, {})
+        self._measured_before = checkpoint.get(METRICS, {})
         now = type(self.make_optimizer(self.parameters())).__name__
         then = checkpoint.get(_OPTIMIZER, now)
         if now != then:
@@ -232,8 +233,8 @@ class Classifier(L.LightningModule):
         Lightning would tell it once the checkpoint is written, and where there is no new metric.
         """
         self._log_epoch("train")
-        every = self.trainer.check_val_every_n_epoch or 1
-        is_new = self.monitor.startswith("train/") or (self.current_epoch + 1) % every == 0
+        is_new = self.monitor.startswith("train/") or self._is_validated
+        self._is_validated = False
         value = self.trainer.callback_metrics.get(self.monitor)  # None in a first epoch cut short
         for config in self.trainer.lr_scheduler_configs:
             if isinstance(config.scheduler, ReduceLROnPlateau) and is_new and value is not None:
@@ -242,6 +243,7 @@ class Classifier(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
         self._log_epoch("val")
+        self._is_validated = not self.trainer.sanity_checking
         self._aside.close()
 
     def on_test_epoch_end(self) -> None:

@@ -20,6 +20,11 @@ _CONFIG = "config.yaml"
 #: The best epoch's checkpoint, in the directory of a run.
 BEST = "checkpoints/best.ckpt"
 
+_WITHOUT = (
+    "it ended before its first epoch, or its config keeps none of that name; give another file "
+    "with --checkpoint"
+)
+
 
 @dataclass(frozen=True)
 class RecordedRun:
@@ -45,15 +50,15 @@ class RecordedRun:
             self.run.metrics(metrics, step=0)
 
 
-def recall(name: str, address: str) -> RecordedRun:
+def recall(name: str, address: str, checkpoint: Path | None = None) -> RecordedRun:
     """Find a run by its directory, or by its MLflow identity in the store at ``address``.
 
-    Raises `TrackingError` where there is no such run, `CheckpointError` where it has no
-    checkpoint.
+    Its checkpoint is the best one, unless another is given. Raises `TrackingError` where there is
+    no such run, `CheckpointError` where it has no best checkpoint and needs it.
     """
     directory = Path(name)
     if directory.is_dir():
-        return _from_directory(directory.absolute(), address)
+        return _from_directory(directory.absolute(), address, checkpoint)
     from mlflow.exceptions import MlflowException
 
     try:
@@ -70,24 +75,23 @@ def recall(name: str, address: str) -> RecordedRun:
             f"{name} is neither the directory of a run nor the id of one in the MLflow store"
         ) from error
     try:
-        checkpoint = Path(client.download_artifacts(name, BEST))
+        checkpoint = checkpoint or Path(client.download_artifacts(name, BEST))
     except (MlflowException, OSError) as error:
-        raise CheckpointError(
-            f"run {name} has no {BEST}: it ended before its first epoch"
-        ) from error
+        raise CheckpointError(f"run {name} has no {BEST}: {_WITHOUT}") from error
     assert isinstance(config, DictConfig)
     return RecordedRun(config, checkpoint, Run(client, name, owned=False))
 
 
-def _from_directory(directory: Path, address: str) -> RecordedRun:
+def _from_directory(directory: Path, address: str, checkpoint: Path | None) -> RecordedRun:
     file = directory / ".hydra" / _CONFIG
     if not file.is_file():
         raise TrackingError(f"{directory} is no run's directory: it has no .hydra/{_CONFIG}")
     config = OmegaConf.load(file)
     assert isinstance(config, DictConfig)
-    checkpoint = directory / BEST
-    if not checkpoint.is_file():
-        raise CheckpointError(f"{directory} has no {BEST}: it ended before its first epoch")
+    if checkpoint is None:
+        checkpoint = directory / BEST
+        if not checkpoint.is_file():
+            raise CheckpointError(f"{directory} has no {BEST}: {_WITHOUT}")
     if "mlflow" not in (config.get("logger") or {}):
         return RecordedRun(config, checkpoint, None)
     client = open_existing(address)

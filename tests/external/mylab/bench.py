@@ -27,7 +27,7 @@ class Bench:
             name=self.name,
             rate=20.0,
             channels=tuple(Channel(f"acc_{axis}", "m/s²") for axis in "xyz"),
-            activities=("slow", "fast"),
+            activities=("slow / lento", "fast (4 Hz)"),
             recordings=recordings,
         )
 

@@ -188,6 +188,7 @@ def test_bf16_is_rounded_as_it_is_alone(name, tmp_path):
     [
         partial(AdamW, weight_decay=0.1),
         partial(Adam, weight_decay=0.01, betas=(0.8, 0.99)),
+        partial(Adam, weight_decay=0.5, decoupled_weight_decay=True),
         partial(SGD, momentum=0.9, nesterov=True, weight_decay=0.01),
         partial(SGD, momentum=0.9),
         SGD,
@@ -384,6 +385,43 @@ def test_members_of_different_data_are_refused(tmp_path):
     ]
     for end in packed(members, [trainer_for() for _ in members], tmp_path):
         assert str(end).startswith("trials of different data cannot be packed")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"label_smoothing": 0.2}, "trials that differ in loss.label_smoothing"),
+        ({"class_weights": torch.ones(CLASSES)}, "trials that differ in loss.class_weights"),
+        ({"optimizer": partial(Adam, lr=1e-2)}, "trials of different optimizers"),
+        ({"optimizer": partial(SGD, lr=1e-2)}, "trials of different optimizers"),
+    ],
+)
+def test_members_that_differ_in_what_a_pack_has_once_are_refused(options, told, tmp_path):
+    """As a longer `hydra.launcher.apart` makes them meet."""
+    members = [{"network": NETWORKS["lstm"], "seed": 1} | own for own in ({}, options)]
+    for end in packed(members, [trainer_for() for _ in members], tmp_path):
+        assert str(end) == f"{told} cannot be packed; take it out of hydra.launcher.apart"
+
+
+def test_members_that_are_clipped_otherwise_are_refused(tmp_path):
+    members = [{"network": NETWORKS["lstm"], "seed": 1}] * 2
+    trainers = [trainer_for(gradient_clip_val=most) for most in (0.5, None)]
+    for end in packed(members, trainers, tmp_path):
+        assert str(end).startswith("trials that differ in trainer.gradient_clip_val cannot be")
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_limit_that_leaves_no_batch_is_told(part, tmp_path):
+    member = {"network": NETWORKS["lstm"], "seed": 1, f"limit_{part}": 0.01}
+    (end,) = packed([member], [trainer_for()], tmp_path)
+    assert str(end) == f"trainer.limit_{part}_batches=0.01 leaves no batch of an epoch: give more"
+
+
+def test_a_largest_norm_below_0_is_none(tmp_path):
+    """To Lightning it is no clipping."""
+    member = {"network": NETWORKS["lstm"], "seed": 1}
+    (end,) = packed([member], [trainer_for(gradient_clip_val=-1.0)], tmp_path)
+    assert_same(end, alone(member, trainer_for(gradient_clip_val=None)))
 
 
 @pytest.mark.parametrize(

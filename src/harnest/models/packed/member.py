@@ -82,7 +82,7 @@ class Member(Classifier):
         return _Once(self.labels["validation"][:count]) if count else []
 
     def on_fit_start(self) -> None:
-        """Raise `ConfigError` for what a pack cannot do."""
+        """Raise `ConfigError` for what a pack cannot do, and for epochs without a batch."""
         refused = refusals(
             self.trainer,
             is_augmented=bool(self.augment.signal or self.augment.mixups),
@@ -90,6 +90,10 @@ class Member(Classifier):
         )
         if refused:
             raise ConfigError(f"{refused[0]} cannot be packed; choose hydra/launcher=slots")
+        for part, key in (("train", "limit_train_batches"), ("validation", "limit_val_batches")):
+            limit = self.limits[part]
+            if limit > 0 and self.batches(part) == 0 < len(self.labels[part]):
+                raise ConfigError(f"trainer.{key}={limit} leaves no batch of an epoch: give more")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Have the whole epoch computed, together with the others'."""

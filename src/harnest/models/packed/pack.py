@@ -78,6 +78,12 @@ class Pack:
             raise ConfigError(
                 "trials of different data cannot be packed; take it out of hydra.launcher.apart"
             )
+        for key, value in _shared(first).items():
+            if any(_shared(one)[key] != value for one in members):
+                raise ConfigError(
+                    f"trials that differ in {key} cannot be packed; take it out of "
+                    "hydra.launcher.apart"
+                )
         self.precision = first.trainer.precision_plugin.forward_context
         self.rounding = _ROUNDING[str(first.trainer.precision)]
         self.optimizers = [_optimizer(member) for member in members]
@@ -200,8 +206,8 @@ class Pack:
         with torch.enable_grad():
             losses, logits = self._losses(signals[chosen], labels[chosen], self.fixed)
             gradient = self._gradient(losses)
-        most = self.members[0].trainer.gradient_clip_val
-        if most:
+        most = self.members[0].trainer.gradient_clip_val or 0.0
+        if most > 0:
             norms = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
             gradient = gradient * (most / (norms + 1e-6)).clamp(max=1.0)  # as torch does
         self.steps += 1
@@ -286,6 +292,19 @@ class Pack:
                 state["step"] = self.steps[index, 0].clone().cpu()
                 for moment, parts in moments.items():
                     state[moment] = parts[place][index].clone()
+
+
+def _shared(member: Member) -> dict[str, object]:
+    """What a pack has once for all of its members, by key."""
+    return {
+        "loss.label_smoothing": member.loss.label_smoothing,
+        "loss.class_weights": member.loss.weight is not None,
+        "data.batch_size": member.batch_size,
+        "trainer.precision": member.trainer.precision,
+        "trainer.gradient_clip_val": member.trainer.gradient_clip_val,
+        "trainer.limit_train_batches": member.limits["train"],
+        "trainer.limit_val_batches": member.limits["validation"],
+    }
 
 
 def _tensors(member: Member) -> dict[str, Tensor]:

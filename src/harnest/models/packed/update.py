@@ -29,7 +29,11 @@ class Rule:
 
 def rule_of(optimizers: Sequence[Optimizer]) -> Rule:
     """The rule that all ``optimizers`` follow; raises `ConfigError` where there is none."""
-    kind = type(optimizers[0])
+    kind, *others = {_kind(optimizer) for optimizer in optimizers}
+    if others:
+        raise ConfigError(
+            "trials of different optimizers cannot be packed; take it out of hydra.launcher.apart"
+        )
     rule = _RULES.get(kind)
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     odd = [
@@ -45,6 +49,12 @@ def rule_of(optimizers: Sequence[Optimizer]) -> Rule:
             "one of them, or hydra/launcher=slots"
         )
     return rule
+
+
+def _kind(optimizer: Optimizer) -> type[Optimizer]:
+    """Its class; to torch AdamW is no more than Adam with an option."""
+    is_adamw = type(optimizer) is torch.optim.Adam and optimizer.defaults["decoupled_weight_decay"]
+    return torch.optim.AdamW if is_adamw else type(optimizer)
 
 
 def _adam_rates(group: Mapping[str, Any]) -> Sequence[float]:
