@@ -16,7 +16,7 @@ WITH_PROCESSES = [
     pytest.param(("submitit_local", "hydra.sweeper.batch=2"), id="submitit", marks=SLOW),
     pytest.param(("ray", *RAY), id="ray", marks=SLOW),
 ]
-PACKED = ("packed", "hydra.launcher.pack=5", "hydra.launcher.apart=[do]")
+PACKED = ("packed", "hydra.launcher.pack=6", "hydra.launcher.apart=[do]")
 PRUNER = ("hydra/sweeper/pruner=threshold", "hydra.sweeper.pruner.upper=1000")
 
 
@@ -48,6 +48,7 @@ def test_a_trial_prunes_nests_and_ends_in_the_right_state(launched):
         "error": ("FAIL", "error"),
         "diverge": ("FAIL", "nan"),
         "finish-again": ("COMPLETE", None),
+        "quit": ("FAIL", "error"),
     }
     launched.sweep(f"do={','.join(ends)}", "seconds=0.2", *PRUNER)
     assert launched.endings() == ends
@@ -59,12 +60,14 @@ def test_a_trial_prunes_nests_and_ends_in_the_right_state(launched):
         "trial-2": "FAILED",
         "trial-3": "FAILED",
         "trial-4": "FINISHED",
+        "trial-5": "FAILED",
     }
     parents = {run.data.tags.get("mlflow.parentRunId") for run in runs.values()}
     assert parents == {None, runs["s"].info.run_id}
     assert runs["trial-2"].data.tags["reason"] == "error"
     assert runs["trial-2"].data.tags["message"] == "ValueError: no luck"
     assert 'raise ValueError("no luck")' in artifact(launched, runs["trial-2"], "traceback.txt")
+    assert runs["trial-5"].data.tags["message"].endswith("the trial ended itself: SystemExit(0)")
     if launched.launcher[0] != "hydra/launcher=basic":  # there jobs print where the sweep does
         assert artifact(launched, runs["trial-2"], "output.log").startswith("alive")
         pids = {launched.facts(number)["pid"] for number in (0, 2, 3, 4)}

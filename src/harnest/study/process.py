@@ -23,7 +23,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from harnest.errors import StudyError
-from harnest.study.guest import own_output
+from harnest.study.guest import contained, own_output
 from harnest.study.slot import Slot, mark_ended, mark_running
 
 _GRACE = 5.0  # seconds that an orphaned job has to stop by itself
@@ -130,14 +130,19 @@ def restore(state: Any) -> None:
 
 
 def perform(context: HydraContext, task: TaskFunction, config: DictConfig) -> JobReturn:
-    """Run a job in this process."""
-    return run_job(
-        hydra_context=context,
-        task_function=task,
-        config=config,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-    )
+    """Run a job in this process; an interrupt goes on."""
+    try:
+        return run_job(
+            hydra_context=context,
+            task_function=task,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as end:
+        raise contained(end) from end
 
 
 def _import_script(script: Mapping[str, Any]) -> None:

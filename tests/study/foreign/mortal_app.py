@@ -111,6 +111,8 @@ def end(do):
                 big.write(b"x" * 512)
     elif do == "linger":
         time.sleep(4)
+    elif do == "quit":
+        sys.exit(0)
     elif do == "leave":
         os._exit(3)
 
