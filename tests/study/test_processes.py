@@ -1,5 +1,7 @@
 """Sweepers as processes: killed, interrupted, several at once."""
 
+import os
+import pty
 import re
 import signal
 import subprocess
@@ -68,6 +70,20 @@ def test_a_study_goes_on_when_nobody_reads_what_it_says(bench, hanging):
     hanging.stdout.close()  # as after a pager or a head has ended
     (bench.folder / "release").touch()
     assert hanging.wait(60) == 0, hanging.stderr.read()
+    assert bench.states() == ["COMPLETE"] * 3
+
+
+def test_a_study_goes_on_when_its_terminal_is_closed(bench):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, APP, "-m", *HANG, "hydra.sweeper.study=s"]
+    sweeper = subprocess.Popen(
+        command, cwd=bench.folder, stdin=theirs, stdout=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    wait_until(lambda: works_on(bench, 1), "the second trial")
+    os.close(ours)
+    (bench.folder / "release").touch()
+    assert sweeper.wait(60) == 0
     assert bench.states() == ["COMPLETE"] * 3
 
 

@@ -1,5 +1,6 @@
 """What a study shows in the terminal: what runs, a line per event, a ranked table at the end."""
 
+import errno
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,10 +23,19 @@ from harnest.wide import print_wide
 
 
 class _Console(Console):
+    """One that says nothing more where nobody reads, as after a pager or a terminal is closed."""
+
     def on_broken_pipe(self) -> None:
-        """Go on where nobody reads any more, as after a pager has ended; rich would end here."""
         with suppress(SystemExit):
             super().on_broken_pipe()
+
+    def _write_buffer(self) -> None:
+        try:
+            super()._write_buffer()
+        except OSError as error:
+            if error.errno != errno.EIO:  # what a closed terminal says
+                raise
+            self.on_broken_pipe()
 
 
 class Terminal:
