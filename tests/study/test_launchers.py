@@ -2,11 +2,16 @@
 
 import shutil
 import signal
+import threading
 from pathlib import Path
 
 import mlflow
 import pytest
+from foreign_bench import wait_until
 from mortal_bench import Folder, gone
+
+from harnest.failure import TrialInterruptedError
+from harnest.study.side_by_side import SideBySide
 
 SLOW = pytest.mark.slow  # each job of submitit's, and ray itself, takes seconds to start
 RAY = ("+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false")
@@ -16,7 +21,7 @@ WITH_PROCESSES = [
     pytest.param(("submitit_local", "hydra.sweeper.batch=2"), id="submitit", marks=SLOW),
     pytest.param(("ray", *RAY), id="ray", marks=SLOW),
 ]
-PACKED = ("packed", "hydra.launcher.pack=5", "hydra.launcher.apart=[do]")
+PACKED = ("packed", "hydra.launcher.pack=6", "hydra.launcher.apart=[do]")
 PRUNER = ("hydra/sweeper/pruner=threshold", "hydra.sweeper.pruner.upper=1000")
 
 
@@ -48,6 +53,7 @@ def test_a_trial_prunes_nests_and_ends_in_the_right_state(launched):
         "error": ("FAIL", "error"),
         "diverge": ("FAIL", "nan"),
         "finish-again": ("COMPLETE", None),
+        "quit": ("FAIL", "error"),
     }
     launched.sweep(f"do={','.join(ends)}", "seconds=0.2", *PRUNER)
     assert launched.endings() == ends
@@ -59,12 +65,14 @@ def test_a_trial_prunes_nests_and_ends_in_the_right_state(launched):
         "trial-2": "FAILED",
         "trial-3": "FAILED",
         "trial-4": "FINISHED",
+        "trial-5": "FAILED",
     }
     parents = {run.data.tags.get("mlflow.parentRunId") for run in runs.values()}
     assert parents == {None, runs["s"].info.run_id}
     assert runs["trial-2"].data.tags["reason"] == "error"
     assert runs["trial-2"].data.tags["message"] == "ValueError: no luck"
     assert 'raise ValueError("no luck")' in artifact(launched, runs["trial-2"], "traceback.txt")
+    assert runs["trial-5"].data.tags["message"].endswith("the trial ended itself: SystemExit(0)")
     if launched.launcher[0] != "hydra/launcher=basic":  # there jobs print where the sweep does
         assert artifact(launched, runs["trial-2"], "output.log").startswith("alive")
         pids = {launched.facts(number)["pid"] for number in (0, 2, 3, 4)}
@@ -113,6 +121,37 @@ def test_trials_that_a_pool_takes_along_are_run_again_and_the_guilty_one_is_foun
     assert {t.user_attrs["retry_of"] for t in retries} == {0, 1}
     spans = sorted(launched.facts(t.number)["start"] for t in retries)
     assert spans[1] - spans[0] >= 1  # one after the other: each was alone
+
+
+class OneAtATime:
+    """Jobs that run until they are cancelled, each with no other beside it."""
+
+    capacity = 1
+
+    def __init__(self):
+        self.ran, self.is_over = [], threading.Event()
+
+    def run(self, overrides, number, directory):
+        self.ran.append(number)
+        self.is_over.wait(60)
+        return number
+
+    def cancel(self, directory, number_of_signal):
+        self.is_over.set()
+
+
+def test_an_interrupt_also_ends_what_waits_to_be_alone(tmp_path):
+    jobs = OneAtATime()
+    launcher = SideBySide(jobs, tmp_path)
+    futures = [launcher.submit([], 0)]
+    wait_until(lambda: jobs.ran, "the first job")
+    futures += [launcher.submit([], number) for number in (1, 2)]
+    launcher.interrupt(signal.SIGTERM)
+    assert futures[0].result(10) == 0
+    for future in futures[1:]:
+        with pytest.raises(TrialInterruptedError, match="before it began"):
+            future.result(10)
+    assert jobs.ran == [0]
 
 
 @pytest.mark.parametrize("launched", WITH_PROCESSES, indirect=True)

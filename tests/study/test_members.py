@@ -179,6 +179,20 @@ def test_what_a_member_reports_is_not_the_trials(bench):
     assert list(bench.trials()[0].intermediate_values) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("launcher", ["basic", "slots"])
+def test_members_may_have_any_names(bench, launcher):
+    bench.sweep("x=1", "flag=true", "do=divide", f"hydra/launcher={launcher}")
+    assert bench.trials()[0].value == 1 + 1.5
+    assert seen(bench, 0, "n=3, größte (x)")["cfg"]["n"] == 3
+
+
+def test_a_trial_whose_member_cannot_be_composed_ends_once(bench):
+    wrong = ("text=mistake@1", "do=divide", "hydra/launcher=slots")
+    answer = bench.sweep("x=1,2", *wrong, "hydra.launcher.cpu_slots=1", code=2)
+    assert "nothing" in answer.err
+    assert answer.out.count("trial 0 failed") == 1
+
+
 def test_two_members_of_one_name_are_refused():
     one = Member("part", ("x=1",))
     with pytest.raises(StudyError, match="two members of a trial have one name: part, part"):

@@ -1,5 +1,7 @@
 """Sweepers as processes: killed, interrupted, several at once."""
 
+import os
+import pty
 import re
 import signal
 import subprocess
@@ -21,7 +23,7 @@ def hanging(bench):
     wait_until(lambda: works_on(bench, 1), "the second trial")
     yield sweeper
     sweeper.kill()
-    sweeper.communicate()
+    sweeper.wait()
 
 
 def works_on(bench, number: int) -> bool:
@@ -62,6 +64,27 @@ def test_what_a_killed_sweeper_leaves_is_ended_and_run_again(bench, hanging):
     assert trials[1].user_attrs["reason"] == "interrupted"
     assert (trials[3].params, trials[3].user_attrs["retry_of"]) == (trials[1].params, 1)
     assert files_of(bench.directory(1)) == left
+
+
+def test_a_study_goes_on_when_nobody_reads_what_it_says(bench, hanging):
+    hanging.stdout.close()  # as after a pager or a head has ended
+    (bench.folder / "release").touch()
+    assert hanging.wait(60) == 0, hanging.stderr.read()
+    assert bench.states() == ["COMPLETE"] * 3
+
+
+def test_a_study_goes_on_when_its_terminal_is_closed(bench):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, APP, "-m", *HANG, "hydra.sweeper.study=s"]
+    sweeper = subprocess.Popen(
+        command, cwd=bench.folder, stdin=theirs, stdout=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    wait_until(lambda: works_on(bench, 1), "the second trial")
+    os.close(ours)
+    (bench.folder / "release").touch()
+    assert sweeper.wait(60) == 0
+    assert bench.states() == ["COMPLETE"] * 3
 
 
 def test_the_trial_of_a_living_sweeper_is_not_taken_from_it(bench, hanging):

@@ -22,6 +22,8 @@ def test_each_death_ends_its_own_trial_alone_with_its_reason(folder):
         "kill": ("FAIL", "killed"),
         "crash": ("FAIL", "killed"),
         "leave": ("FAIL", "killed"),
+        "vanish": ("FAIL", "killed"),
+        "signal": ("FAIL", "killed"),
         "memory": ("FAIL", "oom"),
         "diverge": ("FAIL", "nan"),
         "error": ("FAIL", "error"),
@@ -31,8 +33,9 @@ def test_each_death_ends_its_own_trial_alone_with_its_reason(folder):
     folder.sweep(
         f"do={','.join(deaths)}",
         "seconds=0.5",
-        "hydra.launcher.cpu_slots=9",
+        "hydra.launcher.cpu_slots=11",
         "hydra.launcher.timeout=8",
+        "hydra.sweeper.max_failure_rate=1",
     )
     assert folder.endings() == deaths
     runs = folder.runs()
@@ -50,12 +53,21 @@ def test_each_death_ends_its_own_trial_alone_with_its_reason(folder):
         assert ("end" in folder.facts(by_do[do])) == (reason is None)
     assert runs["s"].info.status == "FINISHED"
     assert "SIGSEGV" in runs[f"trial-{by_do['crash']}"].data.tags["message"]
+    assert runs[f"trial-{by_do['vanish']}"].data.tags["message"].endswith("died: exit code 0")
+    assert runs[f"trial-{by_do['signal']}"].data.tags["message"].endswith("died: signal 40")
     assert "exit code 3" in runs[f"trial-{by_do['leave']}"].data.tags["message"]
 
 
 def test_a_study_goes_on_when_the_processes_that_wait_for_its_trials_are_killed(folder):
     folder.sweep("do=cull,finish", "hydra.launcher.cpu_slots=1")
     assert folder.endings() == {"cull": ("FAIL", "killed"), "finish": ("COMPLETE", None)}
+
+
+@pytest.mark.slow
+def test_what_a_trial_leaves_running_does_not_keep_the_next_ones_from_their_processes(folder):
+    ends = [f"detach-{number}" for number in range(3)]
+    folder.sweep(f"do={','.join(ends)}", "hydra.launcher.cpu_slots=1")
+    assert folder.endings() == dict.fromkeys(ends, ("COMPLETE", None))
 
 
 def test_a_freed_slot_is_refilled_while_a_long_trial_runs_on(folder):

@@ -50,6 +50,20 @@ class Guest:
             first = (received or [signal.SIGINT])[0]
             told = f"the trial was asked to stop by {signal.Signals(first).name}"
             raise self.ends[first](told) from interrupt
+        except Exception:
+            raise
+        except BaseException as end:
+            raise contained(end) from end
+
+
+def contained(error: BaseException) -> Exception:
+    """The error of a job that raised ``error``: sys.exit would end its process, and others' jobs.
+
+    Hydra hangs the job's return on that one, and to pickle two that hold each other has no end.
+    """
+    if isinstance(error, Exception):
+        return error
+    return StudyError(f"the trial ended itself: {error!r}")
 
 
 @contextmanager

@@ -9,8 +9,7 @@ import cloudpickle
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 
-from harnest.errors import StudyError
-from harnest.study.guest import own_output
+from harnest.study.guest import contained, own_output
 from harnest.study.process import Job, begin, enter, interrupted, perform, run
 from harnest.study.slot import mark_ended
 from harnest.study.turn import take_turns
@@ -51,6 +50,6 @@ def _run(
 ) -> None:
     try:
         returns[index] = perform(context, task, cloudpickle.loads(job.config))
-    except BaseException as error:  # SystemExit: in a process of its own it would end that
+    except BaseException as error:
         returns[index] = JobReturn(status=JobStatus.FAILED)
-        returns[index].return_value = StudyError(f"the trial ended itself: {error!r}")
+        returns[index].return_value = contained(error)

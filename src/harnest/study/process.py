@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing import spawn
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,10 +24,12 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from harnest.errors import StudyError
-from harnest.study.guest import own_output
+from harnest.study.guest import contained, own_output
 from harnest.study.slot import Slot, mark_ended, mark_running
 
 _GRACE = 5.0  # seconds that an orphaned job has to stop by itself
+_LEFT = 15.0  # seconds that what a job has left running has to end by itself
+_ENDED, _ZERO = 113, 256  # exit codes: of a process that has sent its result, for another's 0
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,43 @@ class Job:
         return returned
 
 
+class _Worker(ForkServerProcess):
+    """A process of pebble's pool, whose end tells whether it came to it.
+
+    pebble takes exit code 0 for a process that has sent its result, and would wait for that of a
+    job which ended its process so. And it makes no other process as long as one has not ended: what
+    a job has left running, such as threads, has some seconds.
+    """
+
+    def run(self) -> None:
+        super().run()
+        threading.Thread(target=_end_late, daemon=True).start()
+        sys.exit(_ENDED)
+
+    @property
+    def exitcode(self) -> int | None:
+        code = super().exitcode
+        return {_ENDED: 0, 0: _ZERO}.get(code, code) if code is not None else None
+
+
+class Context(ForkServerContext):
+    """How pebble is to make its processes."""
+
+    Process = _Worker
+
+
+def _end_late() -> None:
+    time.sleep(_LEFT)
+    os._exit(_ENDED)
+
+
+def how_it_died(code: int) -> str:
+    """What the exit code of a pool's process says."""
+    if code >= 0:
+        return f"exit code {code % _ZERO}"
+    return signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+
+
 def run(job: Job) -> bytes:
     """Run one job in this process, which exists for nothing else, and pickle its return."""
     begin(job.directory)
@@ -92,9 +132,9 @@ def begin(directory: Path) -> None:
     """Make this process ready for what it exists for, and tell in ``directory`` that it runs."""
     gc.freeze()  # what the warm process made stays: looking through it costs each job 0.3 s
     gc.enable()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)  # pebble's handler would end it without a word
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     directory.mkdir(parents=True, exist_ok=True)
     mark_running(directory)
 
@@ -130,14 +170,19 @@ def restore(state: Any) -> None:
 
 
 def perform(context: HydraContext, task: TaskFunction, config: DictConfig) -> JobReturn:
-    """Run a job in this process."""
-    return run_job(
-        hydra_context=context,
-        task_function=task,
-        config=config,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-    )
+    """Run a job in this process; an interrupt goes on."""
+    try:
+        return run_job(
+            hydra_context=context,
+            task_function=task,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as end:
+        raise contained(end) from end
 
 
 def _import_script(script: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
 from harnest.errors import StudyError
+from harnest.study.guest import contained
 from harnest.study.launched import Launched
 from harnest.study.on_ray import OnRay
 from harnest.study.on_slurm import OnSlurm
@@ -84,9 +85,11 @@ class BatchRunner:
             batch = batch[len(row) :]
             try:
                 returns = self.launcher.launch([list(job[0]) for job in row], initial_job_idx=first)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 for _, _, future in row:
-                    future.set_exception(error)
+                    future.set_exception(contained(error))
                 continue
             for (_, _, future), returned in zip(row, returns, strict=True):
                 future.set_result(returned)

@@ -107,7 +107,8 @@ class Session:
         if member is not None:
             environment[MEMBER] = name
             overrides += member.overrides
-        overrides.append(f"hydra.sweep.subdir={f'{number}/{name}'.rstrip('/')}")
+        subdir = f"{number}/{name}".rstrip("/")
+        overrides.append(f"hydra.sweep.subdir={_quoted(subdir)}")
         try:
             for listener in study.listeners:
                 place = study.directory(number, name)
@@ -120,6 +121,7 @@ class Session:
             future = self._runner.submit(overrides, number, name, trial.retry_of)
             self._running[future] = Turn(number, index, member)
         except BaseException as error:
+            self._groups.pop(number, None)  # it ends here, once
             if not self._interrupts.pending:
                 study.end(number, failed(error))
                 raise

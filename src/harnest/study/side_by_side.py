@@ -66,6 +66,7 @@ class SideBySide:
         self.jobs = jobs
         self.directory = directory
         self._running: set[Path] = set()
+        self._waiting: set[Path] = set()
         self._lost: set[int] = set()
         self._waits_for_all = False
         self._changed = threading.Condition()
@@ -95,6 +96,7 @@ class SideBySide:
         # A config may only call what it is trusted with, and threads do not inherit that.
         call = contextvars.copy_context().run
         directory = self.directory / str(number) / member
+        self._waiting.add(directory)
         arguments = (self._launch, overrides, number, directory, alone, future)
         threading.Thread(target=call, args=arguments, daemon=True).start()
         return future
@@ -102,6 +104,12 @@ class SideBySide:
     def interrupt(self, number_of_signal: int, within: Path = EVERYWHERE) -> None:
         """Ask running jobs to stop at once, as Ctrl-C would; SIGKILL does not ask."""
         asked = signal.SIGINT if number_of_signal == signal.SIGTERM else number_of_signal
+        with self._changed:
+            meant = {
+                one for one in self._waiting if one.absolute().is_relative_to(within.absolute())
+            }
+            self._waiting -= meant
+            self._changed.notify_all()
         for directory in list(self._running):
             is_meant = directory.absolute().is_relative_to(within.absolute())
             if is_meant and not signal_job(directory, asked):
@@ -118,7 +126,10 @@ class SideBySide:
         alone: bool,
         future: "Future[JobReturn]",
     ) -> None:
-        self._enter(directory, alone)
+        if not self._enter(directory, alone):
+            told = "the trial was asked to stop before it began"
+            future.set_exception(TrialInterruptedError(told))
+            return
         oom_kills = self._oom_kills.unexplained()
         try:
             returned = self.jobs.run(overrides, number, directory)
@@ -135,12 +146,25 @@ class SideBySide:
             self._leave(directory, alone)
             future.set_result(returned)
 
-    def _enter(self, directory: Path, alone: bool) -> None:
+    def _enter(self, directory: Path, alone: bool) -> bool:
+        """Wait for the room that a job needs; False where it was interrupted meanwhile."""
+
+        def is_off() -> bool:
+            return directory not in self._waiting
+
         with self._changed:
-            self._changed.wait_for(lambda: not self._waits_for_all)
+            self._changed.wait_for(lambda: is_off() or not self._waits_for_all)
+            if is_off():
+                return False
             self._waits_for_all = alone
-            self._changed.wait_for(lambda: not (alone and self._running))
+            self._changed.wait_for(lambda: is_off() or not (alone and self._running))
+            if is_off():
+                self._waits_for_all = self._waits_for_all and not alone
+                self._changed.notify_all()
+                return False
+            self._waiting.remove(directory)
             self._running.add(directory)
+            return True
 
     def _leave(self, directory: Path, alone: bool) -> None:
         with self._changed:

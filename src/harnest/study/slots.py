@@ -199,11 +199,10 @@ class SlotsLauncher(Launcher):
         if self._pool is not None and not self._pool.active:
             self.close()  # to pebble, one whose waiting process was killed while none had a job
         if self._pool is None:
-            import multiprocessing
-
             import pebble
 
-            context = multiprocessing.get_context("forkserver")
+            from harnest.study.process import Context
+
             # A process imports what was started by itself, once it knows its slot: a script that
             # looks for GPUs while it is imported would see, and then use, those of all slots.
             self._spec = sys.modules["__main__"].__spec__
@@ -213,18 +212,20 @@ class SlotsLauncher(Launcher):
                 max_workers=len(self.slots) + 1,
                 max_tasks=1,
                 initializer=die_first,
-                context=context,
+                context=Context(),
             )
         return self._pool
 
     def _translated(self, error: BaseException, oom_kills: int) -> BaseException:
         from pebble import ProcessExpired
 
+        from harnest.study.process import how_it_died
+
         if isinstance(error, ProcessExpired):
             is_kill = error.exitcode == -signal.SIGKILL
             if is_kill and self._oom_kills.explain(oom_kills):
                 return TrialMemoryError(OUT_OF_MEMORY)
-            return TrialKilledError(f"the trial's process died: {_how_it_died(error.exitcode)}")
+            return TrialKilledError(f"the trial's process died: {how_it_died(error.exitcode)}")
         if isinstance(error, TimeoutError):
             return TrialTimeoutError(f"the trial took longer than {self.timeout:g} s")
         if isinstance(error, CancelledError):
@@ -242,12 +243,6 @@ def _returned(job: "Future[JobReturn]") -> JobReturn:
         returned = JobReturn(status=JobStatus.FAILED)
         returned.return_value = error
         return returned
-
-
-def _how_it_died(code: int) -> str:
-    if code < 0:
-        return signal.Signals(-code).name
-    return f"exit code {code}"
 
 
 ConfigStore.instance().store(

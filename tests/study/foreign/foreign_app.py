@@ -76,7 +76,9 @@ def _divide(cfg: DictConfig):
     """A score that is the mean of four members'; ``text`` names some that end in another way."""
     member = os.environ.get("HARNEST_MEMBER")
     if member is None:
-        members = [Member(f"part-{n}", (f"n={n}",)) for n in range(4)]
+        name = "n={}, größte (x)" if cfg.flag else "part-{}"
+        given = "nothing=1" if _told(cfg) == "mistake" else "n={}"
+        members = [Member(name.format(n), (given.format(n),)) for n in range(4)]
         return Members(tuple(members))
     return _end(cfg, _told(cfg)) if _told(cfg) else cfg.x**2 + cfg.n
 

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -111,8 +112,17 @@ def end(do):
                 big.write(b"x" * 512)
     elif do == "linger":
         time.sleep(4)
+    elif do == "quit":
+        sys.exit(0)
     elif do == "leave":
         os._exit(3)
+    elif do == "vanish":
+        os._exit(0)
+    elif do == "signal":
+        os.kill(os.getpid(), signal.SIGRTMIN + 6)
+        time.sleep(300)
+    elif str(do).startswith("detach"):
+        threading.Thread(target=time.sleep, args=[300]).start()
 
 
 def main():
