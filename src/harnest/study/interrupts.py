@@ -37,15 +37,21 @@ class Interrupts:
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """Raise KeyboardInterrupt for a signal inside, or for one that was held back."""
+        """Raise KeyboardInterrupt for a signal inside, or for one that was held back.
+
+        One that something inside has swallowed, as libraries do while they are imported, is held
+        back until the next time.
+        """
         self._allowed = True
         try:
             if self.pending:
                 raise KeyboardInterrupt
             yield
+        except BaseException:
+            self.pending = 0
+            raise
         finally:
             self._allowed = False
-            self.pending = 0
 
     def _hear(self, signum: int, frame: FrameType | None) -> None:
         self.pending += 1

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from shutil import disk_usage
 from typing import Any
 
@@ -37,7 +37,9 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
     listeners: list[StudyListener] = [terminal, *recorders]
     interrupts = Interrupts()
     complete = False
-    with _full_disk_told(plan), opened(plan, listeners) as study:
+    with _full_disk_told(plan), ExitStack() as stack:
+        with interrupts.held(), interrupts.allowed():
+            study = stack.enter_context(opened(plan, listeners))
         try:
             # Jobs of a launcher that takes batches may print to the same terminal.
             is_ours = not isinstance(runner, BatchRunner)
