@@ -17,6 +17,7 @@ from databases import PASSWORD
 from harnest.errors import StudyError
 from harnest.study import ownership, patience
 from harnest.study.lock import LockLostError, lock_in
+from harnest.study.runner import BatchRunner
 from harnest.study.storage import open_storage, reopen_storage
 
 
@@ -196,6 +197,23 @@ def test_a_sweeper_on_another_host_that_lives_keeps_its_trial(hosts, database):
     assert (answer.code, re.findall(r"working on (\d+)", answer.out)) == (0, ["1", "2"])
     assert "not complete" in answer.out
     assert states_in(database) == ["RUNNING", "COMPLETE", "COMPLETE"]
+
+
+@pytest.mark.slow
+def test_a_study_is_complete_where_the_last_trial_of_another_host_ends_as_this_one_closes(
+    hosts, client, monkeypatch
+):
+    def close(runner):
+        (hosts.one.folder / "release").touch()
+        hosts.sweeper.communicate(timeout=120)
+
+    hosts.release()
+    monkeypatch.chdir(hosts.two.folder)
+    monkeypatch.setattr(BatchRunner, "close", close)
+    hosts.two.sweep(*hosts.command)
+    assert hosts.sweeper.returncode == 0
+    runs = client.search_runs([client.get_experiment_by_name("foreign").experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"] * 4
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
             shown = terminal.live(study.trials, runner.capacity) if is_ours else nullcontext()
             with interrupts.held(), shown:
                 Session(study, runner, interrupts).work()
-            complete = study.is_complete()
+            complete = True
         except BrokenStudyError as broken:
             terminal.show_failure(broken.first)
             raise
@@ -55,6 +55,9 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
                 runner.close()
             finally:  # also for a Ctrl-C that comes in just then
                 trials = study.trials()
+                # Asked after that: another sweeper's last trial may end in between, and a study
+                # without running trials would be told as one that is not complete.
+                complete = complete and study.is_complete()
                 terminal.show([h for one in listeners for h in one.on_study_end(trials, complete)])
     if complete and not any(trial.state is TrialState.COMPLETE for trial in trials):
         told = [trial for trial in trials if trial.message and trial.reason != INTERRUPTED]
