@@ -193,6 +193,21 @@ def test_a_config_of_ones_own_that_is_no_config(tmp_path, text, told):
     assert "mine" in line
 
 
+@pytest.mark.parametrize("many", [[], ["-m", "seed=1,2"]])
+def test_a_password_in_a_config_of_ones_own_is_told_before_it_is_written(tmp_path, many):
+    (tmp_path / "logger").mkdir()
+    address = "tracking_uri: http://me:hunter2@127.0.0.1:1"
+    text = f"defaults: [mlflow]\nmlflow: {{{address}}}\n"
+    (tmp_path / "logger" / "mine.yaml").write_text(text)
+    place = tmp_path / "place"
+    place.mkdir()
+    answer = command("train", "--config-dir", str(tmp_path), "logger=mine", *many, folder=place)
+    assert answer.line.startswith("logger.mlflow.tracking_uri: ")
+    assert "${oc.env:NAME}" in answer.line
+    assert "hunter2" not in answer.line
+    assert list(place.iterdir()) == []
+
+
 def test_a_file_that_a_run_does_not_find_is_told_as_it_is(tmp_path):
     (tmp_path / "thin.py").write_text("def lstm(**_):\n    open('/nowhere/weights')\n")
     theirs = {"PYTHONPATH": str(tmp_path), "HARNEST_TRUST": "thin"}

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from harnest.errors import ConfigError
 from harnest.models import METRICS
+from harnest.secrets import redact
 from harnest.study.slot import visible_gpus
 
 _INSTALLED = Path(__file__).parent / "conf"
@@ -96,7 +97,16 @@ def trusted() -> tuple[str, ...]:
 
 
 def check_limits(cfg: DictConfig) -> None:
-    """Raise `ConfigError` for the first value that nothing could be done with."""
+    """Raise `ConfigError` for the first value that nothing could be done with.
+
+    That is also a password: whatever a config says itself is written to disk.
+    """
+    for key, text in _texts(OmegaConf.to_container(cfg, resolve=False)):
+        if redact(text) != text:
+            raise ConfigError(
+                f"{key}: a config is written to disk, and this address holds a password; put the "
+                "address into an environment variable and give ${oc.env:NAME}"
+            )
     for key, (allowed, wanted) in LIMITS.items():
         value = OmegaConf.select(cfg, key)
         if value is not None and not _holds(allowed, value):
@@ -155,6 +165,15 @@ OmegaConf.register_resolver("harnest.better", better, replace=True)
 def is_divided(cfg: DictConfig) -> bool:
     """Whether ``cfg`` asks for several runs whose mean is one score."""
     return cfg.folds is not None or cfg.seeds > 1
+
+
+def _texts(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """All texts of a config as they stand there, with their keys."""
+    if isinstance(node, dict | list):
+        for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _texts(value, f"{key}.{name}".lstrip("."))
+    elif isinstance(node, str):
+        yield key, node
 
 
 def _holds(allowed: Callable[[Any], bool], value: Any) -> bool:
