@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 
 import pytest
 import yaml
@@ -307,6 +308,12 @@ def test_several_objectives(bench):
     assert [trial.values for trial in bench.trials()] == [[1, -1], [4, -2], [9, -3]]
     refused = bench.sweep("x=1,2,3", "do=pair", "hydra.sweeper.direction=[minimize]", code=2)
     assert "maximize" in refused.err
+
+
+@pytest.mark.parametrize(("steps", "told"), [(3, ["3"] * 2), (0, [])])
+def test_epochs_are_told_of_jobs_that_report_them(bench, steps, told):
+    answer = bench.sweep("x=1,2", f"steps={steps}")
+    assert re.findall(r"(\d+) epochs", answer.out) == told
 
 
 def test_direction_decides_what_is_best(bench):

@@ -110,7 +110,7 @@ class Terminal:
         parts = [
             Text(f"trial {trial.number} {ending(trial)}", COLOURS[trial.state]),
             Text(scores(trial)),
-            Text(f"{len(trial.steps)} epochs"),
+            Text(f"{len(trial.steps)} epochs" if trial.steps else ""),  # a job need not report
             Text(_took(trial)),
             Text(trial.message or "", "red"),
             Text(self._best_so_far(), "bold"),
@@ -195,7 +195,7 @@ def table(trials: Sequence[TrialFacts]) -> Table:
             str(trial.number),
             Text(ending(trial), COLOURS[trial.state]),
             scores(trial),
-            str(len(trial.steps)),
+            str(len(trial.steps) or ""),
             _took(trial),
             *(value_of(trial.params.get(key, "")) for key in keys),
         )
