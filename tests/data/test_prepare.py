@@ -66,6 +66,41 @@ def test_the_source_is_read_once_and_then_the_cache():
     assert source.reads == 1
 
 
+class Loud(Source):
+    def read(self):
+        return replace(super().read(), name="loud")
+
+
+class Shy(Loud):
+    def digest(self):
+        return f"shy {super().digest()}"
+
+
+def test_a_source_made_from_another_needs_a_digest_of_its_own():
+    prepare(Source(), window=0.4, step=0.2)
+    with pytest.raises(ConfigError, match=r"Loud has a read\(\) of its own.* digest\(\) of Source"):
+        prepare(Loud(), window=0.4, step=0.2)
+    assert prepare(Shy(), window=0.4, step=0.2).name == "loud"
+
+
+def test_sources_may_share_a_digest_that_reads_nothing():
+    class Digested:
+        def digest(self):
+            return self.content
+
+    class Reading(Digested):
+        name, content = "reading", "r"
+
+        def read(self):
+            return DATA
+
+    class Renamed(Source):
+        name = "renamed"
+
+    assert prepare(Reading(), window=0.4, step=0.2).name == "made"
+    assert prepare(Renamed(), window=0.4, step=0.2).name == "made"
+
+
 def test_other_content_or_lengths_are_other_windows():
     kinds = [
         prepare(Source(content=content), window=window, step=step)

@@ -54,8 +54,10 @@ def prepare(source: Source, *, window: float, step: float, cache: Path | None = 
     Both are rounded to whole steps of the data set's rate. The windows are kept in
     ``cache``/prepared (None: the user's cache folder) and made only where they are not there yet
     or no longer whole; processes that ask at the same time wait for the first. Raises
-    `ConfigError` for an impossible length, `DataError` for data or a folder that cannot be used.
+    `ConfigError` for an impossible length or a source with another one's digest, `DataError` for
+    data or a folder that cannot be used.
     """
+    _refuse_inherited_digest(type(source))
     for key, seconds in (("window", window), ("step", step)):
         if not (math.isfinite(seconds) and seconds > 0):
             raise ConfigError(f"data.{key}={seconds}: give a time in seconds above 0")
@@ -78,6 +80,16 @@ def prepare(source: Source, *, window: float, step: float, cache: Path | None = 
         name=entry.meta["name"],
         digest=digest,
     )
+
+
+def _refuse_inherited_digest(kind: type[Source]) -> None:
+    """What reads otherwise than the class whose digest it has would get that one's windows."""
+    digests = next(one for one in kind.__mro__ if "digest" in vars(one))
+    if getattr(digests, "read", kind.read) not in (kind.read, Source.read):
+        raise ConfigError(
+            f"{kind.__qualname__} has a read() of its own and the digest() of "
+            f"{digests.__qualname__}, whose windows it would be given: it needs a digest() as well"
+        )
 
 
 def _build(source: Source, window: float, step: float) -> Entry:
