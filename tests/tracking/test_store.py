@@ -12,7 +12,7 @@ import pytest
 
 from harnest.errors import TrackingError
 from harnest.tracking import store as stores
-from harnest.tracking.store import experiment_id, open_store
+from harnest.tracking.store import experiment_id, from_anywhere, open_existing, open_store
 
 EIGHT = """
 import multiprocessing
@@ -59,6 +59,17 @@ def test_a_store_that_was_made_half_is_made_again(empty_store, tmp_path):
     client = open_store(f"sqlite:///{tmp_path}/mlflow.db")
     assert client.create_run(experiment_id(client, "x")).info.status == "RUNNING"
     assert not (tmp_path / "mlflow.db.new").exists()
+
+
+def test_an_address_may_have_options(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    address = "sqlite:///mine.db?timeout=30"
+    identity = experiment_id(open_store(address), "x")
+    elsewhere = from_anywhere(address)
+    assert elsewhere == f"sqlite:///{tmp_path}/mine.db?timeout=30"
+    monkeypatch.chdir("/")
+    assert open_existing(elsewhere).get_experiment(identity).name == "x"
+    assert {path.name for path in tmp_path.iterdir()} <= {"mine.db", "mine.db.lock", "mlruns"}
 
 
 @pytest.mark.parametrize("address", ["./mlruns", "mlruns", "/somewhere/mlruns", "file:///mlruns"])

@@ -78,7 +78,7 @@ def open_existing(address: str) -> "MlflowClient":
 
     Raises `TrackingError` then, and where `open_store` does.
     """
-    if address.startswith(_SQLITE) and not _is_made(Path(address.removeprefix(_SQLITE))):
+    if address.startswith(_SQLITE) and not _is_made(_file(address)):
         raise TrackingError(
             f"there is no MLflow store {address}: train something first, go to the folder where "
             "it is, or give it with --tracking-uri"
@@ -121,15 +121,20 @@ def from_anywhere(address: str) -> str:
     """``address`` as it can be used in another working directory."""
     if not address.startswith(_SQLITE):
         return address
-    return f"{_SQLITE}{Path(address.removeprefix(_SQLITE)).absolute()}"
+    _, asks, options = address.partition("?")
+    return f"{_SQLITE}{_file(address)}{asks}{options}"
 
 
 def _beside_database(address: str, experiment: str) -> str | None:
     """Where a local database's artifacts go: beside it, wherever a run is started."""
     if not address.startswith(_SQLITE):
         return None  # the server's, or the database's owner's choice
-    database = Path(address.removeprefix(_SQLITE)).absolute()
-    return str(database.parent / "mlruns" / experiment)
+    return str(_file(address).parent / "mlruns" / experiment)
+
+
+def _file(address: str) -> Path:
+    """Where a local database is; options may follow in its address, as ``?timeout=30``."""
+    return Path(address.removeprefix(_SQLITE).partition("?")[0]).absolute()
 
 
 def _await_server(address: str) -> None:
@@ -173,7 +178,7 @@ def _make_database(address: str) -> None:
     Eight processes that open a new database at the same moment fail in its migrations. So it
     is made under another name and renamed: where it exists, it is ready.
     """
-    file = Path(address.removeprefix(_SQLITE)).absolute()
+    file = _file(address)
     if _is_made(file):
         return
     if not file.parent.is_dir():
