@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+
+from servers import free_port
 
 USER, PASSWORD = "harnest", "pl4nted-s3cr3t"
 
@@ -174,9 +175,3 @@ def _run(command: list[object], folder: Path) -> None:
         [str(part) for part in command], cwd=folder, capture_output=True, text=True, **_AS
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -13,8 +14,14 @@ from pathlib import Path
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    with socket.create_server((host, 0)) as listening:
-        return listening.getsockname()[1]
+    """A port for a server that may go away for a while.
+
+    The system gives those above to whoever connects, so that a free one may be taken by then.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10000, 32768)  # other workers have the same seed
+        with contextlib.suppress(OSError), socket.create_server((host, port)):
+            return port
 
 
 class Server:

@@ -21,7 +21,8 @@ import compose
 import images
 
 from commands import Answer
-from databases import PASSWORD, Server, free_port, mariadb
+from databases import PASSWORD, Server, mariadb
+from servers import free_port
 
 SECRETS = {
     "MLFLOW_TRACKING_PASSWORD": "pl4nted-mlflow-login",
