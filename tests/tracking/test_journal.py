@@ -246,6 +246,14 @@ def test_a_directory_with_an_unsent_record_is_not_written_over(journal, client, 
     assert Journal.begin(journal.directory, store, "another").writes() == []
 
 
+def test_who_held_a_directory_before_is_not_missed_in_its_next_record(store, tmp_path):
+    """A lone run, and after it a study, which ends its runs itself."""
+    first = Journal.begin(tmp_path / "run", store, "one", owned=True)
+    first.let_go()
+    assert first.is_abandoned()
+    assert not Journal.begin(tmp_path / "run", store, "another").is_abandoned()
+
+
 BEGIN = """
 import os, sys
 from pathlib import Path

@@ -6,7 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_param_name
 
+from harnest.errors import TrackingError
 from harnest.failure import INTERRUPTED, Failure
+from harnest.tracking.courier import Outbox
+from harnest.tracking.journal import Journal
 from harnest.tracking.run import OBJECTIVE, RUN_ID, Run
 from harnest.tracking.writes import param_key
 
@@ -95,6 +98,20 @@ def test_files_that_exist_are_copied(run, tmp_path):
     listed = {one.path for one in run.client.list_artifacts(run.run_id)}
     assert listed == {"folder", "note.txt"}
     assert [one.path for one in run.client.list_artifacts(run.run_id, "folder")] == ["folder/a.txt"]
+
+
+def test_the_directory_of_a_run_at_work_is_not_given_to_another(run, store, tmp_path):
+    assert run.outbox.courier.wait(30)
+    with pytest.raises(TrackingError, match="at work"):
+        Run.start(store, "tests", "two", {}, tmp_path / "one", 10)
+    run.metrics({"loss": 1.0}, 0)
+    run.end()
+    group = run.client.get_run(run.run_id).info.experiment_id
+    ends = {one.info.run_name: one.info.status for one in run.client.search_runs([group])}
+    assert ends == {"one": "FINISHED", "two": "FAILED"}
+    assert data(run).metrics == {"loss": 1.0}
+    again = Run.start(store, "tests", "three", {}, tmp_path / "one", 10)
+    assert again.outbox.journal.writes() == []
 
 
 def test_a_good_end(run):

@@ -65,6 +65,23 @@ def test_a_run_that_goes_on_is_left_alone(lone, client, tmp_path):
     assert client.get_run(run_id).info.status == "FINISHED"
 
 
+def test_a_run_that_ends_while_it_is_looked_at_is_left_alone(lone, client, tmp_path, monkeypatch):
+    """Its end was not there yet, and its process is not there any more."""
+    process, run_id = lone
+    ask = Journal.has_ended
+
+    def asked(journal):
+        answer = ask(journal)
+        process.communicate("")
+        return answer
+
+    monkeypatch.setattr(Journal, "has_ended", asked)
+    sync(tmp_path, None)
+    process.communicate("")
+    run = client.get_run(run_id)
+    assert (run.info.status, "reason" in run.data.tags) == ("FINISHED", False)
+
+
 def test_figures_that_a_killed_study_did_not_come_to_are_drawn(
     store, client, tmp_path, monkeypatch
 ):

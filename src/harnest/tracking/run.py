@@ -88,11 +88,10 @@ class Run:
         experiment = experiment_id(client, experiment)
         made = client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id
         try:
-            journal = Journal.begin(directory, address, made)
+            journal = Journal.begin(directory, address, made, owned=True)
         except BaseException:  # nobody else would know of the run
             client.set_terminated(made, "FAILED")
             raise
-        journal.hold()
         return Run(client, made, True, Outbox(journal, courier))
 
     @property
@@ -180,8 +179,10 @@ class Run:
             elif self.owned and failure is not None:
                 self.fail(failure)
         finally:
-            if self.outbox is not None and self.outbox.courier is not None:
-                self._see_off(self.outbox.courier, self.outbox.journal.directory)
+            if self.outbox is not None:
+                self.outbox.journal.let_go()
+                if self.outbox.courier is not None:
+                    self._see_off(self.outbox.courier, self.outbox.journal.directory)
 
     def fail(self, failure: Failure) -> None:
         """End as KILLED when interrupted, as FAILED otherwise, with the reason as a tag."""
