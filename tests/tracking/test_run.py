@@ -30,7 +30,7 @@ def status(run):
 
 
 def text(run, name, tmp_path):
-    assert run.outbox.courier.wait(30)
+    assert run.outbox.courier is None or run.outbox.courier.wait(30)
     return Path(run.client.download_artifacts(run.run_id, name, str(tmp_path))).read_text()
 
 
@@ -163,3 +163,23 @@ def test_a_trials_run_is_used_and_left_to_its_study(run, store, monkeypatch, tmp
     assert "reason" not in data(run).tags
     assert run.client.get_run(run.run_id).info.run_name == "one"
     assert json.dumps(data(run).params) == "{}"
+
+
+def test_a_file_that_is_sent_as_it_is_written_again_is_whole(store, client, tmp_path, monkeypatch):
+    journal = Journal.begin(tmp_path / "run", store)
+    journal.create("0", "one", {})
+    run = Run(client, None, True, Outbox(journal, None))
+    run.text("the first", "note.txt")
+    write = Path.write_text
+
+    def slowly(file, content):
+        if file.suffix == ".txt":
+            write(file, content[:5])
+            journal.send(client)
+            assert text(run, "note.txt", tmp_path) == "the first"
+        write(file, content)
+
+    monkeypatch.setattr(Path, "write_text", slowly)
+    run.text("the second", "note.txt")
+    journal.send(client)
+    assert text(run, "note.txt", tmp_path) == "the second"

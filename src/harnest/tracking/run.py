@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from harnest.failure import INTERRUPTED, Failure
 from harnest.programs import program
@@ -222,11 +223,17 @@ def _artifact(journal: Journal, name: str) -> Path:
 
 @contextmanager
 def _whole(file: Path) -> Iterator[Path]:
-    """Leave no half of ``file`` where writing it fails: a full disk has that room again."""
+    """Where to write ``file``, which gets its name once it is whole: it may be just being sent.
+
+    Others may be at it as well: a study's sweepers have one record. No half is left where writing
+    fails: a full disk has that room again.
+    """
+    new = file.with_name(f".{uuid4().hex}.{file.name}")
     try:
-        yield file
+        yield new
+        new.replace(file)
     except OSError:
-        file.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
         raise
 
 
@@ -244,6 +251,7 @@ def _inside(journal: Journal, file: Path, folder: str | None) -> Path:
     if not file.is_relative_to(journal.directory):
         kept = journal.artifacts / (folder or "") / file.name
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with _whole(kept):
-            file = Path(shutil.copyfile(file, kept))
+        with _whole(kept) as new:
+            shutil.copyfile(file, new)
+        file = kept
     return file.relative_to(journal.directory)
