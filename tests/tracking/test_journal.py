@@ -1,6 +1,7 @@
 """Writes that wait in a file: in order, once, whoever sends them and whatever was cut short."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from mlflow.models import Model
 from harnest.errors import TrackingError
 from harnest.sync import sync
 from harnest.tracking import writes
+from harnest.tracking.artist import undrawn
 from harnest.tracking.journal import AwayError, BusyError, Journal, journals_below
 
 STEPS = 30
@@ -275,6 +277,23 @@ Journal.begin(directory, address, "another")
 
 def records(folder):
     return [(one.run_id, one.writes()) for one in journals_below(folder)]
+
+
+@pytest.mark.parametrize("look", [journals_below, undrawn])
+def test_a_folder_that_is_removed_meanwhile_is_passed_over(journal, tmp_path, monkeypatch, look):
+    """That of a run which could not begin, for example."""
+    (journal.folder / "to_draw.npz").touch()
+    gone, scandir = tmp_path / "gone", os.scandir
+    gone.mkdir()
+
+    def late(path):
+        if Path(path) == gone:
+            gone.rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", late)
+    assert len(look(tmp_path)) == 1
+    assert not gone.exists()
 
 
 def test_a_record_without_its_mark_is_passed_over(journal, store, tmp_path):

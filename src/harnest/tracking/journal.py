@@ -285,8 +285,16 @@ def journals_below(directory: Path) -> list[Journal]:
 
     One without its mark belongs to no run: nothing was written to it yet.
     """
-    found = sorted(directory.rglob(f"{RECORD}/{_FILE}"))
-    return [Journal(file.parents[1]) for file in found if file.with_name(_MARK).exists()]
+    found = recorded_below(directory, _FILE)
+    return [Journal(one) for one in found if (one / RECORD / _MARK).exists()]
+
+
+def recorded_below(directory: Path, name: str) -> list[Path]:
+    """The directories of runs, ``directory`` or below it, whose record holds a file ``name``."""
+    # Not by rglob: it fails where a folder is removed while it looks, as that of a run is which
+    # could not begin.
+    walked = ((Path(folder), names) for folder, _, names in os.walk(directory))
+    return sorted(one.parent for one, names in walked if one.name == RECORD and name in names)
 
 
 def _parts(request: list[Write]) -> list[list[Write]]:
