@@ -27,8 +27,9 @@ EVERYTHING = [(step, float(step)) for step in range(STEPS)]
 
 
 @pytest.fixture
-def journal(store, tmp_path):
+def journal(store, tmp_path, monkeypatch):
     """That of a run which MLflow does not know yet."""
+    monkeypatch.setattr("harnest.tracking.journal._PATIENCE", 60.0)  # the machine may be busy
     journal = Journal.begin(tmp_path / "run", store)
     journal.create("0", "one", {"kind": "test"})
     return journal
@@ -145,7 +146,7 @@ def herald(journal, client, monkeypatch):
 
     def slowly(**content):
         is_asked.set()
-        may_answer.wait(5)
+        may_answer.wait(60)
         return make(**content)
 
     monkeypatch.setattr(client, "create_run", slowly)
