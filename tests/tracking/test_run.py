@@ -131,6 +131,17 @@ def test_a_bad_end(run, tmp_path, reason, state):
     assert text(run, "traceback.txt", tmp_path) == "Traceback: all of it"
 
 
+def test_an_interrupt_while_the_rest_is_sent_tells_how_to_send_it(run, monkeypatch, caplog):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.outbox.courier, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.end()
+    assert f"harnest-sync {run.outbox.journal.directory}" in caplog.text
+    assert run.has_ended()
+
+
 def test_an_endless_message_does_not_hinder_the_end(run):
     run.end(Failure("error", "x" * 20_000))
     assert status(run) == "FAILED"

@@ -210,9 +210,12 @@ class Run:
             writes.deliver(self.client, self.run_id, [write], Path())
 
     def _see_off(self, courier: Courier, directory: Path) -> None:
-        is_sent = courier.finish(unless_away=not self.owned)
-        if self.owned and not is_sent:
-            log.warning(still_here(courier, directory))
+        is_sent = False
+        try:
+            is_sent = courier.finish(unless_away=not self.owned)
+        finally:  # also where an interrupt ends the wait
+            if self.owned and not is_sent:
+                log.warning(still_here(courier, directory))
 
 
 def _artifact(journal: Journal, name: str) -> Path:
