@@ -161,6 +161,22 @@ def test_an_experiment_is_made_once(client):
     assert experiment_id(client, "x") == experiment_id(client, "x") != experiment_id(client, "y")
 
 
+def test_an_experiment_that_another_process_makes_at_that_moment_is_taken(client, monkeypatch):
+    make = client.create_experiment
+
+    def late(*arguments):
+        make(*arguments)
+        return make(*arguments)
+
+    monkeypatch.setattr(client, "create_experiment", late)
+    assert experiment_id(client, "x") == client.get_experiment_by_name("x").experiment_id
+
+
+def test_an_experiment_that_mlflow_does_not_take_is_told(client):
+    with pytest.raises(TrackingError, match=r"no MLflow experiment a{501}: .*experiment="):
+        experiment_id(client, "a" * 501)
+
+
 def test_a_deleted_experiment_is_told_with_how_to_restore_it(client):
     identity = experiment_id(client, "x")
     client.delete_experiment(identity)
