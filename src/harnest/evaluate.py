@@ -41,7 +41,10 @@ def main() -> None:
             with TemporaryDirectory() as folder:
                 scores = evaluate(recalled.cfg, recalled.checkpoint, Path(folder))
                 if is_at_work:
-                    print("it is still at work; these scores are not recorded")
+                    print(
+                        "still at work, as its record says: these scores are not recorded; where "
+                        "its process was killed, harnest-sync or its study ends it"
+                    )
                 else:
                     recalled.record(scores, sorted(Path(folder).iterdir()), "figures/test")
         for name, value in sorted(scores.items()):
