@@ -247,8 +247,14 @@ def test_a_run_that_is_refused_is_not_recorded(tmp_path):
     assert client.search_runs(experiments) == []
 
 
+@pytest.fixture(scope="module")
+def warmed(tmp_path_factory):
+    """All is imported before time is taken: on a busy machine that takes as long as it likes."""
+    assert warm("train", "--help", folder=tmp_path_factory.mktemp("warmed")).code == 0
+
+
 @pytest.fixture
-def silent_server():
+def silent_server(warmed):
     """A port that takes connections and never answers."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -326,6 +332,7 @@ def test_a_store_that_cannot_be_used(tmp_path, address, told):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("warmed")
 def test_a_data_set_that_has_to_be_downloaded_and_cannot(tmp_path):
     """With no network the line names the address, the file to fetch by hand and the option."""
     nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}

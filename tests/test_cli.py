@@ -45,6 +45,37 @@ def test_help_names_every_group_and_choice_and_gives_three_examples(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+BESIDE = """
+from pathlib import Path
+
+remove = Path.rmdir
+
+def rmdir(folder):
+    (folder / "another run").mkdir()
+    remove(folder)
+
+Path.rmdir = rmdir
+
+from harnest.train import main
+
+main()
+"""
+
+
+def test_a_run_that_cannot_begin_says_why_though_another_begins_beside_it(tmp_path):
+    """Just as it tidies up: the folder of the day is not empty any more."""
+    done = subprocess.run(
+        [sys.executable, "-c", BESIDE, "folds=5"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, "folds=5" in line) == (2, True), line
+    assert [path.name for path in tmp_path.glob("outputs/*/*")] == ["another run"]
+
+
 def test_the_examples_of_the_help_page_compose(tmp_path):
     page = command("train", "--help", folder=tmp_path).out
     examples = page.partition("Examples\n")[2].partition("Everything that can be changed")[0]

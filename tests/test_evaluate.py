@@ -106,6 +106,19 @@ def test_another_checkpoint_is_tested_and_not_recorded(workplace, tested):
     assert record_of(workplace, workplace.run).data.metrics == before
 
 
+def test_the_scores_of_a_run_at_work_are_shown_and_not_recorded(workplace):
+    """It may yet have a better epoch."""
+    run, client = record_of(workplace, workplace.study / "0"), client_of(workplace)
+    client.update_run(run.info.run_id, "RUNNING")
+    try:
+        answer = warm("evaluate", "multirun/pair/0", folder=workplace.folder)
+    finally:
+        client.update_run(run.info.run_id, "FINISHED")
+    assert "still at work" in answer.out.splitlines()[0]
+    assert set(scores_in(answer)) == {"test/loss", "test/accuracy", "test/macro_f1"}
+    assert record_of(workplace, workplace.study / "0").data.metrics == run.data.metrics
+
+
 def test_the_same_scores_come_out_whatever_the_batches(workplace, tested):
     cfg = OmegaConf.load(workplace.run / ".hydra/config.yaml")
     for size in (1000, 50):

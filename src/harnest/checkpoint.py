@@ -4,11 +4,31 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric.plugins import TorchCheckpointIO
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from harnest.errors import ConfigError
+
+
+class _Whole(TorchCheckpointIO):
+    """Lightning's way to write checkpoints, each of which has its name once it is whole.
+
+    Lightning writes in the system's folder for temporary files and moves from there, which is to
+    copy where that is another disk: a process that is killed then would leave half a checkpoint.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write beside its place, and rename; an address of a store of objects is Lightning's."""
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        new = Path(path).with_suffix(".new")
+        super().save_checkpoint(checkpoint, new, storage_options)
+        new.replace(path)
 
 
 class BestAndLast(ModelCheckpoint):
@@ -31,6 +51,12 @@ class BestAndLast(ModelCheckpoint):
             )
         self.writes_last = save_last
         self._resumed: Path | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """See to it that no half of a checkpoint is ever there."""
+        super().setup(trainer, pl_module, stage)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = _Whole()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write last.ckpt, after the best one, which it tells of."""

@@ -178,9 +178,12 @@ def remove_if_unused(directory: Path) -> None:
         return
     shutil.rmtree(directory)
     for parent in directory.parents:
-        if home not in parent.parents or any(parent.iterdir()):
+        if home not in parent.parents:
             return
-        parent.rmdir()
+        try:
+            parent.rmdir()
+        except OSError:  # it holds something: another run's, which may have begun just now
+            return
 
 
 def one_line(error: Exception) -> str | None:

@@ -13,7 +13,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="harnest-evaluate",
         description="Test a recorded run on the test subjects, and write scores and figures to "
-        "its MLflow run. A run that was tested before shows what was recorded then.",
+        "its MLflow run. A run that was tested before shows what was recorded then; the scores of "
+        "one that is still at work are shown, and not recorded.",
         epilog="examples: harnest-evaluate multirun/quick/7 | harnest-evaluate MLFLOW_RUN_ID",
     )
     parser.add_argument("run", help="a run's or trial's directory, or its MLflow run id")
@@ -35,9 +36,17 @@ def main() -> None:
         elif scores := recalled.metrics("test"):
             print("tested before; these are the recorded scores")
         else:
+            # Asked first: of a run that ends meanwhile these may be the scores of an earlier epoch.
+            is_at_work = recalled.is_at_work()
             with TemporaryDirectory() as folder:
                 scores = evaluate(recalled.cfg, recalled.checkpoint, Path(folder))
-                recalled.record(scores, sorted(Path(folder).iterdir()), "figures/test")
+                if is_at_work:
+                    print(
+                        "still at work, as its record says: these scores are not recorded; where "
+                        "its process was killed, harnest-sync or its study ends it"
+                    )
+                else:
+                    recalled.record(scores, sorted(Path(folder).iterdir()), "figures/test")
         for name, value in sorted(scores.items()):
             print(f"{name:<14} {value:.4f}")
 

@@ -57,7 +57,8 @@ def sync(directory: Path, address: str | None) -> None:
     for one in undrawn(directory):
         with suppress(FileNotFoundError):  # its study is at work, and had it drawn
             draw_kept(one)
-    behind = [journal for journal in journals if journal.unsent()]
+    # Not by what is in them: to draw takes a while, in which somebody may remove a run.
+    behind = [journal for journal in journals if journal.is_behind()]
     troubles: list[TrackingError] = []
     closed: set[str] = set()  # stores that need not be tried for each of their runs
     for journal in behind:

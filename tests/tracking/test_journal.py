@@ -1,6 +1,7 @@
 """Writes that wait in a file: in order, once, whoever sends them and whatever was cut short."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from mlflow.models import Model
 from harnest.errors import TrackingError
 from harnest.sync import sync
 from harnest.tracking import writes
+from harnest.tracking.artist import undrawn
 from harnest.tracking.journal import AwayError, BusyError, Journal, journals_below
 
 STEPS = 30
@@ -25,8 +27,9 @@ EVERYTHING = [(step, float(step)) for step in range(STEPS)]
 
 
 @pytest.fixture
-def journal(store, tmp_path):
+def journal(store, tmp_path, monkeypatch):
     """That of a run which MLflow does not know yet."""
+    monkeypatch.setattr("harnest.tracking.journal._PATIENCE", 60.0)  # the machine may be busy
     journal = Journal.begin(tmp_path / "run", store)
     journal.create("0", "one", {"kind": "test"})
     return journal
@@ -143,7 +146,7 @@ def herald(journal, client, monkeypatch):
 
     def slowly(**content):
         is_asked.set()
-        may_answer.wait(5)
+        may_answer.wait(60)
         return make(**content)
 
     monkeypatch.setattr(client, "create_run", slowly)
@@ -246,6 +249,14 @@ def test_a_directory_with_an_unsent_record_is_not_written_over(journal, client, 
     assert Journal.begin(journal.directory, store, "another").writes() == []
 
 
+def test_who_held_a_directory_before_is_not_missed_in_its_next_record(store, tmp_path):
+    """A lone run, and after it a study, which ends its runs itself."""
+    first = Journal.begin(tmp_path / "run", store, "one", owned=True)
+    first.let_go()
+    assert first.is_abandoned()
+    assert not Journal.begin(tmp_path / "run", store, "another").is_abandoned()
+
+
 BEGIN = """
 import os, sys
 from pathlib import Path
@@ -267,6 +278,23 @@ Journal.begin(directory, address, "another")
 
 def records(folder):
     return [(one.run_id, one.writes()) for one in journals_below(folder)]
+
+
+@pytest.mark.parametrize("look", [journals_below, undrawn])
+def test_a_folder_that_is_removed_meanwhile_is_passed_over(journal, tmp_path, monkeypatch, look):
+    """That of a run which could not begin, for example."""
+    (journal.folder / "to_draw.npz").touch()
+    gone, scandir = tmp_path / "gone", os.scandir
+    gone.mkdir()
+
+    def late(path):
+        if Path(path) == gone:
+            gone.rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", late)
+    assert len(look(tmp_path)) == 1
+    assert not gone.exists()
 
 
 def test_a_record_without_its_mark_is_passed_over(journal, store, tmp_path):

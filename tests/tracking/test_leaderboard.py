@@ -2,6 +2,7 @@ import json
 import time
 from datetime import timedelta
 
+import mlflow
 import pytest
 from optuna.trial import TrialState
 
@@ -287,3 +288,40 @@ def test_a_table_with_a_gap_is_not_believed(store, writer, client, monkeypatch):
     at_work(client, children, {0: 0.7, 2: 0.6}, monkeypatch)
     scores = {row.name: row.scores for row in leaderboard(store, "harnest", ["quick"]).rows}
     assert scores == {"trial-0": (0.5,), "trial-1": (0.5,), "trial-2": (0.5,)}
+
+
+def test_a_table_that_is_being_written_is_none(store, writer, client, monkeypatch):
+    children = writer.study("quick", [({"lr": 0.1}, 0.5, "FINISHED", {})] * 2)
+    at_work(client, children, {0: 0.7, 1: 0.6}, monkeypatch)
+    parent = client.get_run(children[0]).data.tags["mlflow.parentRunId"]
+    for half in ("", '{"columns": ["tri'):
+        client.log_text(parent, half, "trials.json")
+        scores = {row.name: row.scores for row in leaderboard(store, "harnest", ["quick"]).rows}
+        assert scores == {"trial-0": (0.5,), "trial-1": (0.5,)}
+
+
+def test_the_report_of_a_study_that_goes_on_is_not_the_one_of_yesterday(store, writer, client):
+    children = writer.study("quick", TRIALS[:1])
+    parent = client.get_run(children[0]).data.tags["mlflow.parentRunId"]
+    summary._log_table(Run(client, parent, owned=False), summary.table([], {}), "trials.json")
+    client.log_text(parent, "yesterday", "report.html")
+    assert leaderboard(store, "harnest", ["quick"]).report() == "yesterday"
+    client.update_run(parent, "RUNNING")
+    assert leaderboard(store, "harnest", ["quick"]).report() is None
+
+
+def test_a_run_that_begins_while_the_others_are_read_doubles_none(store, writer, monkeypatch):
+    """It comes first, and pushes the last of a page into the next one."""
+    for number in range(4):
+        writer.run(f"run-{number}", {"lr": number}, number / 10)
+    ask = mlflow.MlflowClient.search_runs
+
+    def asked(client, *arguments, **options):
+        page = ask(client, *arguments, **options)
+        writer.run("new", {"lr": 9}, 0.9)
+        return page
+
+    monkeypatch.setattr("harnest.tracking.search._PAGE", 2)
+    monkeypatch.setattr(mlflow.MlflowClient, "search_runs", asked)
+    rows = leaderboard(store, "harnest", []).rows
+    assert [row.name for row in rows] == ["run-3", "run-2", "run-1", "run-0"]

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from harnest.errors import TrackingError
 from harnest.models.classifier import Classifier
 from harnest.models.lstm import LSTM
 from harnest.tracking.logged_model import describe
@@ -94,6 +95,51 @@ def test_a_run_that_was_not_sent_yet_can_be_applied_and_stays_as_it_is(tmp_path)
     table = load_model(str(tmp_path), "sqlite:///nowhere.db").predict(windows())
     np.testing.assert_allclose(table, probabilities(classifier, windows()), atol=1e-6)
     assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
+
+
+def test_a_model_that_is_not_saved_to_its_end_is_none(tmp_path, monkeypatch):
+    class KilledError(BaseException):
+        """What no handler of an error takes."""
+
+    def half(file, array):
+        Path(file).write_bytes(b"\x93NUMPY")
+        raise KilledError
+
+    monkeypatch.setattr(np, "save", half)
+    with pytest.raises(KilledError):
+        save(classifier_of(LSTM(2, 3)), windows(), FACTS, tmp_path / "record" / "model")
+    with pytest.raises(TrackingError, match="holds no model"):
+        load_model(str(tmp_path), "sqlite:///nowhere.db")
+
+
+@pytest.mark.parametrize("moment", ["before it is copied", "as it is copied"])
+def test_a_run_that_is_sent_meanwhile_can_be_applied(tmp_path, monkeypatch, moment):
+    folder = tmp_path / "record" / "model"
+    classifier = classifier_of(LSTM(2, 3, hidden_size=4))
+    save(classifier, windows(), FACTS, folder)
+    is_file, makedirs, sent = Path.is_file, os.makedirs, []
+
+    def send():
+        if not sent:
+            sent.append(folder)
+            describe(folder)
+
+    def looked(path):
+        answer = is_file(path)
+        if moment == "before it is copied" and path == folder / "MLmodel":
+            send()
+        return answer
+
+    def made(path, *arguments, **options):  # once the copy knows what there is
+        if moment == "as it is copied" and Path(path).name == "model":
+            send()
+        makedirs(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "is_file", looked)
+    monkeypatch.setattr(os, "makedirs", made)
+    table = load_model(str(tmp_path), "sqlite:///nowhere.db").predict(windows())
+    np.testing.assert_allclose(table, probabilities(classifier, windows()), atol=1e-6)
+    assert sent
 
 
 @pytest.mark.parametrize(

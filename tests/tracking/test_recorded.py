@@ -123,6 +123,19 @@ def test_a_run_that_breaks_while_it_is_set_up_does_not_stay_running(
     assert read(client, logger).info.status == "KILLED"
 
 
+def test_a_second_interrupt_right_after_the_first_makes_no_good_end(
+    logger, directory, client, monkeypatch
+):
+    def interrupted(error):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harnest.tracking.recorded.failure_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        record(logger, directory, KeyboardInterrupt())
+    run = read(client, logger)
+    assert (run.info.status, run.data.tags["reason"]) == ("KILLED", "interrupted")
+
+
 def test_files_that_cannot_be_copied_are_told_and_kept(
     logger, directory, client, monkeypatch, caplog
 ):

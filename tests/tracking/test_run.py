@@ -6,7 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_param_name
 
+from harnest.errors import TrackingError
 from harnest.failure import INTERRUPTED, Failure
+from harnest.tracking.courier import Outbox
+from harnest.tracking.journal import Journal
 from harnest.tracking.run import OBJECTIVE, RUN_ID, Run
 from harnest.tracking.writes import param_key
 
@@ -27,7 +30,7 @@ def status(run):
 
 
 def text(run, name, tmp_path):
-    assert run.outbox.courier.wait(30)
+    assert run.outbox.courier is None or run.outbox.courier.wait(30)
     return Path(run.client.download_artifacts(run.run_id, name, str(tmp_path))).read_text()
 
 
@@ -97,6 +100,20 @@ def test_files_that_exist_are_copied(run, tmp_path):
     assert [one.path for one in run.client.list_artifacts(run.run_id, "folder")] == ["folder/a.txt"]
 
 
+def test_the_directory_of_a_run_at_work_is_not_given_to_another(run, store, tmp_path):
+    assert run.outbox.courier.wait(30)
+    with pytest.raises(TrackingError, match="at work"):
+        Run.start(store, "tests", "two", {}, tmp_path / "one", 10)
+    run.metrics({"loss": 1.0}, 0)
+    run.end()
+    group = run.client.get_run(run.run_id).info.experiment_id
+    ends = {one.info.run_name: one.info.status for one in run.client.search_runs([group])}
+    assert ends == {"one": "FINISHED", "two": "FAILED"}
+    assert data(run).metrics == {"loss": 1.0}
+    again = Run.start(store, "tests", "three", {}, tmp_path / "one", 10)
+    assert again.outbox.journal.writes() == []
+
+
 def test_a_good_end(run):
     run.metrics({"loss": 1.0}, 0)
     run.score(0.5, 3)
@@ -112,6 +129,17 @@ def test_a_bad_end(run, tmp_path, reason, state):
     assert status(run) == state
     assert (data(run).tags["reason"], data(run).tags["message"]) == (reason, "a line")
     assert text(run, "traceback.txt", tmp_path) == "Traceback: all of it"
+
+
+def test_an_interrupt_while_the_rest_is_sent_tells_how_to_send_it(run, monkeypatch, caplog):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.outbox.courier, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.end()
+    assert f"harnest-sync {run.outbox.journal.directory}" in caplog.text
+    assert run.has_ended()
 
 
 def test_an_endless_message_does_not_hinder_the_end(run):
@@ -146,3 +174,23 @@ def test_a_trials_run_is_used_and_left_to_its_study(run, store, monkeypatch, tmp
     assert "reason" not in data(run).tags
     assert run.client.get_run(run.run_id).info.run_name == "one"
     assert json.dumps(data(run).params) == "{}"
+
+
+def test_a_file_that_is_sent_as_it_is_written_again_is_whole(store, client, tmp_path, monkeypatch):
+    journal = Journal.begin(tmp_path / "run", store)
+    journal.create("0", "one", {})
+    run = Run(client, None, True, Outbox(journal, None))
+    run.text("the first", "note.txt")
+    write = Path.write_text
+
+    def slowly(file, content):
+        if file.suffix == ".txt":
+            write(file, content[:5])
+            journal.send(client)
+            assert text(run, "note.txt", tmp_path) == "the first"
+        write(file, content)
+
+    monkeypatch.setattr(Path, "write_text", slowly)
+    run.text("the second", "note.txt")
+    journal.send(client)
+    assert text(run, "note.txt", tmp_path) == "the second"

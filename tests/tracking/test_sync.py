@@ -1,6 +1,7 @@
 """What a store has not heard of a run, told afterwards: here the run's own end."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from test_figures import judged
 
 from harnest.errors import TrackingError
 from harnest.sync import sync
+from harnest.tracking import artist
 from harnest.tracking.artist import keep, undrawn
 from harnest.tracking.journal import Journal
 from harnest.tracking.run import Run
@@ -65,6 +67,23 @@ def test_a_run_that_goes_on_is_left_alone(lone, client, tmp_path):
     assert client.get_run(run_id).info.status == "FINISHED"
 
 
+def test_a_run_that_ends_while_it_is_looked_at_is_left_alone(lone, client, tmp_path, monkeypatch):
+    """Its end was not there yet, and its process is not there any more."""
+    process, run_id = lone
+    ask = Journal.has_ended
+
+    def asked(journal):
+        answer = ask(journal)
+        process.communicate("")
+        return answer
+
+    monkeypatch.setattr(Journal, "has_ended", asked)
+    sync(tmp_path, None)
+    process.communicate("")
+    run = client.get_run(run_id)
+    assert (run.info.status, "reason" in run.data.tags) == ("FINISHED", False)
+
+
 def test_figures_that_a_killed_study_did_not_come_to_are_drawn(
     store, client, tmp_path, monkeypatch
 ):
@@ -75,6 +94,24 @@ def test_figures_that_a_killed_study_did_not_come_to_are_drawn(
     listed = client.list_artifacts(run.run_id, "figures/validation")
     assert "figures/validation/confusion.png" in {file.path for file in listed}
     assert undrawn(tmp_path) == []
+
+
+def test_a_run_that_is_removed_meanwhile_keeps_nothing_from_the_others(
+    store, client, tmp_path, monkeypatch
+):
+    """As the folder of a new study is that cannot be opened after all."""
+    for name in ("a", "b"):
+        Journal.begin(tmp_path / name, store).create("0", name, {})
+    keep(judged([0, 1, 2], [0, 1, 1]), {}, tmp_path / "b")
+    drawn = artist.draw_kept
+
+    def meanwhile(directory):
+        shutil.rmtree(tmp_path / "a")
+        drawn(directory)
+
+    monkeypatch.setattr(artist, "draw_kept", meanwhile)
+    sync(tmp_path, None)
+    assert [run.info.run_name for run in client.search_runs(["0"])] == ["b"]
 
 
 def test_a_store_that_is_away_keeps_nothing_from_the_others(store, client, tmp_path, capsys):

@@ -15,7 +15,7 @@ from harnest.data.cache import Entry, cache_folder, load_or_build
 from harnest.data.recording import Channel, check
 from harnest.data.source import Source
 from harnest.data.windows import cut
-from harnest.errors import ConfigError
+from harnest.errors import ConfigError, DataError
 
 _FORMAT = 1
 """Raise this whenever the same source and parameters give other arrays or other facts."""
@@ -61,13 +61,14 @@ def prepare(source: Source, *, window: float, step: float, cache: Path | None = 
     for key, seconds in (("window", window), ("step", step)):
         if not (math.isfinite(seconds) and seconds > 0):
             raise ConfigError(f"data.{key}={seconds}: give a time in seconds above 0")
-    content = [_FORMAT, source.digest(), float(window), float(step)]
+    read = source.digest()
+    content = [_FORMAT, read, float(window), float(step)]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     name = "".join(one if one in _PLAIN else "_" for one in source.name)
     entry = load_or_build(
         cache_folder(cache) / "prepared" / f"{name}-{digest[:16]}",
         digest,
-        lambda: _build(source, window, step),
+        lambda: _build(source, window, step, read),
     )
     return Windows(
         signals=entry.arrays["signals"],
@@ -92,8 +93,10 @@ def _refuse_inherited_digest(kind: type[Source]) -> None:
         )
 
 
-def _build(source: Source, window: float, step: float) -> Entry:
+def _build(source: Source, window: float, step: float, digest: str) -> Entry:
     data_set = check(source.read())
+    if source.digest() != digest:  # they would be kept as the windows of what is there no more
+        raise DataError(f"{data_set.name}: its files were changed while they were read: try again")
     length, stride = (round(seconds * data_set.rate) for seconds in (window, step))
     for key, seconds, steps in (("window", window, length), ("step", step, stride)):
         if steps < 1:

@@ -19,13 +19,14 @@ import numpy as np
 
 from harnest.programs import program
 from harnest.tracking.figures import Curve, draw
-from harnest.tracking.journal import RECORD, Journal
+from harnest.tracking.journal import RECORD, Journal, recorded_below
 from harnest.tracking.judged import Judged
 from harnest.tracking.writes import files
 
 log = logging.getLogger(__name__)
 
-_KEPT = f"{RECORD}/to_draw.npz"
+_FILE = "to_draw.npz"
+_KEPT = f"{RECORD}/{_FILE}"
 _NICE = 10  # how far behind the trials it stands, where they want the same cores
 
 
@@ -58,7 +59,7 @@ def draw_kept(directory: Path) -> None:
 
 def undrawn(directory: Path) -> list[Path]:
     """The directories below ``directory`` of which a sweeper that died had nothing drawn."""
-    return [file.parents[1] for file in sorted(directory.rglob(_KEPT))]
+    return recorded_below(directory, _FILE)
 
 
 class Artist:

@@ -31,6 +31,7 @@ RECORD = "record"
 
 _FILE = "journal.jsonl"
 _MARK = "sent.json"
+_ALIVE = ".alive"  # held by the process that is to write the run's end
 _BY = "record"  # a tag: which journal a run was made by
 _PATIENCE = 5.0  # seconds for another process or thread to send what it is at
 _REFUSED = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
@@ -75,14 +76,17 @@ class Journal:
         self._file = self.folder / _FILE
         self._mark = self.folder / _MARK
         self._mutex = threading.Lock()
-        self._alive = FileLock(self.folder / ".alive", timeout=0, thread_local=False)
+        self._alive = FileLock(self.folder / _ALIVE, timeout=0, thread_local=False)
 
     @staticmethod
-    def begin(directory: Path, address: str, run_id: str | None = None) -> "Journal":
+    def begin(
+        directory: Path, address: str, run_id: str | None = None, *, owned: bool = False
+    ) -> "Journal":
         """Begin the journal of a run, or go on with it where it is the same run's.
 
-        Raises `TrackingError` where the directory holds another run's and not all of that has
-        been sent.
+        An ``owned`` one is this process's to write the run's end to; the system shows when it dies.
+        Raises `TrackingError` where the directory holds another run's that is at work, or that has
+        not been sent to its end.
         """
         journal = Journal(directory)
         journal.folder.mkdir(parents=True, exist_ok=True)
@@ -90,13 +94,21 @@ class Journal:
             is_there = journal._file.exists() and journal._mark.exists()
             if is_there and run_id is not None and journal._sent().run_id == run_id:
                 return journal
+            if journal._is_held():
+                raise TrackingError(
+                    f"{directory} is the directory of a run that is at work: choose another one"
+                )
             if is_there and journal.unsent():
                 raise TrackingError(
                     f"{directory} holds a record that has not arrived in its store yet: send it "
                     f"with harnest-sync {directory}, or choose another directory"
                 )
-            # In this order a process that dies here leaves no journal without its own mark.
+            # In this order a process that dies here leaves no journal without its own mark, and
+            # no journal is there that nobody seems to hold.
             journal._file.unlink(missing_ok=True)
+            (journal.folder / _ALIVE).unlink(missing_ok=True)
+            if owned:  # not at once: others take it for a moment to see whether it is held
+                journal._alive.acquire(timeout=_PATIENCE)
             journal._note(_Sent(redact(from_anywhere(address)), run_id))
             journal._file.touch()
         return journal
@@ -116,19 +128,24 @@ class Journal:
         """Where to put a file that becomes an artifact and is no part of the directory itself."""
         return self.folder / "artifacts"
 
-    def hold(self) -> None:
-        """Show that this process is to write the run's end; the system shows when it dies."""
-        self._alive.acquire()
+    def let_go(self) -> None:
+        """Show that this process has written the run's end."""
+        self._alive.release()
 
     def is_abandoned(self) -> bool:
         """Whether the process that was to write the run's end died before it could."""
-        if not (self.folder / ".alive").exists() or self.has_ended():
-            return False
+        # Asked in this order: it may write the end, and go, between the two.
+        return self._is_held() is False and not self.has_ended()
+
+    def _is_held(self) -> bool | None:
+        """Whether the process lives that is to write the run's end; None where there is none."""
+        if not (self.folder / _ALIVE).exists():
+            return None
         try:
             with self._alive:
-                return True
+                return False
         except Timeout:
-            return False
+            return True
 
     def has_ended(self) -> bool:
         """Whether it says how the run ended."""
@@ -268,8 +285,16 @@ def journals_below(directory: Path) -> list[Journal]:
 
     One without its mark belongs to no run: nothing was written to it yet.
     """
-    found = sorted(directory.rglob(f"{RECORD}/{_FILE}"))
-    return [Journal(file.parents[1]) for file in found if file.with_name(_MARK).exists()]
+    found = recorded_below(directory, _FILE)
+    return [Journal(one) for one in found if (one / RECORD / _MARK).exists()]
+
+
+def recorded_below(directory: Path, name: str) -> list[Path]:
+    """The directories of runs, ``directory`` or below it, whose record holds a file ``name``."""
+    # Not by rglob: it fails where a folder is removed while it looks, as that of a run is which
+    # could not begin.
+    walked = ((Path(folder), names) for folder, _, names in os.walk(directory))
+    return sorted(one.parent for one, names in walked if one.name == RECORD and name in names)
 
 
 def _parts(request: list[Write]) -> list[list[Write]]:

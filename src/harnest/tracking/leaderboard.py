@@ -70,9 +70,10 @@ def _of_study(client: "MlflowClient", study: "MlflowRun") -> Board:
     scores = [OBJECTIVE] if single else [f"{OBJECTIVE}_{at}" for at, _ in enumerate(directions)]
     keys = [key.removeprefix("search.") for key in params if key.startswith("search.")]
     # To read all that is recorded of a thousand runs takes seconds; a table, none.
-    table = _artifact(client, study, TABLE)
-    rows = [] if table is None else list(_rows_in(json.loads(table), len(directions)))
-    if table is None or study.info.status == "RUNNING":
+    table = _table(client, study)
+    rows = [] if table is None else list(_rows_in(table, len(directions)))
+    is_at_work = study.info.status == "RUNNING"
+    if table is None or is_at_work:
         rows, runs = _at_work(rows, client, study)
         rows += [_row(run, str(run.info.run_name), keys, scores) for run in runs]
     if any(row.scores and not row.run_id for row in rows):  # the store was away at its end
@@ -82,7 +83,7 @@ def _of_study(client: "MlflowClient", study: "MlflowRun") -> Board:
         title=f"Study {study.info.run_name}",
         scores=("score",) if single else tuple(f"score {at}" for at in range(len(scores))),
         rows=ranked(without_seeds(rows), directions),
-        report=lambda: None if table is None else _artifact(client, study, REPORT),
+        report=lambda: None if table is None or is_at_work else _artifact(client, study, REPORT),
     )
 
 
@@ -91,10 +92,10 @@ def _at_work(
 ) -> tuple[list[Row], list["MlflowRun"]]:
     """Of a study at work: the rows of its table that hold, and the runs that these leave out.
 
-    A table with a gap is of one sweeper of several: all runs are read then.
+    A table with a gap is of one sweeper of several: all runs are read then, and without a table.
     """
     since = study.data.tags.get(LISTED_AT)
-    if since is not None:
+    if rows and since is not None:
         running = trials_of(client, study, "attributes.status = 'RUNNING'")
         ended = trials_of(client, study, f"attributes.end_time >= {since}")
         latest = {run.info.run_id: run for run in [*running, *ended]}
@@ -103,6 +104,14 @@ def _at_work(
         if names == {f"trial-{number}" for number in range(len(names))}:
             return kept, list(latest.values())
     return [], trials_of(client, study)
+
+
+def _table(client: "MlflowClient", study: "MlflowRun") -> Any:
+    """The table of a study's trials; None where there is none, or it is being written."""
+    try:
+        return json.loads(_artifact(client, study, TABLE) or "")
+    except ValueError:
+        return None
 
 
 def _artifact(client: "MlflowClient", run: "MlflowRun", name: str) -> str | None:

@@ -51,7 +51,9 @@ def save(
         "build_dependencies: [pip]\n"
         "dependencies: [-r requirements.txt]\n"
     )
-    np.save(folder / EXAMPLE, windows[:_SHOWN])
+    new = folder / f"new.{EXAMPLE}"
+    np.save(new, windows[:_SHOWN])
+    new.replace(folder / EXAMPLE)  # the last: where it is, all is saved
 
 
 def _save_network(classifier: nn.Module, windows: NDArray[np.float32], file: Path) -> None:

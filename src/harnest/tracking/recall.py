@@ -41,6 +41,12 @@ class RecordedRun:
         found = self.run.client.get_run(self.run.run_id).data.metrics
         return {name: value for name, value in found.items() if name.startswith(f"{part}/")}
 
+    def is_at_work(self) -> bool:
+        """Whether its record says that it has not ended."""
+        if self.run is None:
+            return False
+        return bool(self.run.client.get_run(self.run.run_id).info.status == "RUNNING")
+
     def record(
         self, metrics: dict[str, float], files: Sequence[Path] = (), folder: str | None = None
     ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 
-from harnest.failure import failure_of
+from harnest.failure import INTERRUPTED, Failure, failure_of
 from harnest.secrets import redact
 from harnest.tracking.logger import MLflowLogger
 from harnest.tracking.provenance import origin, surroundings
@@ -39,7 +39,8 @@ def recorded(
         for run in runs:
             run.score(value, epochs)
 
-    failure = None
+    # Until something else is known: a second Ctrl-C may come before the first one is understood.
+    failure: Failure | None = Failure(INTERRUPTED, "KeyboardInterrupt")
     try:
         for logger in loggers:
             if isinstance(logger, MLflowLogger):
@@ -56,6 +57,7 @@ def recorded(
             run.text(redact(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")
             run.files([directory / ".hydra" / "overrides.yaml"])
         yield score
+        failure = None
     except BaseException as error:
         failure = failure_of(error)
         raise

@@ -25,16 +25,21 @@ def load_model(name: str, address: str) -> Any:
     directory = Path(name)
     if directory.is_dir():
         where = directory / RECORD / "model"
+        is_saved = (where / EXAMPLE).is_file()  # the last that a run saves
+        # Asked after that: who sends it has this first, and the example no more then.
         if (where / "MLmodel").is_file():
             return _load(str(where))
-        if not (where / EXAMPLE).is_file():  # the last that a run saves
+        if not is_saved:
             raise TrackingError(
                 f"{directory} holds no model: it is no run's directory, or its run ended before "
                 "its model was saved"
             )
         # It was not sent yet. Only who sends it writes there.
         with TemporaryDirectory() as folder:
-            copy = shutil.copytree(where, Path(folder, "model"))
+            try:
+                copy = shutil.copytree(where, Path(folder, "model"))
+            except shutil.Error:  # it is just being sent
+                return load_model(name, address)
             describe(copy)
             return _load(str(copy))
     client = open_existing(address)

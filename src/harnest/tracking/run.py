@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from harnest.failure import INTERRUPTED, Failure
 from harnest.programs import program
@@ -88,11 +89,10 @@ class Run:
         experiment = experiment_id(client, experiment)
         made = client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id
         try:
-            journal = Journal.begin(directory, address, made)
+            journal = Journal.begin(directory, address, made, owned=True)
         except BaseException:  # nobody else would know of the run
             client.set_terminated(made, "FAILED")
             raise
-        journal.hold()
         return Run(client, made, True, Outbox(journal, courier))
 
     @property
@@ -180,8 +180,10 @@ class Run:
             elif self.owned and failure is not None:
                 self.fail(failure)
         finally:
-            if self.outbox is not None and self.outbox.courier is not None:
-                self._see_off(self.outbox.courier, self.outbox.journal.directory)
+            if self.outbox is not None:
+                self.outbox.journal.let_go()
+                if self.outbox.courier is not None:
+                    self._see_off(self.outbox.courier, self.outbox.journal.directory)
 
     def fail(self, failure: Failure) -> None:
         """End as KILLED when interrupted, as FAILED otherwise, with the reason as a tag."""
@@ -208,9 +210,12 @@ class Run:
             writes.deliver(self.client, self.run_id, [write], Path())
 
     def _see_off(self, courier: Courier, directory: Path) -> None:
-        is_sent = courier.finish(unless_away=not self.owned)
-        if self.owned and not is_sent:
-            log.warning(still_here(courier, directory))
+        is_sent = False
+        try:
+            is_sent = courier.finish(unless_away=not self.owned)
+        finally:  # also where an interrupt ends the wait
+            if self.owned and not is_sent:
+                log.warning(still_here(courier, directory))
 
 
 def _artifact(journal: Journal, name: str) -> Path:
@@ -221,11 +226,17 @@ def _artifact(journal: Journal, name: str) -> Path:
 
 @contextmanager
 def _whole(file: Path) -> Iterator[Path]:
-    """Leave no half of ``file`` where writing it fails: a full disk has that room again."""
+    """Where to write ``file``, which gets its name once it is whole: it may be just being sent.
+
+    Others may be at it as well: a study's sweepers have one record. No half is left where writing
+    fails: a full disk has that room again.
+    """
+    new = file.with_name(f".{uuid4().hex}.{file.name}")
     try:
-        yield file
+        yield new
+        new.replace(file)
     except OSError:
-        file.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
         raise
 
 
@@ -243,6 +254,7 @@ def _inside(journal: Journal, file: Path, folder: str | None) -> Path:
     if not file.is_relative_to(journal.directory):
         kept = journal.artifacts / (folder or "") / file.name
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with _whole(kept):
-            file = Path(shutil.copyfile(file, kept))
+        with _whole(kept) as new:
+            shutil.copyfile(file, new)
+        file = kept
     return file.relative_to(journal.directory)

@@ -2,7 +2,7 @@
 
 import gc
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -13,7 +13,7 @@ _PAGE = 1000
 
 def search(client: "MlflowClient", experiment_id: str, condition: str) -> list["MlflowRun"]:
     """The runs of an experiment of which ``condition`` holds, the newest first."""
-    found: list[Any] = []
+    found: dict[str, MlflowRun] = {}  # by identity: a page begins with what a new run pushed there
     token = None
     # A thousand runs are a hundred thousand objects, none of them garbage: to look for some
     # among them takes twice as long as to read them.
@@ -24,10 +24,10 @@ def search(client: "MlflowClient", experiment_id: str, condition: str) -> list["
             page = client.search_runs(
                 [experiment_id], condition, max_results=_PAGE, page_token=token
             )
-            found += page
+            found |= {run.info.run_id: run for run in page}
             token = page.token
             if not token:
-                return found
+                return list(found.values())
     finally:
         if was_enabled:
             gc.enable()

@@ -96,7 +96,7 @@ def make_default(address: str) -> None:
 def experiment_id(client: "MlflowClient", name: str) -> str:
     """Identity of the experiment called ``name``; it is made where there is none.
 
-    Raises `TrackingError` where it was deleted.
+    Raises `TrackingError` where it was deleted, or MLflow does not take its name.
     """
     from mlflow.exceptions import MlflowException
 
@@ -105,9 +105,14 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
         try:
             place = _beside_database(client.tracking_uri, name)
             return str(client.create_experiment(name, place, _FOR_TRAINING))
-        except MlflowException:  # another process was faster
+        except MlflowException as error:
             found = client.get_experiment_by_name(name)
-    assert found is not None
+            if found is None:  # else another process was faster
+                first = str(error).strip().splitlines()[0]
+                raise TrackingError(
+                    f"there can be no MLflow experiment {name}: {first}; choose another with "
+                    "logger.mlflow.experiment="
+                ) from error
     if found.lifecycle_stage == "deleted":
         raise TrackingError(
             f"the MLflow experiment {name} was deleted; restore it with "
