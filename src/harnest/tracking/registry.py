@@ -38,8 +38,10 @@ def load_model(name: str, address: str) -> Any:
         with TemporaryDirectory() as folder:
             try:
                 copy = shutil.copytree(where, Path(folder, "model"))
-            except shutil.Error:  # it is just being sent
-                return load_model(name, address)
+            except shutil.Error:
+                if not (where / "MLmodel").is_file():
+                    raise
+                return load_model(name, address)  # it is just being sent
             describe(copy)
             return _load(str(copy))
     client = open_existing(address)
