@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 
 import mlflow
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from commands import warm
 from harnest.assemble import make_classifier, make_data
+from harnest.evaluate import main
 from harnest.evaluation import evaluate
 
 pytestmark = [
@@ -114,8 +116,31 @@ def test_the_scores_of_a_run_at_work_are_shown_and_not_recorded(workplace):
         answer = warm("evaluate", "multirun/pair/0", folder=workplace.folder)
     finally:
         client.update_run(run.info.run_id, "FINISHED")
-    assert "still at work" in answer.out.splitlines()[0]
+    assert "still at work" in answer.out
     assert set(scores_in(answer)) == {"test/loss", "test/accuracy", "test/macro_f1"}
+    assert record_of(workplace, workplace.study / "0").data.metrics == run.data.metrics
+
+
+def test_scores_that_cannot_be_recorded_are_shown(workplace, monkeypatch, capsys):
+    """The run is gone from its store by then."""
+    run, client = record_of(workplace, workplace.study / "0"), client_of(workplace)
+
+    def tested_late(*_):
+        client.delete_run(run.info.run_id)
+        return {"test/loss": 0.25}
+
+    monkeypatch.chdir(workplace.folder)
+    monkeypatch.setattr("harnest.evaluate.evaluate", tested_late)
+    monkeypatch.setattr(sys, "argv", ["harnest-evaluate", "multirun/pair/0"])
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        client.restore_run(run.info.run_id)
+    answer = capsys.readouterr()
+    assert (ended.value.code, answer.out) == (2, "test/loss      0.2500\n")
+    (line,) = answer.err.splitlines()
+    assert "did not take test/loss" in line
     assert record_of(workplace, workplace.study / "0").data.metrics == run.data.metrics
 
 

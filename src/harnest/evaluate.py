@@ -3,9 +3,13 @@
 import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from harnest.cli import add_store_option, errors_as_lines
 from harnest.evaluation import evaluate
+
+if TYPE_CHECKING:
+    from harnest.tracking.recall import RecordedRun
 
 
 def main() -> None:
@@ -32,23 +36,32 @@ def main() -> None:
 
         recalled = recall(arguments.run, arguments.tracking_uri, arguments.checkpoint)
         if arguments.checkpoint is not None:
-            scores = evaluate(recalled.cfg, recalled.checkpoint)
+            _show(evaluate(recalled.cfg, recalled.checkpoint))
         elif scores := recalled.metrics("test"):
             print("tested before; these are the recorded scores")
+            _show(scores)
         else:
-            # Asked first: of a run that ends meanwhile these may be the scores of an earlier epoch.
-            is_at_work = recalled.is_at_work()
-            with TemporaryDirectory() as folder:
-                scores = evaluate(recalled.cfg, recalled.checkpoint, Path(folder))
-                if is_at_work:
-                    print(
-                        "still at work, as its record says: these scores are not recorded; where "
-                        "its process was killed, harnest-sync or its study ends it"
-                    )
-                else:
-                    recalled.record(scores, sorted(Path(folder).iterdir()), "figures/test")
-        for name, value in sorted(scores.items()):
-            print(f"{name:<14} {value:.4f}")
+            _test(recalled)
+
+
+def _test(recalled: "RecordedRun") -> None:
+    # Asked first: of a run that ends meanwhile these may be the scores of an earlier epoch.
+    is_at_work = recalled.is_at_work()
+    with TemporaryDirectory() as folder:
+        scores = evaluate(recalled.cfg, recalled.checkpoint, Path(folder))
+        _show(scores)
+        if is_at_work:
+            print(
+                "still at work, as its record says: these scores are not recorded; where its "
+                "process was killed, harnest-sync or its study ends it"
+            )
+        else:
+            recalled.record(scores, sorted(Path(folder).iterdir()), "figures/test")
+
+
+def _show(scores: dict[str, float]) -> None:
+    for name, value in sorted(scores.items()):
+        print(f"{name:<14} {value:.4f}")
 
 
 if __name__ == "__main__":

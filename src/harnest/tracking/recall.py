@@ -50,10 +50,23 @@ class RecordedRun:
     def record(
         self, metrics: dict[str, float], files: Sequence[Path] = (), folder: str | None = None
     ) -> None:
-        """Write metrics back to the run, and files as its artifacts in ``folder``."""
-        if self.run is not None:
+        """Write metrics back to the run, and files as its artifacts in ``folder``.
+
+        Raises `TrackingError` where its store does not take them.
+        """
+        if self.run is None:
+            return
+        from mlflow.exceptions import MlflowException
+
+        try:
             self.run.files(files, folder)
             self.run.metrics(metrics, step=0)
+        except (MlflowException, OSError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise TrackingError(
+                f"the record of run {self.run.run_id} did not take {', '.join(metrics)} ({first}); "
+                "once it does, the same command writes them"
+            ) from error
 
 
 def recall(name: str, address: str, checkpoint: Path | None = None) -> RecordedRun:
