@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import optuna
 import pytest
-from foreign_bench import Answer, files_of, wait_until
+from foreign_bench import Answer, files_of, is_written, wait_until
 
 from databases import PASSWORD
 from harnest.errors import StudyError
@@ -160,8 +160,7 @@ def test_sweepers_on_several_hosts_share_a_study(bench, database, store, client,
 
 
 def works_on(host, number):
-    seen = host.directory(number) / "seen.json"
-    return seen.exists() and seen.stat().st_size > 0
+    return is_written(host.directory(number) / "seen.json")
 
 
 class Hosts:

@@ -4,9 +4,10 @@ import json
 import math
 import signal
 import statistics
+from functools import partial
 
 import pytest
-from foreign_bench import wait_until
+from foreign_bench import is_written, wait_until
 
 from harnest.errors import StudyError
 from harnest.failure import TrialInterruptedError
@@ -102,7 +103,7 @@ def test_a_trial_that_has_failed_ends_its_other_members_and_nobody_else(bench, o
     try:
         places = [bench.directory(0) / "part-0", bench.directory(0) / "part-1"]
         for place in (*places, bench.directory(1) / "part-0"):
-            wait_until((place / ".pid").exists, f"{place} to begin")
+            wait_until(partial(is_written, place / ".pid"), f"{place} to begin")
         if is_remote:  # as if it were on another host
             (places[0] / ".pid").write_text("1 elsewhere")
         (bench.folder / "fall").touch()

@@ -9,7 +9,7 @@ import sys
 
 import optuna
 import pytest
-from foreign_bench import APP, files_of, wait_until
+from foreign_bench import APP, files_of, is_written, wait_until
 
 from harnest.study.storage import journal_in, open_storage
 
@@ -27,8 +27,7 @@ def hanging(bench):
 
 
 def works_on(bench, number: int) -> bool:
-    seen = bench.directory(number) / "seen.json"
-    return seen.exists() and seen.stat().st_size > 0
+    return is_written(bench.directory(number) / "seen.json")
 
 
 def end(sweeper: subprocess.Popen[bytes]) -> tuple[int, str, str]:

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import mlflow
 import pytest
+from foreign_bench import wait_until
 from mortal_bench import gone
 
 from harnest.errors import StudyError
@@ -71,9 +72,13 @@ def test_what_a_trial_leaves_running_does_not_keep_the_next_ones_from_their_proc
 
 
 def test_a_freed_slot_is_refilled_while_a_long_trial_runs_on(folder):
-    folder.sweep("seconds=4,0.1,0.11,0.12,0.13,0.14")
+    sweeper = folder.start("seconds=300,0.1,0.11,0.12,0.13,0.14")
+    folder.await_facts(0, 1, 2, 3, 4, 5)
+    wait_until(lambda: all("end" in folder.facts(number) for number in range(1, 6)), "their ends")
     long, *short = [folder.facts(number) for number in range(6)]
-    assert all(fact["end"] < long["end"] for fact in short)
+    assert "end" not in long
+    sweeper.send_signal(signal.SIGINT)
+    assert sweeper.wait(60) == 130
     pids = {fact["pid"] for fact in [long, *short]}
     assert len(pids) == 6  # a process each
     spans = sorted((fact["start"], fact["end"]) for fact in short)
@@ -196,7 +201,7 @@ def test_trials_end_with_a_killed_sweeper_and_the_next_one_reaps_them(folder):
     sweeper = folder.start("seconds=300,0.1")
     folder.await_facts(2)
     assert folder.trials()[0].user_attrs["reason"] == "interrupted"
-    assert folder.states()["trial-0"] == "KILLED"
+    wait_until(lambda: folder.states()["trial-0"] == "KILLED", "the end of its run")
     sweeper.send_signal(signal.SIGTERM)
     assert sweeper.wait(14) == 130
     assert "RUNNING" not in folder.states().values()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from foreign_bench import files_of, wait_until
+from foreign_bench import files_of, is_written, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
@@ -402,8 +402,7 @@ def facts(*directions, directory=Path(), space=None):
 
 
 def started(bench, number):
-    seen = bench.directory(number) / "seen.json"
-    return seen.exists() and seen.stat().st_size > 0
+    return is_written(bench.directory(number) / "seen.json")
 
 
 @pytest.fixture
