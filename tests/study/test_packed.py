@@ -73,6 +73,16 @@ def test_what_kills_the_process_fails_all_in_it_and_no_others(packed):
 
 
 @pytest.mark.slow
+def test_packs_that_wait_are_run_where_the_processes_that_wait_for_them_are_killed(packed):
+    folder = packed(4, "seconds")
+    others = [f"finish-{number}" for number in range(3)]
+    folder.sweep(f"do=cull,{','.join(others)}", "meetings=1")
+    assert folder.endings() == {"cull": ("FAIL", "killed")} | dict.fromkeys(
+        others, ("COMPLETE", None)
+    )
+
+
+@pytest.mark.slow
 def test_who_ends_early_leaves_the_others_to_meet(packed):
     folder = packed(3, "do", "meetings")
     folder.sweep("do=error,finish,leave-not", "meetings=1,3", "hydra.sweeper.max_failure_rate=1")
