@@ -11,6 +11,8 @@ import optuna
 import pytest
 from foreign_bench import APP, files_of, is_written, wait_until
 
+from harnest.study.listener import TrialFacts
+from harnest.study.runner import BatchRunner
 from harnest.study.storage import journal_in, open_storage
 
 HANG = ("x=1,2,3", "do=hang@1")
@@ -117,6 +119,27 @@ def test_a_trial_that_no_sweeper_came_to_own_is_taken_by_the_next(bench):
     bench.sweep("x=1,2,3")
     complete = [t.params["x"] for t in bench.trials() if t.state.name == "COMPLETE"]
     assert complete == [1, 2, 3]
+
+
+def test_a_study_is_told_as_it_is_at_one_moment(bench, monkeypatch):
+    """Also where the trial of another sweeper ends while this one reads the study's end."""
+    command = ("do=hang,fail",)
+    other = bench.start(*command)
+    wait_until(lambda: works_on(bench, 0), "the other sweeper")
+    before = TrialFacts.of
+
+    def of(trial, *best):
+        if trial.state.name == "RUNNING":
+            (bench.folder / "release").touch()
+            assert end(other)[0] == 0
+        return before(trial, *best)
+
+    monkeypatch.setattr(
+        BatchRunner, "close", lambda _: monkeypatch.setattr(TrialFacts, "of", staticmethod(of))
+    )
+    answer = bench.sweep(*command)  # its own trial fails, and says nothing of the study
+    assert "study s is not complete" in answer.out
+    assert bench.states() == ["COMPLETE", "FAIL"]
 
 
 def test_sweepers_that_start_together_share_the_budget(bench):

@@ -12,6 +12,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
+from optuna.study._multi_objective import _get_pareto_front_trials_by_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from harnest.errors import StudyError
@@ -137,18 +138,27 @@ class OpenStudy:
 
     def trials(self) -> list[TrialFacts]:
         """What is known of all trials now."""
-        best = {trial.number for trial in self._study.best_trials}
-        return [TrialFacts.of(trial, trial.number in best) for trial in self._trials()]
+        return self._known(self._trials())
+
+    def standing(self) -> tuple[list[TrialFacts], bool]:
+        """What is known of all trials now, and whether the study is complete.
+
+        That is where its budget is spent, and no other sweeper is still at it. Both are of one
+        moment: other sweepers' trials end at any time.
+        """
+        trials = self._trials()
+        is_busy = any(trial.state is TrialState.RUNNING for trial in trials)
+        return self._known(trials), not is_busy and self._is_spent(trials)
+
+    def _known(self, trials: Sequence[FrozenTrial]) -> list[TrialFacts]:
+        # Optuna's own `best_trials` reads the trials once more.
+        front = _get_pareto_front_trials_by_trials(trials, self._study.directions, True)
+        best = {trial.number for trial in front}
+        return [TrialFacts.of(trial, trial.number in best) for trial in trials]
 
     def is_pruned(self, number: int) -> bool:
         """Whether the trial was told to stop."""
         return PRUNED_AT in self._frozen(number).user_attrs
-
-    def is_complete(self) -> bool:
-        """Whether the budget is spent, and no other sweeper is still at it."""
-        trials = self._trials()
-        is_busy = any(trial.state is TrialState.RUNNING for trial in trials)
-        return not is_busy and self._is_spent(trials)
 
     def broken(self) -> TrialFacts | None:
         """The first failed trial of this session, once more of them failed than may."""
