@@ -8,11 +8,13 @@ from functools import partial
 
 import pytest
 from foreign_bench import is_written, wait_until
+from optuna.trial import TrialState
 
 from harnest.errors import StudyError
 from harnest.failure import TrialInterruptedError
 from harnest.study import Member, Members, Trial
 from harnest.study.listener import TrialFacts
+from harnest.study.storage import journal_in, open_storage
 
 DIVIDED = ("do=divide", "steps=2")
 
@@ -139,6 +141,21 @@ def test_an_interrupted_trial_is_divided_again(bench):
     assert bench.trials()[0].user_attrs["reason"] == "interrupted"
     (bench.folder / "release").touch()
     bench.sweep(*command, "hydra.launcher.cpu_slots=1")
+    assert bench.states() == ["FAIL", "COMPLETE"]
+    assert bench.trials()[1].user_attrs["retry_of"] == 0
+
+
+def test_a_trial_of_members_that_was_taken_from_its_sweeper_is_run_again(bench):
+    """As from a host that was cut off, and is back."""
+    sweeper = bench.start("x=1", "do=divide", "text=hang@1")
+    wait_until((bench.directory(0) / "part-1/seen.json").exists, "the second member")
+    storage = open_storage(journal_in(bench.folder / "multirun/s"))
+    trial = bench.trials()[0]
+    storage.set_trial_user_attr(trial._trial_id, "reason", "interrupted")
+    storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    (bench.folder / "release").touch()
+    _, err = sweeper.communicate(timeout=60)
+    assert sweeper.returncode == 0, err.decode()
     assert bench.states() == ["FAIL", "COMPLETE"]
     assert bench.trials()[1].user_attrs["retry_of"] == 0
 

@@ -116,13 +116,15 @@ class OpenStudy:
     def report(self, number: int, member: int, values: Sequence[float]) -> None:
         """Take note of a member's score; with several objectives Optuna takes none."""
         if len(self.plan.directions) == 1:
-            self._trial(number).report(values[0], member)
+            with suppress(UpdateFinishedTrialError):  # someone took this sweeper for dead
+                self._trial(number).report(values[0], member)
 
     def gives_up(self, number: int, member: int) -> bool:
         """Whether the pruner gives a trial up for its members' scores so far."""
         if len(self.plan.directions) > 1 or not self._trial(number).should_prune():
             return False
-        self._trial(number).set_user_attr(PRUNED_AT, member)
+        with suppress(UpdateFinishedTrialError):  # as above
+            self._trial(number).set_user_attr(PRUNED_AT, member)
         return True
 
     def _trial(self, number: int) -> optuna.Trial:
