@@ -121,6 +121,17 @@ def test_a_trial_that_no_sweeper_came_to_own_is_taken_by_the_next(bench):
     assert complete == [1, 2, 3]
 
 
+def test_a_trial_that_ends_while_it_is_taken_from_its_sweeper_is_not_run_again(bench, hanging):
+    trial = bench.trials()[1]
+    storage = open_storage(journal_in(bench.folder / "multirun/s"))
+    storage.set_trial_user_attr(trial._trial_id, "reason", "interrupted")  # and then its end
+    (bench.folder / "release").touch()
+    code, out, err = end(hanging)
+    assert code == 0, err
+    assert "trial 1 finished" in out
+    assert bench.states() == ["COMPLETE"] * 3
+
+
 def test_a_study_is_told_as_it_is_at_one_moment(bench, monkeypatch):
     """Also where the trial of another sweeper ends while this one reads the study's end."""
     command = ("do=hang,fail",)

@@ -30,6 +30,7 @@ from harnest.study.listener import (
     StudyFacts,
     StudyListener,
     TrialFacts,
+    reason_of,
 )
 from harnest.study.lock import LockLostError, lock_in
 from harnest.study.outcome import Outcome, held_to
@@ -349,7 +350,7 @@ class OpenStudy:
         again = retried(trials)
         before = len(again)
         for trial in trials:
-            reason = trial.user_attrs.get(REASON)
+            reason = reason_of(trial)
             if reason is None or trial.number in again:
                 continue
             retries = self.plan.retry.get(reason, 0)
