@@ -11,9 +11,11 @@ import optuna
 import pytest
 from foreign_bench import APP, files_of, is_written, wait_until
 
+from harnest.errors import StudyError
 from harnest.study.listener import TrialFacts
 from harnest.study.runner import BatchRunner
 from harnest.study.storage import journal_in, open_storage
+from harnest.study.terminal import Terminal
 
 HANG = ("x=1,2,3", "do=hang@1")
 
@@ -151,6 +153,22 @@ def test_a_study_is_told_as_it_is_at_one_moment(bench, monkeypatch):
     answer = bench.sweep(*command)  # its own trial fails, and says nothing of the study
     assert "study s is not complete" in answer.out
     assert bench.states() == ["COMPLETE", "FAIL"]
+
+
+def test_a_new_study_that_one_sweeper_cannot_open_is_left_to_another(bench, monkeypatch):
+    sweepers = []
+
+    def fail(*_):
+        sweepers.append(bench.start("x=1,2"))
+        here = bench.folder / "multirun/s"
+        wait_until(lambda: len(list(here.glob(".sweeper-*"))) == 2, "the other sweeper")
+        raise StudyError("no")
+
+    monkeypatch.setattr(Terminal, "on_study_start", fail)
+    bench.sweep("x=1,2", code=2)
+    code, _, err = end(*sweepers)
+    assert code == 0, err
+    assert bench.states() == ["COMPLETE"] * 2
 
 
 def test_sweepers_that_start_together_share_the_budget(bench):

@@ -34,7 +34,7 @@ from harnest.study.listener import (
 )
 from harnest.study.lock import LockLostError, lock_in
 from harnest.study.outcome import Outcome, held_to
-from harnest.study.ownership import OWNER, Owner, owning
+from harnest.study.ownership import FILE, OWNER, Owner, owning
 from harnest.study.patience import patience_with
 from harnest.study.plan import Plan
 from harnest.study.search import is_seeded, make_pruner, make_sampler
@@ -68,7 +68,9 @@ def opened(plan: Plan, listeners: Sequence[StudyListener]) -> Iterator["OpenStud
             owner = stack.enter_context(owning(plan.storage, plan.directory))
             study = OpenStudy(plan, storage, owner, listeners)
         except BaseException:
-            if is_new and not any(path.name.isdigit() for path in plan.directory.iterdir()):
+            stack.close()  # what is there of a sweeper then is another's, which came meanwhile
+            theirs = [*plan.directory.glob("[0-9]*"), *plan.directory.glob(FILE.format("*"))]
+            if is_new and not theirs:
                 shutil.rmtree(plan.directory)
             raise
         yield study
