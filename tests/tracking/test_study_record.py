@@ -415,6 +415,19 @@ def hanging(bench, store):
     sweeper.communicate()
 
 
+def test_a_sweeper_that_cannot_open_a_study_leaves_it_the_end_that_another_gave_it(
+    hanging, client, bench, monkeypatch
+):
+    def fail(_):
+        hanging.send_signal(signal.SIGINT)
+        assert hanging.wait(60) == 130
+        raise TrackingError("no")
+
+    monkeypatch.setattr("harnest.tracking.study.undrawn", fail)
+    bench.sweep("x=1,2,3", "do=hang@1", RECORDED, code=2)
+    assert Record(client).parent.info.status == "KILLED"
+
+
 def test_what_a_killed_sweeper_leaves_is_ended_by_the_next(hanging, client, study, bench):
     wait_until(lambda: Record(client).states[0] == "FINISHED", "the first one's end")
     hanging.send_signal(signal.SIGKILL)
