@@ -123,6 +123,20 @@ def test_a_trial_that_no_sweeper_came_to_own_is_taken_by_the_next(bench):
     assert complete == [1, 2, 3]
 
 
+def test_an_interrupt_is_heard_before_all_slots_are_filled(bench, monkeypatch):
+    interrupts = iter([signal.SIGINT])
+
+    def interrupt(*_):
+        for number in interrupts:
+            signal.raise_signal(number)
+        return {}
+
+    monkeypatch.setattr(Terminal, "on_trial_start", interrupt)
+    slots = ("hydra/launcher=slots", "hydra.launcher.cpu_slots=3")
+    bench.sweep("x=1,2,3", *slots, code=130)
+    assert bench.states() == ["FAIL", "WAITING", "WAITING"]
+
+
 def test_a_trial_that_ends_while_it_is_taken_from_its_sweeper_is_not_run_again(bench, hanging):
     trial = bench.trials()[1]
     storage = open_storage(journal_in(bench.folder / "multirun/s"))
