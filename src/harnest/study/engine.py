@@ -229,10 +229,16 @@ class OpenStudy:
         if self._is_over() or (is_spent and self._is_spent(trials)):
             return None
         trial = self._ask(trials)
+        before = trial.user_attrs.get(OWNER)
         self._owner.take(trial._trial_id)
-        self.plan.space.draw(trial)
-        trial.set_user_attr(OWNER, self._owner.token)
-        return trial.number
+        with suppress(UpdateFinishedTrialError):  # so someone else had it
+            self.plan.space.draw(trial)
+            # The server, and the lock, may have been away: then others take it for put back.
+            if self._frozen(trial.number).user_attrs.get(OWNER) == before:
+                trial.set_user_attr(OWNER, self._owner.token)
+                return trial.number
+        self._owner.leave(trial._trial_id)
+        raise LockLostError
 
     def _ask(self, trials: Sequence[FrozenTrial]) -> optuna.Trial:
         """Begin the next trial: one that is run again, or else is lined up, or else a new one.
