@@ -116,8 +116,7 @@ def test_an_interrupt_stops_all_and_the_same_command_runs_them_again(packed):
     command = ("seconds=0,0.01,0.02", "meetings=100000")
     sweeper = folder.start(*command)
     folder.await_facts(0, 1)
-    sweeper.send_signal(signal.SIGINT)
-    assert sweeper.wait(14) == 130
+    folder.stop(sweeper)
     assert gone(folder.facts(0)["pid"])
     assert [t.user_attrs.get("reason") for t in folder.trials()[:2]] == ["interrupted"] * 2
     assert folder.states() == {"s": "KILLED", "trial-0": "KILLED", "trial-1": "KILLED"}
@@ -125,8 +124,7 @@ def test_an_interrupt_stops_all_and_the_same_command_runs_them_again(packed):
     folder.await_facts(3, 4)  # before the one that waits
     assert [t.user_attrs.get("retry_of") for t in folder.trials()[3:5]] == [0, 1]
     assert folder.facts(3)["pid"] == folder.facts(4)["pid"]
-    sweeper.send_signal(signal.SIGTERM)
-    assert sweeper.wait(14) == 130
+    folder.stop(sweeper, signal.SIGTERM)
     assert "RUNNING" not in folder.states().values()
 
 
