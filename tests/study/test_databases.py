@@ -11,13 +11,14 @@ from dataclasses import replace
 
 import optuna
 import pytest
-from foreign_bench import Answer, files_of, wait_until
+from foreign_bench import Answer, files_of, is_written, wait_until
 
 from databases import PASSWORD
 from harnest.errors import StudyError
 from harnest.study import ownership, patience
 from harnest.study.lock import LockLostError, lock_in
 from harnest.study.runner import BatchRunner
+from harnest.study.space import SearchSpace
 from harnest.study.storage import open_storage, reopen_storage
 
 
@@ -160,8 +161,7 @@ def test_sweepers_on_several_hosts_share_a_study(bench, database, store, client,
 
 
 def works_on(host, number):
-    seen = host.directory(number) / "seen.json"
-    return seen.exists() and seen.stat().st_size > 0
+    return is_written(host.directory(number) / "seen.json")
 
 
 class Hosts:
@@ -273,6 +273,39 @@ def test_all_trials_of_one_that_died_on_this_machine_are_run_again_at_once(bench
     (bench.folder / "release").touch()
     bench.sweep(*command)
     assert states_in(database) == ["FAIL", "FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_over", [False, True], ids=["at work", "done"])
+def test_a_trial_that_another_host_took_while_the_server_was_away_is_left_to_it(
+    bench, server, database, monkeypatch, is_over
+):
+    command = ("x=1,2", "do=hang@0", f"hydra.sweeper.storage={database}")
+    one, two = in_folder(bench, "one"), in_folder(bench, "two")
+    (one.folder / "release").touch()
+    draw = SearchSpace.draw
+    others = []
+
+    def draw_late(space, trial):
+        if not others:
+            server.stop()
+            server.start()
+            others.append(two.start(*command, "hydra.sweeper.n_trials=1"))
+            wait_until(lambda: works_on(two, 0), "the other host")
+            if is_over:
+                (two.folder / "release").touch()
+                others[0].wait(60)
+        draw(space, trial)
+
+    monkeypatch.setattr(SearchSpace, "draw", draw_late)
+    monkeypatch.chdir(one.folder)
+    try:
+        answer = one.sweep(*command)
+    finally:
+        (two.folder / "release").touch()
+        ended(*others)
+    assert re.findall(r"working on (\d+)", answer.out) == ["1"]
+    assert states_in(database) == ["COMPLETE"] * 2
 
 
 def test_the_best_of_another_study_on_the_server_is_tried_first(bench, database):

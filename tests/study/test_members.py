@@ -4,14 +4,17 @@ import json
 import math
 import signal
 import statistics
+from functools import partial
 
 import pytest
-from foreign_bench import wait_until
+from foreign_bench import is_written, wait_until
+from optuna.trial import TrialState
 
 from harnest.errors import StudyError
 from harnest.failure import TrialInterruptedError
 from harnest.study import Member, Members, Trial
 from harnest.study.listener import TrialFacts
+from harnest.study.storage import journal_in, open_storage
 
 DIVIDED = ("do=divide", "steps=2")
 
@@ -102,7 +105,7 @@ def test_a_trial_that_has_failed_ends_its_other_members_and_nobody_else(bench, o
     try:
         places = [bench.directory(0) / "part-0", bench.directory(0) / "part-1"]
         for place in (*places, bench.directory(1) / "part-0"):
-            wait_until((place / ".pid").exists, f"{place} to begin")
+            wait_until(partial(is_written, place / ".pid"), f"{place} to begin")
         if is_remote:  # as if it were on another host
             (places[0] / ".pid").write_text("1 elsewhere")
         (bench.folder / "fall").touch()
@@ -138,6 +141,21 @@ def test_an_interrupted_trial_is_divided_again(bench):
     assert bench.trials()[0].user_attrs["reason"] == "interrupted"
     (bench.folder / "release").touch()
     bench.sweep(*command, "hydra.launcher.cpu_slots=1")
+    assert bench.states() == ["FAIL", "COMPLETE"]
+    assert bench.trials()[1].user_attrs["retry_of"] == 0
+
+
+def test_a_trial_of_members_that_was_taken_from_its_sweeper_is_run_again(bench):
+    """As from a host that was cut off, and is back."""
+    sweeper = bench.start("x=1", "do=divide", "text=hang@1")
+    wait_until((bench.directory(0) / "part-1/seen.json").exists, "the second member")
+    storage = open_storage(journal_in(bench.folder / "multirun/s"))
+    trial = bench.trials()[0]
+    storage.set_trial_user_attr(trial._trial_id, "reason", "interrupted")
+    storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    (bench.folder / "release").touch()
+    _, err = sweeper.communicate(timeout=60)
+    assert sweeper.returncode == 0, err.decode()
     assert bench.states() == ["FAIL", "COMPLETE"]
     assert bench.trials()[1].user_attrs["retry_of"] == 0
 

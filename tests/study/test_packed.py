@@ -73,6 +73,16 @@ def test_what_kills_the_process_fails_all_in_it_and_no_others(packed):
 
 
 @pytest.mark.slow
+def test_packs_that_wait_are_run_where_the_processes_that_wait_for_them_are_killed(packed):
+    folder = packed(4, "seconds")
+    others = [f"finish-{number}" for number in range(3)]
+    folder.sweep(f"do=cull,{','.join(others)}", "meetings=1")
+    assert folder.endings() == {"cull": ("FAIL", "killed")} | dict.fromkeys(
+        others, ("COMPLETE", None)
+    )
+
+
+@pytest.mark.slow
 def test_who_ends_early_leaves_the_others_to_meet(packed):
     folder = packed(3, "do", "meetings")
     folder.sweep("do=error,finish,leave-not", "meetings=1,3", "hydra.sweeper.max_failure_rate=1")
@@ -106,8 +116,7 @@ def test_an_interrupt_stops_all_and_the_same_command_runs_them_again(packed):
     command = ("seconds=0,0.01,0.02", "meetings=100000")
     sweeper = folder.start(*command)
     folder.await_facts(0, 1)
-    sweeper.send_signal(signal.SIGINT)
-    assert sweeper.wait(14) == 130
+    folder.stop(sweeper)
     assert gone(folder.facts(0)["pid"])
     assert [t.user_attrs.get("reason") for t in folder.trials()[:2]] == ["interrupted"] * 2
     assert folder.states() == {"s": "KILLED", "trial-0": "KILLED", "trial-1": "KILLED"}
@@ -115,8 +124,7 @@ def test_an_interrupt_stops_all_and_the_same_command_runs_them_again(packed):
     folder.await_facts(3, 4)  # before the one that waits
     assert [t.user_attrs.get("retry_of") for t in folder.trials()[3:5]] == [0, 1]
     assert folder.facts(3)["pid"] == folder.facts(4)["pid"]
-    sweeper.send_signal(signal.SIGTERM)
-    assert sweeper.wait(14) == 130
+    folder.stop(sweeper, signal.SIGTERM)
     assert "RUNNING" not in folder.states().values()
 
 

@@ -9,9 +9,13 @@ import sys
 
 import optuna
 import pytest
-from foreign_bench import APP, files_of, wait_until
+from foreign_bench import APP, files_of, is_written, wait_until
 
+from harnest.errors import StudyError
+from harnest.study.listener import TrialFacts
+from harnest.study.runner import BatchRunner
 from harnest.study.storage import journal_in, open_storage
+from harnest.study.terminal import Terminal
 
 HANG = ("x=1,2,3", "do=hang@1")
 
@@ -27,8 +31,7 @@ def hanging(bench):
 
 
 def works_on(bench, number: int) -> bool:
-    seen = bench.directory(number) / "seen.json"
-    return seen.exists() and seen.stat().st_size > 0
+    return is_written(bench.directory(number) / "seen.json")
 
 
 def end(sweeper: subprocess.Popen[bytes]) -> tuple[int, str, str]:
@@ -118,6 +121,68 @@ def test_a_trial_that_no_sweeper_came_to_own_is_taken_by_the_next(bench):
     bench.sweep("x=1,2,3")
     complete = [t.params["x"] for t in bench.trials() if t.state.name == "COMPLETE"]
     assert complete == [1, 2, 3]
+
+
+def test_an_interrupt_is_heard_before_all_slots_are_filled(bench, monkeypatch):
+    interrupts = iter([signal.SIGINT])
+
+    def interrupt(*_):
+        for number in interrupts:
+            signal.raise_signal(number)
+        return {}
+
+    monkeypatch.setattr(Terminal, "on_trial_start", interrupt)
+    slots = ("hydra/launcher=slots", "hydra.launcher.cpu_slots=3")
+    bench.sweep("x=1,2,3", *slots, code=130)
+    assert bench.states() == ["FAIL", "WAITING", "WAITING"]
+
+
+def test_a_trial_that_ends_while_it_is_taken_from_its_sweeper_is_not_run_again(bench, hanging):
+    trial = bench.trials()[1]
+    storage = open_storage(journal_in(bench.folder / "multirun/s"))
+    storage.set_trial_user_attr(trial._trial_id, "reason", "interrupted")  # and then its end
+    (bench.folder / "release").touch()
+    code, out, err = end(hanging)
+    assert code == 0, err
+    assert "trial 1 finished" in out
+    assert bench.states() == ["COMPLETE"] * 3
+
+
+def test_a_study_is_told_as_it_is_at_one_moment(bench, monkeypatch):
+    """Also where the trial of another sweeper ends while this one reads the study's end."""
+    command = ("do=hang,fail",)
+    other = bench.start(*command)
+    wait_until(lambda: works_on(bench, 0), "the other sweeper")
+    before = TrialFacts.of
+
+    def of(trial, *best):
+        if trial.state.name == "RUNNING":
+            (bench.folder / "release").touch()
+            assert end(other)[0] == 0
+        return before(trial, *best)
+
+    monkeypatch.setattr(
+        BatchRunner, "close", lambda _: monkeypatch.setattr(TrialFacts, "of", staticmethod(of))
+    )
+    answer = bench.sweep(*command)  # its own trial fails, and says nothing of the study
+    assert "study s is not complete" in answer.out
+    assert bench.states() == ["COMPLETE", "FAIL"]
+
+
+def test_a_new_study_that_one_sweeper_cannot_open_is_left_to_another(bench, monkeypatch):
+    sweepers = []
+
+    def fail(*_):
+        sweepers.append(bench.start("x=1,2"))
+        here = bench.folder / "multirun/s"
+        wait_until(lambda: len(list(here.glob(".sweeper-*"))) == 2, "the other sweeper")
+        raise StudyError("no")
+
+    monkeypatch.setattr(Terminal, "on_study_start", fail)
+    bench.sweep("x=1,2", code=2)
+    code, _, err = end(*sweepers)
+    assert code == 0, err
+    assert bench.states() == ["COMPLETE"] * 2
 
 
 def test_sweepers_that_start_together_share_the_budget(bench):

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import mlflow
 import pytest
+from foreign_bench import wait_until
 from mortal_bench import gone
 
 from harnest.errors import StudyError
@@ -71,9 +72,12 @@ def test_what_a_trial_leaves_running_does_not_keep_the_next_ones_from_their_proc
 
 
 def test_a_freed_slot_is_refilled_while_a_long_trial_runs_on(folder):
-    folder.sweep("seconds=4,0.1,0.11,0.12,0.13,0.14")
+    sweeper = folder.start("seconds=300,0.1,0.11,0.12,0.13,0.14")
+    folder.await_facts(0, 1, 2, 3, 4, 5)
+    wait_until(lambda: all("end" in folder.facts(number) for number in range(1, 6)), "their ends")
     long, *short = [folder.facts(number) for number in range(6)]
-    assert all(fact["end"] < long["end"] for fact in short)
+    assert "end" not in long
+    folder.stop(sweeper)
     pids = {fact["pid"] for fact in [long, *short]}
     assert len(pids) == 6  # a process each
     spans = sorted((fact["start"], fact["end"]) for fact in short)
@@ -113,8 +117,7 @@ def test_an_interrupt_stops_all_trials_and_the_same_command_runs_them_again(fold
     command = ("seconds=30,31,32",)
     sweeper = folder.start(*command)
     folder.await_facts(0, 1)
-    sweeper.send_signal(signal.SIGINT)
-    assert sweeper.wait(14) == 130
+    folder.stop(sweeper)
     assert [t.user_attrs.get("reason") for t in folder.trials()[:2]] == ["interrupted"] * 2
     assert folder.states() == {"s": "KILLED", "trial-0": "KILLED", "trial-1": "KILLED"}
     assert "goes on" in folder.said()
@@ -124,8 +127,7 @@ def test_an_interrupt_stops_all_trials_and_the_same_command_runs_them_again(fold
     folder.await_facts(3, 4)  # before the one that waits
     assert [t.user_attrs.get("retry_of") for t in folder.trials()[3:5]] == [0, 1]
     assert folder.states()["s"] == "RUNNING"
-    sweeper.send_signal(signal.SIGTERM)
-    assert sweeper.wait(14) == 130
+    folder.stop(sweeper, signal.SIGTERM)
     assert "RUNNING" not in folder.states().values()
 
 
@@ -140,8 +142,7 @@ def await_line(sweeper, folder, line):
 def test_ctrl_c_at_a_terminal_ends_a_sweep_that_has_just_begun(folder, line):
     sweeper = folder.start("seconds=300,301", before=os.setsid)
     await_line(sweeper, folder, line)
-    os.killpg(sweeper.pid, signal.SIGINT)  # all processes of a terminal hear it
-    assert sweeper.wait(14) == 130
+    folder.stop(sweeper, send=os.killpg)  # all processes of a terminal hear it
     assert "Traceback" not in folder.said()
     if (folder.path / "multirun/s").exists():  # nothing stays of a study without a trial
         reasons = {trial.user_attrs.get("reason") for trial in folder.trials()}
@@ -153,8 +154,7 @@ def test_ctrl_c_at_a_terminal_ends_a_sweep_that_has_just_begun(folder, line):
 def test_an_interrupt_of_the_sweeper_alone_ends_jobs_that_have_not_begun(folder):
     sweeper = folder.start("seconds=300,301")
     await_line(sweeper, folder, "trial 1 started")
-    sweeper.send_signal(signal.SIGINT)
-    assert sweeper.wait(14) == 130
+    folder.stop(sweeper)
     assert set(folder.states().values()) == {"KILLED"}
 
 
@@ -165,8 +165,7 @@ def test_an_interrupt_takes_no_result_from_a_job_that_has_just_ended(folder):
     ended = folder.path / "multirun/s/0/.pid"
     while ended.exists():
         time.sleep(0.01)
-    sweeper.send_signal(signal.SIGINT)
-    assert sweeper.wait(14) == 130
+    folder.stop(sweeper)
     ends = [(trial.state.name, trial.value) for trial in folder.trials()]
     assert ends == [("COMPLETE", 0.1), ("FAIL", None)]
 
@@ -178,8 +177,7 @@ def test_a_second_interrupt_does_not_wait_for_a_trial_that_ignores_the_first(fol
     sweeper.send_signal(signal.SIGINT)
     time.sleep(1)
     assert sweeper.poll() is None  # it waits for its trials
-    sweeper.send_signal(signal.SIGINT)
-    assert sweeper.wait(10) == 130
+    folder.stop(sweeper)
     assert all(gone(folder.facts(number)["pid"]) for number in (0, 1))
     assert set(folder.states().values()) == {"KILLED"}
 
@@ -196,9 +194,8 @@ def test_trials_end_with_a_killed_sweeper_and_the_next_one_reaps_them(folder):
     sweeper = folder.start("seconds=300,0.1")
     folder.await_facts(2)
     assert folder.trials()[0].user_attrs["reason"] == "interrupted"
-    assert folder.states()["trial-0"] == "KILLED"
-    sweeper.send_signal(signal.SIGTERM)
-    assert sweeper.wait(14) == 130
+    wait_until(lambda: folder.states()["trial-0"] == "KILLED", "the end of its run")
+    folder.stop(sweeper, signal.SIGTERM)
     assert "RUNNING" not in folder.states().values()
 
 

@@ -8,10 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
-from foreign_bench import wait_until
+from foreign_bench import is_written, wait_until
 from mortal_bench import Folder
 
 FAKE = Path(__file__).with_name("foreign") / "fake_slurm.py"
@@ -116,7 +117,7 @@ def test_a_trial_that_has_failed_takes_its_other_members_out_of_the_queue(slurm,
     try:
         first, second = (bench.directory(0) / f"part-{number}" for number in (0, 1))
         for place in (first, second):
-            wait_until((place / ".pid").exists, "two members to begin")
+            wait_until(partial(is_written, place / ".pid"), "two members to begin")
         (first / ".pid").write_text("1 elsewhere")  # as if it were on another host
         (bench.folder / "fall").touch()
         assert sweeper.wait(60) == 2  # since no trial has finished

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from foreign_bench import files_of, wait_until
+from foreign_bench import files_of, is_written, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
@@ -402,8 +402,7 @@ def facts(*directions, directory=Path(), space=None):
 
 
 def started(bench, number):
-    seen = bench.directory(number) / "seen.json"
-    return seen.exists() and seen.stat().st_size > 0
+    return is_written(bench.directory(number) / "seen.json")
 
 
 @pytest.fixture
@@ -414,6 +413,19 @@ def hanging(bench, store):
     yield sweeper
     sweeper.kill()
     sweeper.communicate()
+
+
+def test_a_sweeper_that_cannot_open_a_study_leaves_it_the_end_that_another_gave_it(
+    hanging, client, bench, monkeypatch
+):
+    def fail(_):
+        hanging.send_signal(signal.SIGINT)
+        assert hanging.wait(60) == 130
+        raise TrackingError("no")
+
+    monkeypatch.setattr("harnest.tracking.study.undrawn", fail)
+    bench.sweep("x=1,2,3", "do=hang@1", RECORDED, code=2)
+    assert Record(client).parent.info.status == "KILLED"
 
 
 def test_what_a_killed_sweeper_leaves_is_ended_by_the_next(hanging, client, study, bench):

@@ -12,6 +12,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
+from optuna.study._multi_objective import _get_pareto_front_trials_by_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from harnest.errors import StudyError
@@ -29,10 +30,11 @@ from harnest.study.listener import (
     StudyFacts,
     StudyListener,
     TrialFacts,
+    reason_of,
 )
 from harnest.study.lock import LockLostError, lock_in
 from harnest.study.outcome import Outcome, held_to
-from harnest.study.ownership import OWNER, Owner, owning
+from harnest.study.ownership import FILE, OWNER, Owner, owning
 from harnest.study.patience import patience_with
 from harnest.study.plan import Plan
 from harnest.study.search import is_seeded, make_pruner, make_sampler
@@ -66,7 +68,9 @@ def opened(plan: Plan, listeners: Sequence[StudyListener]) -> Iterator["OpenStud
             owner = stack.enter_context(owning(plan.storage, plan.directory))
             study = OpenStudy(plan, storage, owner, listeners)
         except BaseException:
-            if is_new and not any(path.name.isdigit() for path in plan.directory.iterdir()):
+            stack.close()  # what is there of a sweeper then is another's, which came meanwhile
+            theirs = [*plan.directory.glob("[0-9]*"), *plan.directory.glob(FILE.format("*"))]
+            if is_new and not theirs:
                 shutil.rmtree(plan.directory)
             raise
         yield study
@@ -115,13 +119,15 @@ class OpenStudy:
     def report(self, number: int, member: int, values: Sequence[float]) -> None:
         """Take note of a member's score; with several objectives Optuna takes none."""
         if len(self.plan.directions) == 1:
-            self._trial(number).report(values[0], member)
+            with suppress(UpdateFinishedTrialError):  # someone took this sweeper for dead
+                self._trial(number).report(values[0], member)
 
     def gives_up(self, number: int, member: int) -> bool:
         """Whether the pruner gives a trial up for its members' scores so far."""
         if len(self.plan.directions) > 1 or not self._trial(number).should_prune():
             return False
-        self._trial(number).set_user_attr(PRUNED_AT, member)
+        with suppress(UpdateFinishedTrialError):  # as above
+            self._trial(number).set_user_attr(PRUNED_AT, member)
         return True
 
     def _trial(self, number: int) -> optuna.Trial:
@@ -137,18 +143,27 @@ class OpenStudy:
 
     def trials(self) -> list[TrialFacts]:
         """What is known of all trials now."""
-        best = {trial.number for trial in self._study.best_trials}
-        return [TrialFacts.of(trial, trial.number in best) for trial in self._trials()]
+        return self._known(self._trials())
+
+    def standing(self) -> tuple[list[TrialFacts], bool]:
+        """What is known of all trials now, and whether the study is complete.
+
+        That is where its budget is spent, and no other sweeper is still at it. Both are of one
+        moment: other sweepers' trials end at any time.
+        """
+        trials = self._trials()
+        is_busy = any(trial.state is TrialState.RUNNING for trial in trials)
+        return self._known(trials), not is_busy and self._is_spent(trials)
+
+    def _known(self, trials: Sequence[FrozenTrial]) -> list[TrialFacts]:
+        # Optuna's own `best_trials` reads the trials once more.
+        front = _get_pareto_front_trials_by_trials(trials, self._study.directions, True)
+        best = {trial.number for trial in front}
+        return [TrialFacts.of(trial, trial.number in best) for trial in trials]
 
     def is_pruned(self, number: int) -> bool:
         """Whether the trial was told to stop."""
         return PRUNED_AT in self._frozen(number).user_attrs
-
-    def is_complete(self) -> bool:
-        """Whether the budget is spent, and no other sweeper is still at it."""
-        trials = self._trials()
-        is_busy = any(trial.state is TrialState.RUNNING for trial in trials)
-        return not is_busy and self._is_spent(trials)
 
     def broken(self) -> TrialFacts | None:
         """The first failed trial of this session, once more of them failed than may."""
@@ -214,10 +229,16 @@ class OpenStudy:
         if self._is_over() or (is_spent and self._is_spent(trials)):
             return None
         trial = self._ask(trials)
+        before = trial.user_attrs.get(OWNER)
         self._owner.take(trial._trial_id)
-        self.plan.space.draw(trial)
-        trial.set_user_attr(OWNER, self._owner.token)
-        return trial.number
+        with suppress(UpdateFinishedTrialError):  # so someone else had it
+            self.plan.space.draw(trial)
+            # The server, and the lock, may have been away: then others take it for put back.
+            if self._frozen(trial.number).user_attrs.get(OWNER) == before:
+                trial.set_user_attr(OWNER, self._owner.token)
+                return trial.number
+        self._owner.leave(trial._trial_id)
+        raise LockLostError
 
     def _ask(self, trials: Sequence[FrozenTrial]) -> optuna.Trial:
         """Begin the next trial: one that is run again, or else is lined up, or else a new one.
@@ -337,7 +358,7 @@ class OpenStudy:
         again = retried(trials)
         before = len(again)
         for trial in trials:
-            reason = trial.user_attrs.get(REASON)
+            reason = reason_of(trial)
             if reason is None or trial.number in again:
                 continue
             retries = self.plan.retry.get(reason, 0)

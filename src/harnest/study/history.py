@@ -6,7 +6,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from harnest.failure import INTERRUPTED
-from harnest.study.listener import REASON, RETRY_OF
+from harnest.study.listener import RETRY_OF, reason_of
 
 
 def retried(trials: Sequence[FrozenTrial]) -> set[int]:
@@ -26,16 +26,16 @@ def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         trial
         for trial in trials
         if trial.state is not TrialState.WAITING
-        and trial.user_attrs.get(REASON) != INTERRUPTED
+        and reason_of(trial) != INTERRUPTED
         and trial.number not in again
     ]
 
 
 def times_failed(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
     """How often in a row this configuration has failed for this trial's reason."""
-    reason = trial.user_attrs[REASON]
+    reason = reason_of(trial)
     times = 1
     while (before := trial.user_attrs.get(RETRY_OF)) is not None:
         trial = trials[before]
-        times += trial.user_attrs.get(REASON) == reason
+        times += reason_of(trial) == reason
     return times

@@ -19,6 +19,14 @@ REASON, MESSAGE, DETAILS, RETRY_OF = "reason", "message", "details", "retry_of"
 DEVIATION = "deviation"
 
 
+def reason_of(trial: FrozenTrial) -> str | None:
+    """Why a trial failed, in a word; None where it did not.
+
+    The word is written before the end, and what took its sweeper for dead may have come too late.
+    """
+    return trial.user_attrs.get(REASON) if trial.state is TrialState.FAIL else None
+
+
 @dataclass(frozen=True)
 class StudyFacts:
     """What is known of a study before its first trial; a grid tries every combination."""
@@ -65,6 +73,7 @@ class TrialFacts:
     def of(trial: FrozenTrial, is_best: bool = False) -> "TrialFacts":
         """Read the facts from Optuna's record."""
         attributes = trial.user_attrs
+        failure = attributes if trial.state is TrialState.FAIL else {}
         return TrialFacts(
             number=trial.number,
             params={key_of(name): value for name, value in trial.params.items()},
@@ -72,9 +81,9 @@ class TrialFacts:
             values=tuple(trial.values or ()),
             steps=dict(sorted(trial.intermediate_values.items())),
             duration=trial.duration,
-            reason=attributes.get(REASON),
-            message=attributes.get(MESSAGE),
-            details=attributes.get(DETAILS),
+            reason=reason_of(trial),
+            message=failure.get(MESSAGE),
+            details=failure.get(DETAILS),
             pruned_at=attributes.get(PRUNED_AT),
             retry_of=attributes.get(RETRY_OF),
             deviation=attributes.get(DEVIATION),

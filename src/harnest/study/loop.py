@@ -54,10 +54,8 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
             try:
                 runner.close()
             finally:  # also for a Ctrl-C that comes in just then
-                trials = study.trials()
-                # Asked after that: another sweeper's last trial may end in between, and a study
-                # without running trials would be told as one that is not complete.
-                complete = complete and study.is_complete()
+                trials, is_spent = study.standing()
+                complete = complete and is_spent
                 terminal.show([h for one in listeners for h in one.on_study_end(trials, complete)])
     if complete and not any(trial.state is TrialState.COMPLETE for trial in trials):
         told = [trial for trial in trials if trial.message and trial.reason != INTERRUPTED]

@@ -27,6 +27,9 @@ from harnest.study.storage import database_again
 #: Trial attribute: the sweeper that started it.
 OWNER = "sweeper"
 
+#: A sweeper's file, by its name.
+FILE = ".sweeper-{}.lock"
+
 #: Seconds between two heartbeats of a trial.
 INTERVAL = 15
 #: Seconds after its last one at which a trial's sweeper counts as dead; one that waits for the
@@ -134,4 +137,4 @@ def _is_alive(folder: Path, token: str) -> bool | None:
 
 
 def _file(folder: Path, token: str) -> Path:
-    return folder / f".sweeper-{token}.lock"
+    return folder / FILE.format(token)

@@ -145,18 +145,19 @@ class PackedLauncher(SlotsLauncher):
 
     def _start_groups(self) -> None:
         """Start the groups that are full or ripe, the oldest first, as long as slots are free."""
-        for group in list(self._groups):
-            if self._free.empty():
-                return
-            if group.is_ripe or len(group.jobs) == self.pack:
-                self._groups.remove(group)
-                slot = self._free.get()
-                try:
-                    self._start(group.jobs, slot)
-                except Exception as error:  # in a timer's thread nobody would hear of it
-                    self._free.put(slot)
-                    for job in group.jobs:
-                        job.result.set_exception(error)
+        with self._lock:
+            for group in list(self._groups):
+                if self._free.empty():
+                    return
+                if group.is_ripe or len(group.jobs) == self.pack:
+                    self._groups.remove(group)
+                    slot = self._free.get()
+                    try:
+                        self._start(group.jobs, slot)
+                    except Exception as error:  # in a timer's thread nobody would hear of it
+                        self._free.put(slot)
+                        for job in group.jobs:
+                            job.result.set_exception(error)
 
     def _start(self, waiting: Sequence[_Waiting], slot: Slot) -> None:
         from harnest.study.pack import run_pack
@@ -169,7 +170,7 @@ class PackedLauncher(SlotsLauncher):
         application = self._application()
         jobs = [Job.of(application, one.config, slot, one.directory) for one in waiting]
         oom_kills = self._oom_kills.unexplained()
-        pool_future = self._opened().schedule(run_pack, args=[jobs, place], timeout=self.timeout)
+        pool_future = self._schedule(run_pack, jobs, place)
         self._running[place] = pool_future
 
         def finish(done: "Future[list[bytes]]") -> None:
@@ -183,9 +184,9 @@ class PackedLauncher(SlotsLauncher):
             else:
                 for one, returned in zip(waiting, returns, strict=True):
                     one.result.set_result(returned)
-            with self._lock:
-                self._free.put(slot)
-                self._start_groups()
+            self._free.put(slot)
+            # Not in the pool's own thread: to open another pool is to wait for its end.
+            threading.Thread(target=self._start_groups, daemon=True).start()
 
         pool_future.add_done_callback(finish)
 

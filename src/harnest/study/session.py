@@ -68,7 +68,12 @@ class Session:
         """
         try:
             while True:
-                while len(self._running) < self._runner.capacity and self._start():
+                # An interrupt that is held back is heard once one runs: no others are begun then.
+                while (
+                    len(self._running) < self._runner.capacity
+                    and not (self._running and self._interrupts.pending)
+                    and self._start()
+                ):
                     pass
                 if not self._running:
                     return

@@ -3,8 +3,9 @@
 import queue
 import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
 from importlib.machinery import ModuleSpec
@@ -136,7 +137,7 @@ class SlotsLauncher(Launcher):
         result: Future[JobReturn] = Future()
         result.set_running_or_notify_cancel()
         oom_kills = self._oom_kills.unexplained()
-        pool_future = self._opened().schedule(run, args=[job], timeout=self.timeout)
+        pool_future = self._schedule(run, job)
         self._running[directory] = pool_future
 
         def finish(done: "Future[bytes]") -> None:
@@ -188,6 +189,9 @@ class SlotsLauncher(Launcher):
 
     def close(self) -> None:
         """End the pool and its warm processes."""
+        self._end_pool()
+
+    def _end_pool(self) -> None:
         if self._pool is not None:
             pool: Any = self._pool
             pool.stop()
@@ -195,9 +199,23 @@ class SlotsLauncher(Launcher):
             self._pool = None
             sys.modules["__main__"].__spec__ = self._spec
 
+    def _schedule(self, work: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        """Have the pool do it, in a process of its own."""
+        pool = self._opened()
+        future: Future[Any] = pool.schedule(work, args=arguments, timeout=self.timeout)
+
+        def look() -> None:  # what comes just as a pool breaks is forgotten by it
+            if not pool.active:
+                future.cancel()
+
+        timer = threading.Timer(_MOMENT, look)
+        timer.daemon = True
+        timer.start()
+        return future
+
     def _opened(self) -> "ProcessPool":
         if self._pool is not None and not self._pool.active:
-            self.close()  # to pebble, one whose waiting process was killed while none had a job
+            self._end_pool()  # to pebble, one whose waiting process was killed while none had a job
         if self._pool is None:
             import pebble
 

@@ -158,7 +158,7 @@ class StudyRecord(Callback):
             state = before[0].info.status if before else "KILLED"
             with suppress(Exception):  # the store may be the reason
                 for run in self._parents():
-                    if run.info.status != state:
+                    if run.info.status == "RUNNING" != state:  # or another has ended it since
                         self.client.set_terminated(run.info.run_id, state)
             raise
 

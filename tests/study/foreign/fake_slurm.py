@@ -66,9 +66,8 @@ def sacct(arguments):
 def _state(job):
     if (job / "ended").exists():
         return (job / "ended").read_text()
-    if not (job / "code").exists():
-        return "RUNNING"
-    return "COMPLETED" if (job / "code").read_text().strip() == "0" else "FAILED"
+    code = (job / "code").read_text().strip() if (job / "code").exists() else ""
+    return {"": "RUNNING", "0": "COMPLETED"}.get(code, "FAILED")
 
 
 def scancel(arguments):

@@ -142,6 +142,11 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+def is_written(file: Path) -> bool:
+    """Whether a file is there, and what is written to it at once is in it."""
+    return file.exists() and file.stat().st_size > 0
+
+
 def files_of(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Time and content of every file in a folder."""
     return {
