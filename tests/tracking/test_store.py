@@ -61,6 +61,15 @@ def test_a_store_that_was_made_half_is_made_again(empty_store, tmp_path):
     assert not (tmp_path / "mlflow.db.new").exists()
 
 
+def test_each_folder_has_its_own_store_also_in_one_process(tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        client = open_store("sqlite:///mlflow.db")
+        assert client.get_experiment_by_name("x") is None
+        experiment_id(client, "x")
+
+
 def test_an_address_may_have_options(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     address = "sqlite:///mine.db?timeout=30"

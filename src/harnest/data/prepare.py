@@ -57,7 +57,7 @@ def prepare(source: Source, *, window: float, step: float, cache: Path | None = 
     `ConfigError` for an impossible length or a source with another one's digest, `DataError` for
     data or a folder that cannot be used.
     """
-    _refuse_inherited_digest(type(source))
+    _refuse_inherited_digest(source)
     for key, seconds in (("window", window), ("step", step)):
         if not (math.isfinite(seconds) and seconds > 0):
             raise ConfigError(f"data.{key}={seconds}: give a time in seconds above 0")
@@ -83,10 +83,11 @@ def prepare(source: Source, *, window: float, step: float, cache: Path | None = 
     )
 
 
-def _refuse_inherited_digest(kind: type[Source]) -> None:
+def _refuse_inherited_digest(source: Source) -> None:
     """What reads otherwise than the class whose digest it has would get that one's windows."""
-    digests = next(one for one in kind.__mro__ if "digest" in vars(one))
-    if getattr(digests, "read", kind.read) not in (kind.read, Source.read):
+    kind = type(source)
+    digests = next((one for one in kind.__mro__ if "digest" in vars(one)), None)
+    if digests and getattr(digests, "read", kind.read) not in (kind.read, Source.read):
         raise ConfigError(
             f"{kind.__qualname__} has a read() of its own and the digest() of "
             f"{digests.__qualname__}, whose windows it would be given: it needs a digest() as well"

@@ -70,7 +70,8 @@ def connect(address: str) -> "MlflowClient":
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells each retry
     import mlflow
 
-    return mlflow.MlflowClient(address)
+    # MLflow keeps its connections by address: a relative one is the first folder's for good.
+    return mlflow.MlflowClient(from_anywhere(address))
 
 
 def open_existing(address: str) -> "MlflowClient":
