@@ -81,7 +81,7 @@ def refused(url, words, name="a.zip"):
     start = time.monotonic()
     with pytest.raises(DataError, match=words) as caught:
         fetch(url, name, check)
-    assert time.monotonic() - start < 25
+    assert time.monotonic() - start < 15
     message = str(caught.value)
     assert "\n" not in message
     assert url in message

@@ -177,7 +177,7 @@ def test_a_second_interrupt_does_not_wait_for_a_trial_that_ignores_the_first(fol
     sweeper.send_signal(signal.SIGINT)
     time.sleep(1)
     assert sweeper.poll() is None  # it waits for its trials
-    folder.stop(sweeper)
+    folder.stop(sweeper, within=10)
     assert all(gone(folder.facts(number)["pid"]) for number in (0, 1))
     assert set(folder.states().values()) == {"KILLED"}
 

@@ -68,7 +68,7 @@ def test_a_server_that_is_away_for_half_a_minute_misses_nothing(server, client, 
     began = time.monotonic()
     write(run, range(10, 30))
     run.text("hello", "note.txt")
-    assert time.monotonic() - began < 10  # nobody waits for a server that is away
+    assert time.monotonic() - began < 1  # nobody waits for a server that is away
     time.sleep(30)
     server.start()
     write(run, range(30, STEPS))
@@ -79,8 +79,7 @@ def test_a_server_that_is_away_for_half_a_minute_misses_nothing(server, client, 
     assert artifacts(client, run) == {"note.txt"}
 
 
-def test_a_server_that_hangs_holds_nobody_up(server, client, tmp_path, monkeypatch):
-    monkeypatch.setattr("harnest.tracking.journal._PATIENCE", 60.0)  # the run still sends, too
+def test_a_server_that_hangs_holds_nobody_up(server, client, tmp_path):
     run = start(server, tmp_path / "run", patience=1.0)
     run.outbox.courier.wait(30)
     server.signal(signal.SIGSTOP)
@@ -88,7 +87,7 @@ def test_a_server_that_hangs_holds_nobody_up(server, client, tmp_path, monkeypat
         began = time.monotonic()
         write(run)
         run.end()
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 5
     finally:
         server.signal(signal.SIGCONT)
     sync(tmp_path / "run", None)

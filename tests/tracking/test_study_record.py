@@ -457,7 +457,7 @@ def test_a_run_whose_sweeper_died_before_it_could_send_its_end_is_ended_by_the_l
         shutil.rmtree(bench.directory(0) / "record")
         client.update_run(run_id, status="RUNNING")
         (bench.folder / "release").touch()
-        assert sweeper.wait(timeout=120) == 0
+        assert sweeper.wait(timeout=60) == 0
     finally:
         sweeper.kill()
         sweeper.communicate()
@@ -470,7 +470,7 @@ def test_a_run_whose_sweeper_died_before_it_could_send_its_end_is_ended_by_the_l
 @pytest.mark.slow
 def test_a_signal_ends_the_records_and_the_same_command_goes_on(hanging, client, study):
     hanging.send_signal(signal.SIGTERM)
-    assert hanging.wait(timeout=120) == 130
+    assert hanging.wait(timeout=15) == 130
     record = Record(client)
     assert (record.parent.info.status, record.states) == ("KILLED", ["FINISHED", "KILLED"])
     record = study("x=1,2,3", "do=hang@1")
@@ -482,7 +482,7 @@ def test_a_signal_ends_the_records_and_the_same_command_goes_on(hanging, client,
 def test_two_sweepers_have_one_parent(bench, store, client):
     command = ("x=1,2,3,4", RECORDED)
     sweepers = [bench.start(*command) for _ in range(2)]
-    assert [sweeper.wait(timeout=120) for sweeper in sweepers] == [0, 0]
+    assert [sweeper.wait(timeout=60) for sweeper in sweepers] == [0, 0]
     for sweeper in sweepers:
         sweeper.communicate()
     record = Record(client)

@@ -56,10 +56,10 @@ def note(facts, directory):
 
 
 class Slow(float):
-    """A number that takes a while to be sent, and less than a sweeper waits for it."""
+    """A number that takes a while to be sent."""
 
     def __reduce__(self):
-        time.sleep(0.4)
+        time.sleep(0.7)
         return float, (float(self),)
 
 
