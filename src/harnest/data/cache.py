@@ -106,12 +106,14 @@ def _store(entry: Entry, folder: Path, digest: str) -> None:
     try:
         kinds = {}
         for name, array in entry.arrays.items():
-            with (building / f"{name}.npy").open("w+b") as file:
+            path = building / f"{name}.npy"
+            with path.open("wb") as file:  # not "w+b": numpy would copy the array first
                 np.save(file, np.asarray(array, order="C"), allow_pickle=False)
                 _to_disk(file)
                 header_size = file.tell() - array.nbytes
-                file.seek(0)
-                kinds[name] = array.dtype.str, array.shape, file.read(header_size).decode("latin1")
+            with path.open("rb") as file:
+                header = file.read(header_size).decode("latin1")
+            kinds[name] = array.dtype.str, array.shape, header
         with (building / _META).open("w") as file:
             json.dump({"digest": digest, "arrays": kinds, "meta": entry.meta}, file, indent=1)
             _to_disk(file)
