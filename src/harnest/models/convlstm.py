@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from harnest.models.dropout import Dropout
 from harnest.models.options import check_counts
 
 
@@ -58,7 +59,7 @@ class ConvLSTM(nn.Module):
             for index in range(layers)
         )
         self.hidden_size = hidden_size
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nn.Linear(hidden_size, classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,8 +2,10 @@
 
 from torch import Tensor, nn
 
+from harnest.models.dropout import Dropout
 from harnest.models.gates import begin
 from harnest.models.options import check_counts
+from harnest.models.recurrence import StackedLSTM
 
 
 class DeepConvLSTM(nn.Module):
@@ -38,8 +40,8 @@ class DeepConvLSTM(nn.Module):
                 nn.ReLU(),
             ]
         self.convolutions = nn.Sequential(*convolutions)
-        self.dropout = nn.Dropout(dropout)
-        self.lstm = nn.LSTM(
+        self.dropout = Dropout(dropout)
+        self.lstm = StackedLSTM(
             filters * channels,
             hidden_size,
             layers,

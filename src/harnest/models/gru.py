@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from harnest.models.gates import begin
 from harnest.models.pooling import Pooling, attention_score, check_pooling, last_states, pooled
+from harnest.models.recurrence import StackedGRU
 
 
 class GRU(nn.Module):
@@ -28,7 +29,7 @@ class GRU(nn.Module):
         super().__init__()
         check_pooling(pooling)
         features = hidden_size * (2 if bidirectional else 1)
-        self.gru = nn.GRU(
+        self.gru = StackedGRU(
             channels,
             hidden_size,
             layers,

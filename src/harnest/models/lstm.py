@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from harnest.models.gates import begin
 from harnest.models.pooling import Pooling, attention_score, check_pooling, last_states, pooled
+from harnest.models.recurrence import StackedLSTM
 
 
 class LSTM(nn.Module):
@@ -30,7 +31,7 @@ class LSTM(nn.Module):
         super().__init__()
         check_pooling(pooling)
         features = hidden_size * (2 if bidirectional else 1)
-        self.lstm = nn.LSTM(
+        self.lstm = StackedLSTM(
             channels,
             hidden_size,
             layers,

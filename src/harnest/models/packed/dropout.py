@@ -1,27 +1,37 @@
 """Dropout of several networks at once, each with its own rate and its own chance."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from harnest.models.dropout import bernoulli
+
+Noise = Callable[[Tensor, float, torch.Generator], Tensor]
+
 
 class PackedDropout(nn.Module):
     """Under vmap over networks: each has one of ``rates`` and draws from one of ``generators``.
 
-    With ``whole`` it zeroes whole features, as ``nn.Dropout1d`` does, else single values. On the
-    CPU it draws what ``nn.Dropout`` would draw from torch's own generator in the same state, where
-    that sees a contiguous tensor.
+    With ``whole`` it zeroes whole features, as ``nn.Dropout1d`` does, else single values. ``noise``
+    says what to multiply the values of one by: on the CPU what the dropout of one alone would draw
+    from torch's own generator in the same state, as `bernoulli` does for ``nn.Dropout``.
     """
 
     def __init__(
-        self, rates: Sequence[float], generators: Sequence[torch.Generator], *, whole: bool = False
+        self,
+        rates: Sequence[float],
+        generators: Sequence[torch.Generator],
+        *,
+        whole: bool = False,
+        noise: Noise = bernoulli,
     ) -> None:
         super().__init__()
         self.rates = tuple(rates)
         self.generators = generators
         self.whole = whole
+        self._noise = noise
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero some of ``x`` and scale the rest, in training."""
@@ -32,14 +42,13 @@ class PackedDropout(nn.Module):
 
     def noise(self, x: Tensor) -> Tensor:
         """What to multiply ``x``, (k, ...), by."""
-        shape = (*x.shape[:3], 1) if self.whole else x.shape
-        noise = x.new_empty(shape)
-        for row, rate, generator in zip(noise, self.rates, self.generators, strict=True):
-            if rate > 0:
-                row.bernoulli_(1 - rate, generator=generator).div_(1 - rate)
-            else:
-                row.fill_(1)
-        return noise
+        rows = x[..., :1] if self.whole else x
+        return torch.stack(
+            [
+                self._noise(row, rate, generator) if rate > 0 else torch.ones_like(row)
+                for row, rate, generator in zip(rows, self.rates, self.generators, strict=True)
+            ]
+        )
 
 
 class _Drop(torch.autograd.Function):

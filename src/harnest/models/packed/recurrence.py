@@ -1,10 +1,13 @@
 """LSTMs and GRUs of several networks at once, each by the library's own kernels."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from harnest.models.recurrence import by_layers, one_layer
 
 
 class PackedRecurrence(nn.RNNBase):
@@ -29,28 +32,8 @@ class PackedRecurrence(nn.RNNBase):
         """Map (batch, time, features), or (time, batch, features), to outputs and last states."""
         if states is not None or x.ndim != 3:
             raise NotImplementedError(f"{self.mode} with states of its own, or without a batch")
-        parts = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if self.bias else ()))
-        directions = ("", "_reverse") if self.bidirectional else ("",)
-        steps = x.transpose(0, 1) if self.batch_first else x  # as dropout meets them in torch's own
-        last = []
-        for layer in range(self.num_layers):
-            if layer > 0:
-                steps = self.between(steps)
-            names = (f"{part}_l{layer}{which}" for which in directions for part in parts)
-            weights = (getattr(self, name) for name in names)
-            steps, *ends = _Each.apply(self._layer, steps, *weights)  # type: ignore[no-untyped-call]
-            last.append(ends)
-        hidden, *cells = (torch.cat(ends) for ends in zip(*last, strict=True))
-        outputs = steps.transpose(0, 1) if self.batch_first else steps
-        return outputs, (hidden, *cells) if cells else hidden
-
-    def _layer(self, steps: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-        """One layer of one network: outputs, and last states (directions, batch, size)."""
-        zeros = steps.new_zeros(1 + self.bidirectional, steps.shape[1], self.hidden_size)
-        options = (self.bias, 1, 0.0, self.training, self.bidirectional, False)
-        if self.mode == "LSTM":
-            return torch.lstm(steps, (zeros, zeros), weights, *options)
-        return torch.gru(steps, zeros, weights, *options)
+        layer = partial(_Each.apply, partial(one_layer, self))
+        return by_layers(self, x, between=self.between, layer=layer)
 
 
 class _Each(torch.autograd.Function):

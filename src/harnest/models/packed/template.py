@@ -7,11 +7,16 @@ import torch
 from torch import nn
 
 from harnest.errors import ConfigError
-from harnest.models.packed.dropout import PackedDropout
+from harnest.models.dropout import Dropout, bernoulli, noise
+from harnest.models.packed.dropout import Noise, PackedDropout
 from harnest.models.packed.recurrence import PackedRecurrence
+from harnest.models.recurrence import StackedGRU, StackedLSTM
 
 #: Options that may differ, since every network's own is used.
-_OWN = {nn.Dropout: "p", nn.Dropout1d: "p", nn.LSTM: "dropout", nn.GRU: "dropout"}
+_OWN: dict[type[nn.Module], str] = {
+    **dict.fromkeys((nn.Dropout, nn.Dropout1d, Dropout), "p"),
+    **dict.fromkeys((nn.LSTM, nn.GRU, StackedLSTM, StackedGRU), "dropout"),
+}
 
 #: What vmap cannot take, or only with the options of one network.
 _REFUSED = (nn.RNN, nn.RNNCellBase, nn.MultiheadAttention)
@@ -33,21 +38,31 @@ def template_of(networks: Sequence[nn.Module], generators: Sequence[torch.Genera
             raise refusal(networks[0], f"it holds {type(module).__name__}")
         if any(_options(one) != _options(module) for one in alike):
             raise refusal(networks[0], f"{name or 'it'} has other options in another trial")
-        if type(module) in (nn.Dropout, nn.Dropout1d):
+        if type(module) in (nn.Dropout, nn.Dropout1d, Dropout):
             rates = [float(one.p) for one in alike]  # type: ignore[arg-type]
-            is_whole = isinstance(module, nn.Dropout1d)
-            packed: nn.Module = PackedDropout(rates, generators, whole=is_whole)
+            packed: nn.Module = PackedDropout(
+                rates,
+                generators,
+                whole=isinstance(module, nn.Dropout1d),
+                noise=_noise_of(module),
+            )
         elif isinstance(module, nn.LSTM | nn.GRU):
             if module.proj_size:
                 raise refusal(networks[0], "its LSTM projects its states")
             rates = [float(one.dropout) for one in alike]  # type: ignore[arg-type]
-            packed = PackedRecurrence(module, PackedDropout(rates, generators))
+            between = PackedDropout(rates, generators, noise=_noise_of(module))
+            packed = PackedRecurrence(module, between)
         else:
             continue
         if not name:
             return packed
         template.set_submodule(name, packed)
     return template
+
+
+def _noise_of(module: nn.Module) -> Noise:
+    """Which of the two ways to draw masks a module has alone."""
+    return noise if isinstance(module, Dropout | StackedLSTM | StackedGRU) else bernoulli
 
 
 def refusal(network: nn.Module, why: str) -> ConfigError:
