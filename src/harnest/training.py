@@ -79,7 +79,8 @@ def run(
         record(score, parts.trainer.current_epoch)
         if parts.trainer.is_global_zero:
             log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
-            keep_results(parts, directory)
+            if trial is None or not trial.is_pruned:  # most of a study are, and had their say
+                keep_results(parts, directory)
     if trial is not None:
         trial.measured(measured)
     others = tuple(measured[name] for name in cfg.objective.also or ())

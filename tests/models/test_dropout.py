@@ -1,4 +1,4 @@
-"""Dropout and recurrent layers whose masks are drawn in fewer bits than torch's."""
+"""Masks of dropout drawn in fewer bits than torch's, and recurrent layers with them between."""
 
 import pytest
 import torch
@@ -6,21 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from harnest.models.dropout import Dropout, noise
+from harnest.models.dropout import noise
 from harnest.models.recurrence import StackedGRU, StackedLSTM
 
 
 @given(
-    rate=st.floats(0.01, 0.99),
+    rate=st.floats(0, 0.99),
     shape=st.lists(st.integers(1, 5), min_size=1, max_size=3),
     dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
 )
 def test_what_is_kept_makes_up_for_the_rest(rate, shape, dtype):
-    x = torch.ones(shape, dtype=dtype)
-    dropped = Dropout(rate)(x)
-    assert dropped.shape == x.shape
-    assert dropped.dtype == dtype
-    kept = dropped[dropped != 0]
+    found = noise(torch.empty(shape, dtype=dtype), rate)
+    assert (list(found.shape), found.dtype) == (shape, dtype)
+    kept = found[found != 0]
     assert torch.equal(kept, torch.full_like(kept, 1 / (1 - rate)))
 
 
@@ -45,13 +43,6 @@ def test_a_seed_draws_the_same_and_the_next_draw_is_another():
     generator = torch.Generator().manual_seed(3)
     assert torch.equal(first, noise(x, 0.5, generator))
     assert not torch.equal(first, noise(x, 0.5, generator))
-
-
-@pytest.mark.parametrize("rate", [0.0, 1.0])
-def test_none_and_all_are_dropped_as_torch_does(rate):
-    x = torch.randn(3, 4)
-    assert torch.equal(Dropout(rate)(x), nn.Dropout(rate)(x))
-    assert torch.equal(Dropout(0.5).eval()(x), x)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

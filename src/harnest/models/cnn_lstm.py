@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from harnest.models.convolution import convolution
-from harnest.models.dropout import Dropout
 from harnest.models.gates import begin
 from harnest.models.options import check_counts
 from harnest.models.pooling import attention_score, pooled
@@ -59,7 +58,7 @@ class CNNLSTM(nn.Module):
                 for inputs in widths[:-1]
             )
         )
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
         self.lstm = nn.LSTM(filters, hidden_size, batch_first=True, bidirectional=True)
         begin(self.lstm)
         self.score = attention_score(2 * hidden_size)

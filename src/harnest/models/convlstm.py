@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from harnest.models.dropout import Dropout
 from harnest.models.options import check_counts
 
 
@@ -59,7 +58,7 @@ class ConvLSTM(nn.Module):
             for index in range(layers)
         )
         self.hidden_size = hidden_size
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from torch import Tensor, nn
 
-from harnest.models.dropout import Dropout
 from harnest.models.gates import begin
 from harnest.models.options import check_counts
 from harnest.models.recurrence import StackedLSTM
@@ -40,7 +39,7 @@ class DeepConvLSTM(nn.Module):
                 nn.ReLU(),
             ]
         self.convolutions = nn.Sequential(*convolutions)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
         self.lstm = StackedLSTM(
             filters * channels,
             hidden_size,

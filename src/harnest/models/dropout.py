@@ -1,29 +1,16 @@
-"""Dropout whose masks take a processor a quarter of the time that torch's take."""
+"""Masks of dropout: torch's, and some that take a processor a quarter of their time."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 _VALUES = 2**16  # of the 16 random bits that decide on a number
 
 
-class Dropout(nn.Dropout):
-    """``nn.Dropout`` that draws 16 bits for a number, where torch draws 53 on a processor.
-
-    Its rate is met to 1/65536. A GPU draws as torch does.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Zero some of ``input`` and scale the rest, in training."""
-        if not self.training or input.device.type != "cpu" or self.p in (0, 1):
-            return super().forward(input)
-        return input * noise(input, self.p)
-
-
 def noise(x: Tensor, rate: float, generator: torch.Generator | None = None) -> Tensor:
-    """What `Dropout` multiplies ``x`` by: 0, or what makes up for the zeros.
+    """What to multiply ``x`` by: 0, or what makes up for the zeros. ``rate`` is below 1.
 
-    ``rate`` is below 1. Numbers are drawn in the order of ``x``'s shape, from ``generator`` or
-    from torch's own.
+    On a processor 16 bits are drawn for a number, where torch draws 53; so the rate is met to
+    1/65536. They come from ``generator`` or from torch's own, in the order of ``x``'s shape.
     """
     if x.device.type != "cpu":
         return bernoulli(x, rate, generator)
@@ -37,5 +24,5 @@ def noise(x: Tensor, rate: float, generator: torch.Generator | None = None) -> T
 
 
 def bernoulli(x: Tensor, rate: float, generator: torch.Generator | None = None) -> Tensor:
-    """What ``nn.Dropout`` multiplies ``x`` by, where that is contiguous; see `noise`."""
+    """The same as ``nn.Dropout`` draws it, where ``x`` is contiguous."""
     return x.new_empty(x.shape).bernoulli_(1 - rate, generator=generator).div_(1 - rate)

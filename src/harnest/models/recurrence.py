@@ -14,7 +14,7 @@ Layer = Callable[..., tuple[Tensor, ...]]
 
 
 class _Stacked(nn.RNNBase):
-    """What torch's own is, but that its dropout is `noise` between its layers.
+    """What torch's own is, but that its dropout is `noise`.
 
     Layer by layer it takes a processor no longer; a GPU has one kernel for all.
     """

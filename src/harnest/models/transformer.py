@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from harnest.errors import ConfigError
-from harnest.models.dropout import Dropout
 from harnest.models.options import check_counts
 from harnest.models.pooling import attention_score, pooled
 
@@ -57,7 +56,7 @@ class Transformer(nn.Module):
             enable_nested_tensor=False,
         )
         self.score = attention_score(hidden_size)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, classes)
 
     def forward(self, x: Tensor) -> Tensor:

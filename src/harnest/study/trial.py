@@ -51,6 +51,8 @@ class Trial:
         self._trial = optuna.Trial(opened, identity)
         if self._trial._cached_frozen_trial.state.is_finished():  # by its other members
             raise TrialInterruptedError(f"trial {number} has ended already")
+        #: Whether the pruner has given it up.
+        self.is_pruned = False
         self._has_diverged = False
         self._member = os.environ.get(MEMBER, "")
         # Optuna prunes by one objective only, and a trial of members by their scores.
@@ -75,6 +77,7 @@ class Trial:
             return False
         step = self._trial.study._storage.get_trial(self._trial._trial_id).last_step
         self._trial.set_user_attr(PRUNED_AT, step)
+        self.is_pruned = True
         return True
 
     def measured(self, quantities: Mapping[str, float]) -> None:

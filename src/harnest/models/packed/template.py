@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 from harnest.errors import ConfigError
-from harnest.models.dropout import Dropout, bernoulli, noise
-from harnest.models.packed.dropout import Noise, PackedDropout
+from harnest.models.dropout import bernoulli, noise
+from harnest.models.packed.dropout import PackedDropout
 from harnest.models.packed.recurrence import PackedRecurrence
 from harnest.models.recurrence import StackedGRU, StackedLSTM
 
 #: Options that may differ, since every network's own is used.
 _OWN: dict[type[nn.Module], str] = {
-    **dict.fromkeys((nn.Dropout, nn.Dropout1d, Dropout), "p"),
+    **dict.fromkeys((nn.Dropout, nn.Dropout1d), "p"),
     **dict.fromkeys((nn.LSTM, nn.GRU, StackedLSTM, StackedGRU), "dropout"),
 }
 
@@ -38,19 +38,16 @@ def template_of(networks: Sequence[nn.Module], generators: Sequence[torch.Genera
             raise refusal(networks[0], f"it holds {type(module).__name__}")
         if any(_options(one) != _options(module) for one in alike):
             raise refusal(networks[0], f"{name or 'it'} has other options in another trial")
-        if type(module) in (nn.Dropout, nn.Dropout1d, Dropout):
+        if type(module) in (nn.Dropout, nn.Dropout1d):
             rates = [float(one.p) for one in alike]  # type: ignore[arg-type]
-            packed: nn.Module = PackedDropout(
-                rates,
-                generators,
-                whole=isinstance(module, nn.Dropout1d),
-                noise=_noise_of(module),
-            )
+            is_whole = isinstance(module, nn.Dropout1d)
+            packed: nn.Module = PackedDropout(rates, generators, whole=is_whole)
         elif isinstance(module, nn.LSTM | nn.GRU):
             if module.proj_size:
                 raise refusal(networks[0], "its LSTM projects its states")
             rates = [float(one.dropout) for one in alike]  # type: ignore[arg-type]
-            between = PackedDropout(rates, generators, noise=_noise_of(module))
+            is_ours = isinstance(module, StackedLSTM | StackedGRU)
+            between = PackedDropout(rates, generators, noise=noise if is_ours else bernoulli)
             packed = PackedRecurrence(module, between)
         else:
             continue
@@ -58,11 +55,6 @@ def template_of(networks: Sequence[nn.Module], generators: Sequence[torch.Genera
             return packed
         template.set_submodule(name, packed)
     return template
-
-
-def _noise_of(module: nn.Module) -> Noise:
-    """Which of the two ways to draw masks a module has alone."""
-    return noise if isinstance(module, Dropout | StackedLSTM | StackedGRU) else bernoulli
 
 
 def refusal(network: nn.Module, why: str) -> ConfigError:
