@@ -126,6 +126,12 @@ def test_a_study_of_the_training_loss_is_pruned_by_it(tmp_path, launcher):
         assert [trial.intermediate_values[epoch] for epoch in range(epochs)] == pytest.approx(
             [point.value for point in history]
         )
+        kept = set(artifacts(client, run))
+        assert "checkpoints/best.ckpt" in kept
+        # Nobody looks at what was given up.
+        assert ("figures/validation/confusion.png" in kept) == (trial is fast)
+        model = tmp_path / "multirun" / "s" / str(trial.number) / "record" / "model"
+        assert model.exists() == (trial is fast)
 
 
 def test_each_architecture_has_packs_of_its_own_and_one_that_cannot_be_is_told(tmp_path):

@@ -22,7 +22,7 @@ class _Stacked(nn.RNNBase):
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Map (batch, time, features), or (time, batch, features), as torch's own does."""
         drops = self.training and self.num_layers > 1 and 0 < self.dropout < 1
-        if not drops or hx is not None or input.device.type != "cpu" or input.ndim != 3:
+        if not drops or hx is not None or self.proj_size or not _is_batch_on_cpu(input):
             return super().forward(input, hx)
         return by_layers(
             self,
@@ -30,6 +30,10 @@ class _Stacked(nn.RNNBase):
             between=lambda steps: steps * noise(steps, self.dropout),
             layer=partial(one_layer, self),
         )
+
+
+def _is_batch_on_cpu(input: Any) -> bool:
+    return isinstance(input, Tensor) and input.ndim == 3 and input.device.type == "cpu"
 
 
 class StackedLSTM(_Stacked, nn.LSTM):

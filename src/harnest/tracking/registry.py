@@ -31,8 +31,8 @@ def load_model(name: str, address: str) -> Any:
             return _load(str(where))
         if not is_saved:
             raise TrackingError(
-                f"{directory} holds no model: it is no run's directory, or its run ended before "
-                "its model was saved"
+                f"{directory} holds no model: it is no run's directory, or its run was pruned or "
+                "ended before its model was saved"
             )
         # It was not sent yet. Only who sends it writes there.
         with TemporaryDirectory() as folder:

@@ -14,9 +14,9 @@ Noise = Callable[[Tensor, float, torch.Generator], Tensor]
 class PackedDropout(nn.Module):
     """Under vmap over networks: each has one of ``rates`` and draws from one of ``generators``.
 
-    With ``whole`` it zeroes whole features, as ``nn.Dropout1d`` does, else single values. ``noise``
-    says what to multiply the values of one by: on the CPU what the dropout of one alone would draw
-    from torch's own generator in the same state, as `bernoulli` does for ``nn.Dropout``.
+    With ``whole`` it zeroes whole features, as ``nn.Dropout1d`` does, else single values.
+    ``of_one`` says what to multiply the values of one by: on the CPU what its dropout would draw
+    alone from torch's own generator in the same state, as `bernoulli` does for ``nn.Dropout``.
     """
 
     def __init__(
@@ -25,13 +25,13 @@ class PackedDropout(nn.Module):
         generators: Sequence[torch.Generator],
         *,
         whole: bool = False,
-        noise: Noise = bernoulli,
+        of_one: Noise = bernoulli,
     ) -> None:
         super().__init__()
         self.rates = tuple(rates)
         self.generators = generators
         self.whole = whole
-        self._noise = noise
+        self.of_one = of_one
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero some of ``x`` and scale the rest, in training."""
@@ -45,7 +45,7 @@ class PackedDropout(nn.Module):
         rows = x[..., :1] if self.whole else x
         return torch.stack(
             [
-                self._noise(row, rate, generator) if rate > 0 else torch.ones_like(row)
+                self.of_one(row, rate, generator) if rate > 0 else torch.ones_like(row)
                 for row, rate, generator in zip(rows, self.rates, self.generators, strict=True)
             ]
         )

@@ -47,7 +47,7 @@ def template_of(networks: Sequence[nn.Module], generators: Sequence[torch.Genera
                 raise refusal(networks[0], "its LSTM projects its states")
             rates = [float(one.dropout) for one in alike]  # type: ignore[arg-type]
             is_ours = isinstance(module, StackedLSTM | StackedGRU)
-            between = PackedDropout(rates, generators, noise=noise if is_ours else bernoulli)
+            between = PackedDropout(rates, generators, of_one=noise if is_ours else bernoulli)
             packed = PackedRecurrence(module, between)
         else:
             continue
