@@ -69,7 +69,11 @@ def cluster(folder: Path):
                 f"--temp-dir={folder}",
             ],
             cwd=folder,
-            env={key: text for key, text in os.environ.items() if not key.startswith("HARNEST_")},
+            env={
+                **{key: text for key, text in os.environ.items() if not key.startswith("HARNEST_")},
+                # ray gives its first node 30 s, which a busy machine may need more of.
+                "RAY_raylet_start_wait_time_s": "120",
+            },
             stdout=out,
             stderr=out,
             start_new_session=True,
