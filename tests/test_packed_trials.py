@@ -132,6 +132,10 @@ def test_a_study_of_the_training_loss_is_pruned_by_it(tmp_path, launcher):
         assert ("figures/validation/confusion.png" in kept) == (trial is fast)
         model = tmp_path / "multirun" / "s" / str(trial.number) / "record" / "model"
         assert model.exists() == (trial is fast)
+    (tmp_path / "a.csv").write_text("time,x\n0,1\n")
+    for name in ("multirun/s/0", runs["trial-0"].info.run_id):
+        answer = command("predict", name, "a.csv", folder=tmp_path)
+        assert "was pruned" in answer.line
 
 
 def test_each_architecture_has_packs_of_its_own_and_one_that_cannot_be_is_told(tmp_path):

@@ -69,7 +69,9 @@ def _address_of(client: "MlflowClient", name: str) -> str:
         return _registered(client, name)
     outputs = run.outputs.model_outputs if run.outputs is not None else []
     if not outputs:
-        raise TrackingError(f"run {name} has no model: it ended before its model was saved")
+        raise TrackingError(
+            f"run {name} has no model: it was pruned, or ended before its model was saved"
+        )
     return f"models:/{outputs[-1].model_id}"
 
 
