@@ -28,6 +28,7 @@ from yaml import YAMLError
 from harnest import config
 from harnest.errors import ConfigError, HarnestError
 from harnest.names import all_keys, choices, nearest
+from harnest.output import optional_reader
 from harnest.secrets import move_to_environment, redact
 from harnest.values import check_kind
 
@@ -116,7 +117,8 @@ def errors_as_lines() -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's own reports would come on top of ours
     on_terminate = signal.signal(signal.SIGTERM, _terminate)
     try:
-        yield
+        with optional_reader():
+            yield
     except KeyboardInterrupt:
         _interrupted()
     except (HarnestError, *_OF_CONFIGS, OSError, ValueError) as error:

@@ -51,11 +51,7 @@ def main() -> None:
     parser.add_argument("-v", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args()
     with errors_as_lines():
-        try:
-            predict(arguments)
-            sys.stdout.flush()
-        except BrokenPipeError:  # whoever reads has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        predict(arguments)
 
 
 def predict(arguments: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from harnest.errors import HarnestError, StudyError
 from harnest.failure import INTERRUPTED
+from harnest.output import optional_reader
 from harnest.study.engine import opened
 from harnest.study.interrupts import Interrupts
 from harnest.study.listener import StudyListener
@@ -37,7 +38,7 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
     listeners: list[StudyListener] = [terminal, *recorders]
     interrupts = Interrupts()
     complete = False
-    with _full_disk_told(plan), ExitStack() as stack:
+    with optional_reader(), _full_disk_told(plan), ExitStack() as stack:
         with interrupts.held(), interrupts.allowed():
             study = stack.enter_context(opened(plan, listeners))
         try:

@@ -1,10 +1,9 @@
 """What a study shows in the terminal: what runs, a line per event, a ranked table at the end."""
 
-import errno
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from optuna.trial import TrialState
@@ -22,29 +21,13 @@ from harnest.study.wording import COLOURS, ending, scores, setting, short, span,
 from harnest.wide import print_wide
 
 
-class _Console(Console):
-    """One that says nothing more where nobody reads, as after a pager or a terminal is closed."""
-
-    def on_broken_pipe(self) -> None:
-        with suppress(SystemExit):
-            super().on_broken_pipe()
-
-    def _write_buffer(self) -> None:
-        try:
-            super()._write_buffer()
-        except OSError as error:
-            if error.errno != errno.EIO:  # what a closed terminal says
-                raise
-            self.on_broken_pipe()
-
-
 class Terminal:
     """Hears of a study's events and prints them."""
 
     def __init__(self) -> None:
         # FORCE_COLOR, which CI and notebooks set, asks for colours, not for a table in motion.
         moves = None if sys.stdout.isatty() else False
-        self.console = _Console(highlight=False, soft_wrap=True, force_interactive=moves)
+        self.console = Console(highlight=False, soft_wrap=True, force_interactive=moves)
         self._live: LiveTable | None = None
 
     def on_study_start(self, study: StudyFacts, trials: Sequence[TrialFacts]) -> None:

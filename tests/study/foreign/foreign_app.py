@@ -65,6 +65,7 @@ def _end(cfg: DictConfig, do: str):
         raise KeyboardInterrupt
     if do == "hang":
         _wait_for(Path("release"))
+        print("released", flush=True)
     answers = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
     answers |= {"text": "none of your numbers", "none": None}
     if do in answers:
