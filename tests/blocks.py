@@ -20,7 +20,7 @@ LANGUAGES = ("bash", "console", "python", "yaml", "text")
 
 _MARK = re.compile(r"<!-- (not run|run in small): (.+?) -->", re.DOTALL)
 _FILE = re.compile(r"(?:# @package \S+\n)?# ([\w./-]+\.(?:py|yaml))\b")
-_PATIENCE = 240  # seconds that a command may take
+_PATIENCE = 400  # seconds that a command may take
 
 _CHECK = doctest.OutputChecker()
 _LOOSELY = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from limits import HANG_TIMEOUT
+
 _MODULES = {
     name: f"harnest.{name}"
     for name in ("train", "evaluate", "compare", "predict", "sync", "rerun", "promote", "ui")
@@ -56,7 +58,7 @@ def command(name: str, *arguments: str, folder: Path, **environment: str) -> Ans
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG_TIMEOUT,
     )
     return Answer(done.returncode, done.stdout, done.stderr)
 
@@ -78,7 +80,7 @@ def warm(
     job = (_MODULES[name], arguments, folder, os.environ | environment, outputs)
     process = context.Process(target=_inside, args=job)
     process.start()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG_TIMEOUT
     while interrupt is not None and process.is_alive() and time.monotonic() < deadline:
         if interrupt[1]():
             os.kill(process.pid, interrupt[0])

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
+from limits import HANG_TIMEOUT
 from servers import free_port
 
 USER, PASSWORD = "harnest", "pl4nted-s3cr3t"
@@ -47,7 +48,7 @@ class Server:
         engine = sqlalchemy.create_engine(
             self.address(self.system), poolclass=sqlalchemy.pool.NullPool
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HANG_TIMEOUT
         while True:
             try:
                 engine.connect().close()
@@ -62,7 +63,7 @@ class Server:
     def stop(self, how: signal.Signals | None = None) -> None:
         assert self.process is not None
         self.process.send_signal(how or self.ending)
-        self.process.wait(30)
+        self.process.wait(HANG_TIMEOUT)
 
     def new_database(self) -> str:
         """Make an empty database; its address."""

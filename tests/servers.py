@@ -12,6 +12,8 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from limits import HANG_TIMEOUT
+
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A port for a server that may go away for a while.
@@ -51,7 +53,7 @@ class Server:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # it has workers, which go with it
         )
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + HANG_TIMEOUT
         while not self.answers():
             assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
             time.sleep(0.1)

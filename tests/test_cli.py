@@ -12,6 +12,7 @@ from omegaconf import ValidationError
 from commands import command
 from harnest.cli import errors_as_lines
 from harnest.config import FOLDER
+from limits import HANG_TIMEOUT
 
 HEAVY = (
     "torch",
@@ -57,6 +58,7 @@ def rmdir(folder):
 Path.rmdir = rmdir
 
 from harnest.train import main
+from limits import HANG_TIMEOUT
 
 main()
 """
@@ -69,7 +71,7 @@ def test_a_run_that_cannot_begin_says_why_though_another_begins_beside_it(tmp_pa
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG_TIMEOUT,
     )
     (line,) = done.stderr.splitlines()
     assert (done.returncode, "folds=5" in line) == (2, True), line
@@ -141,7 +143,7 @@ def test_nothing_heavy_is_imported_before_a_run_begins(tmp_path, arguments, code
         env=os.environ | {"COMP_LINE": "harnest-train model=", "COMP_POINT": "20"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_TIMEOUT,
     )
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     imported = {line.rpartition("|")[2].strip() for line in lines}
@@ -162,7 +164,7 @@ def test_the_other_commands_help_imports_nothing_heavy_either(tmp_path, name):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_TIMEOUT,
     )
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}

@@ -78,7 +78,7 @@ def reader(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.xdist_group("docs")
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if page.parent != ROOT], ids=lambda page: page.name

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from limits import HANG_TIMEOUT
+
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 SLOW = ("comparing", "training")
@@ -46,7 +48,9 @@ def executed(name, folder):
     place.mkdir()
     copy = Path(shutil.copy(FOLDER / f"{name}.ipynb", place))
     notebook = nbformat.read(copy, as_version=4)
-    client = NotebookClient(notebook, timeout=200, resources={"metadata": {"path": str(place)}})
+    client = NotebookClient(
+        notebook, timeout=HANG_TIMEOUT, resources={"metadata": {"path": str(place)}}
+    )
     client.execute()
     assert list(place.iterdir()) == [copy]  # what it writes belongs into the folder above
     return notebook

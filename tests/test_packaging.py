@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from harnest.config import FOLDER
+from limits import HANG_TIMEOUT
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,7 +25,7 @@ def wheel(tmp_path_factory):
     """Built from the checkout with what is installed here, without a download."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
-    done = subprocess.run(build, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(build, capture_output=True, text=True, timeout=HANG_TIMEOUT)
     assert done.returncode == 0, done.stdout + done.stderr
     (made,) = folder.glob("*.whl")
     return made
@@ -66,7 +67,7 @@ def answer_of(unpacked, folder, *arguments):
         env=os.environ | {"PYTHONPATH": str(unpacked)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG_TIMEOUT,
     )
 
 

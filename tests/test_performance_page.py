@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # programs that measure
+from limits import HANG_TIMEOUT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # programs that measure
 
 PROGRAM = Path(__file__).parents[1] / "benchmarks" / "table.py"
 PAGE = """# Performance
@@ -46,7 +48,7 @@ def make(folder, *programs, **environment):
         env=surroundings | environment,
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=HANG_TIMEOUT,
     )
 
 

@@ -11,6 +11,7 @@ import mlflow
 import pytest
 
 from commands import command
+from limits import HANG_TIMEOUT
 
 SEARCH = (
     "seed=0,1",
@@ -28,7 +29,7 @@ def test_a_killed_study_ends_with_the_scores_of_one_that_was_not(tmp_path):
         [program, "-m", *SEARCH], cwd=tmp_path, env=os.environ, stdout=subprocess.DEVNULL
     )
     started = tmp_path / "multirun/s/0/checkpoints/last.ckpt"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG_TIMEOUT
     while not started.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)

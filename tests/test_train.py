@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from commands import command, epochs_of, score_in, warm
 from harnest.study.storage import journal_in, open_storage
 from harnest.tracking.provenance import provenance
+from limits import HANG_TIMEOUT
 
 SMALL = ("trainer=cpu", "model.hidden_size=8", "data.batch_size=128", "optimizer.lr=1e-2")
 SHORT = (*SMALL, "trainer.max_epochs=3")
@@ -346,13 +347,13 @@ def test_an_interrupt_before_training_leaves_no_traceback(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG_TIMEOUT
     while not any(tmp_path.glob("outputs/*/*/.hydra/config.yaml")):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=HANG_TIMEOUT)
     assert process.returncode == 130
     assert err.strip().splitlines()[-1] == "interrupted"
     assert "Traceback" not in err

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from commands import warm
+from limits import HANG_TIMEOUT
 
 pytestmark = pytest.mark.xdist_group("workplace")
 
@@ -32,12 +33,14 @@ class Ui:
             self.addresses[name] = address.strip()
 
     def get(self, name, path):
-        with urllib.request.urlopen(f"{self.addresses[name]}{path}", timeout=30) as answer:
+        with urllib.request.urlopen(
+            f"{self.addresses[name]}{path}", timeout=HANG_TIMEOUT
+        ) as answer:
             return answer.read().decode()
 
     def end(self, number):
         self.process.send_signal(number)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=HANG_TIMEOUT)
 
 
 def is_free(address):
@@ -63,7 +66,7 @@ def test_both_show_what_is_there_and_end_together(workplace):
         finally:
             code = ui.end(signal.SIGINT)
     assert code == 0
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + HANG_TIMEOUT
     while not all(map(is_free, ui.addresses.values())) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert all(map(is_free, ui.addresses.values()))

@@ -22,6 +22,7 @@ import images
 
 from commands import Answer
 from databases import PASSWORD, Server, mariadb
+from limits import HANG_TIMEOUT
 from servers import free_port
 
 SECRETS = {
@@ -57,7 +58,7 @@ class Stack:
 
     def run(self, service: str, *command: str, **changed: str) -> Answer:
         """As `docker compose run` and `exec` do: another command in a service's container."""
-        done = subprocess.run(**self.process(service, command, changed), timeout=240)
+        done = subprocess.run(**self.process(service, command, changed), timeout=HANG_TIMEOUT)
         return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def type(self, line: str) -> None:
@@ -74,7 +75,9 @@ class Stack:
             if sign in command:
                 streams[name] = (self.folder / command[-1]).open(mode)
                 del command[-2:]
-        done = subprocess.run(**(self.process(service, command, {}) | streams), timeout=240)
+        done = subprocess.run(
+            **(self.process(service, command, {}) | streams), timeout=HANG_TIMEOUT
+        )
         assert done.returncode == 0, done.stderr
 
     def start(self, service: str) -> None:
@@ -83,7 +86,7 @@ class Stack:
         command = self.file["services"][service]["command"]
         output = {"stdout": log, "stderr": log, "start_new_session": True}
         self.running[service] = subprocess.Popen(**(self.process(service, command, {}) | output))
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + HANG_TIMEOUT
         while not self.is_healthy(service):
             assert self.running[service].poll() is None, self.said(service)
             assert time.monotonic() < deadline, self.said(service)
@@ -94,7 +97,7 @@ class Stack:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(HANG_TIMEOUT)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -14,10 +14,12 @@ import pytest
 from compose import ROOT
 from native import SECRETS, native_stack
 
+from limits import HANG_TIMEOUT
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("stack"),
-    pytest.mark.timeout(900),  # environments are made and filled
+    pytest.mark.timeout(1800),  # environments are made and filled
 ]
 
 SMALL = ("trainer=cpu", "hydra.launcher.cpu_slots=2", "model.hidden_size=8", "data.batch_size=128")
@@ -55,7 +57,7 @@ def get(address, path="", user=None, body=None, method=None, **headers):
         body = json.dumps(body).encode()
     request = urllib.request.Request(f"{address}{path}", body, headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=HANG_TIMEOUT) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -208,7 +210,7 @@ def test_a_restart_of_the_database_in_the_middle_of_a_sweep_loses_nothing(stack,
     command = [*SWEEP, "hydra.sweeper.study=through", "hydra.sweeper.n_trials=6"]
     sweeper = subprocess.Popen(**stack.process("trainer", command, {}))
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + HANG_TIMEOUT
         while not (stack.volume("work") / "multirun/through/1").exists():
             assert sweeper.poll() is None
             assert time.monotonic() < deadline
@@ -217,7 +219,7 @@ def test_a_restart_of_the_database_in_the_middle_of_a_sweep_loses_nothing(stack,
         assert not stack.is_healthy("database")
         time.sleep(3)
         stack.database.start()
-        out, err = sweeper.communicate(timeout=240)
+        out, err = sweeper.communicate(timeout=HANG_TIMEOUT)
     finally:
         sweeper.kill()
         sweeper.communicate()

@@ -12,6 +12,7 @@ from mortal_bench import Folder, gone
 
 from harnest.failure import TrialInterruptedError
 from harnest.study.side_by_side import SideBySide
+from limits import HANG_TIMEOUT
 
 SLOW = pytest.mark.slow  # each job of submitit's, and ray itself, takes seconds to start
 RAY = ("+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false")
@@ -133,7 +134,7 @@ class OneAtATime:
 
     def run(self, overrides, number, directory):
         self.ran.append(number)
-        self.is_over.wait(60)
+        self.is_over.wait(HANG_TIMEOUT)
         return number
 
     def cancel(self, directory, number_of_signal):
@@ -159,7 +160,7 @@ def test_an_interrupt_ends_the_trials_and_the_same_command_runs_them_again(launc
     sweeper = launched.start("seconds=30,31,0.1")
     launched.await_facts(0, 1)
     sweeper.send_signal(signal.SIGINT)
-    assert sweeper.wait(20) == 130, launched.said()
+    assert sweeper.wait(HANG_TIMEOUT) == 130, launched.said()
     assert [t.user_attrs.get("reason") for t in launched.trials()[:2]] == ["interrupted"] * 2
     assert launched.states() == {"s": "KILLED", "trial-0": "KILLED", "trial-1": "KILLED"}
     assert all(gone(launched.facts(number)["pid"]) for number in (0, 1))

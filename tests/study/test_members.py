@@ -15,6 +15,7 @@ from harnest.failure import TrialInterruptedError
 from harnest.study import Member, Members, Trial
 from harnest.study.listener import TrialFacts
 from harnest.study.storage import journal_in, open_storage
+from limits import HANG_TIMEOUT
 
 DIVIDED = ("do=divide", "steps=2")
 
@@ -48,7 +49,7 @@ def test_members_take_the_slots_that_are_free(bench):
         others = [bench.directory(0) / f"part-{n}" / "seen.json" for n in range(1, 4)]
         wait_until(lambda: all(file.exists() for file in others), "the others beside the first")
         (bench.folder / "release").touch()
-        assert sweeper.wait(30) == 0
+        assert sweeper.wait(HANG_TIMEOUT) == 0
     finally:
         sweeper.kill()
         sweeper.communicate()
@@ -111,7 +112,7 @@ def test_a_trial_that_has_failed_ends_its_other_members_and_nobody_else(bench, o
         (bench.folder / "fall").touch()
         wait_until(lambda: not (places[0] / ".pid").exists(), "the end of the other member")
         (bench.folder / "release").touch()
-        out, err = sweeper.communicate(timeout=60)
+        out, err = sweeper.communicate(timeout=HANG_TIMEOUT)
         assert sweeper.returncode == 0, err.decode()
     finally:
         sweeper.kill()
@@ -135,7 +136,7 @@ def test_an_interrupted_trial_is_divided_again(bench):
     sweeper = bench.start(*command, "hydra.launcher.cpu_slots=1")
     wait_until(lambda: (bench.directory(0) / "part-2/seen.json").exists(), "the third member")
     sweeper.send_signal(signal.SIGINT)
-    out, _ = sweeper.communicate(timeout=30)
+    out, _ = sweeper.communicate(timeout=HANG_TIMEOUT)
     assert "trial 0 interrupted" in out.decode()
     assert bench.states() == ["FAIL"]
     assert bench.trials()[0].user_attrs["reason"] == "interrupted"
@@ -154,7 +155,7 @@ def test_a_trial_of_members_that_was_taken_from_its_sweeper_is_run_again(bench):
     storage.set_trial_user_attr(trial._trial_id, "reason", "interrupted")
     storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
     (bench.folder / "release").touch()
-    _, err = sweeper.communicate(timeout=60)
+    _, err = sweeper.communicate(timeout=HANG_TIMEOUT)
     assert sweeper.returncode == 0, err.decode()
     assert bench.states() == ["FAIL", "COMPLETE"]
     assert bench.trials()[1].user_attrs["retry_of"] == 0

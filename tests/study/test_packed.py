@@ -62,7 +62,7 @@ def test_those_left_over_start_after_a_while_and_a_place_is_taken_again(packed):
 @pytest.mark.slow
 def test_what_kills_the_process_fails_all_in_it_and_no_others(packed):
     folder = packed(2, "seconds")
-    folder.sweep("do=kill,hang,finish", "seconds=0,0.01", "meetings=1", "hydra.launcher.timeout=8")
+    folder.sweep("do=kill,hang,finish", "seconds=0,0.01", "meetings=1", "hydra.launcher.timeout=20")
     ends = [(t.params["do"], t.state.name, t.user_attrs.get("reason")) for t in folder.trials()]
     assert sorted(ends) == [
         *[("finish", "COMPLETE", None)] * 2,
@@ -146,7 +146,7 @@ def test_members_that_have_not_begun_end_with_their_trial(packed):
 @pytest.mark.slow
 def test_hydra_s_own_sweeper_runs_packs(packed):
     folder = packed(2, "seconds")
-    assert folder.start("hydra/sweeper=basic", "seconds=0,0.01,0.02", "meetings=0").wait(120) == 0
+    folder.sweep("hydra/sweeper=basic", "seconds=0,0.01,0.02", "meetings=0")
     jobs = sorted(folder.path.glob("multirun/*/*/*/facts.json"))
     assert len({json.loads(job.read_text())["pid"] for job in jobs}) == 2
 

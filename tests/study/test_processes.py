@@ -16,6 +16,7 @@ from harnest.study.listener import TrialFacts
 from harnest.study.runner import BatchRunner
 from harnest.study.storage import journal_in, open_storage
 from harnest.study.terminal import Terminal
+from limits import HANG_TIMEOUT
 
 HANG = ("x=1,2,3", "do=hang@1")
 
@@ -35,7 +36,7 @@ def works_on(bench, number: int) -> bool:
 
 
 def end(sweeper: subprocess.Popen[bytes]) -> tuple[int, str, str]:
-    out, err = sweeper.communicate(timeout=60)
+    out, err = sweeper.communicate(timeout=HANG_TIMEOUT)
     return sweeper.returncode, out.decode(), err.decode()
 
 
@@ -72,7 +73,7 @@ def test_what_a_killed_sweeper_leaves_is_ended_and_run_again(bench, hanging):
 def test_a_study_goes_on_when_nobody_reads_what_it_says(bench, hanging):
     hanging.stdout.close()  # as after a pager or a head has ended
     (bench.folder / "release").touch()
-    assert hanging.wait(60) == 0, hanging.stderr.read()
+    assert hanging.wait(HANG_TIMEOUT) == 0, hanging.stderr.read()
     assert bench.states() == ["COMPLETE"] * 3
 
 
@@ -86,7 +87,7 @@ def test_a_study_goes_on_when_its_terminal_is_closed(bench):
     wait_until(lambda: works_on(bench, 1), "the second trial")
     os.close(ours)
     (bench.folder / "release").touch()
-    assert sweeper.wait(60) == 0
+    assert sweeper.wait(HANG_TIMEOUT) == 0
     assert bench.states() == ["COMPLETE"] * 3
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from mortal_bench import Folder
 
+from limits import HANG_TIMEOUT
+
 pytestmark = pytest.mark.slow  # ray takes many seconds to start
 
 QUARTERS = ("+hydra.launcher.ray.remote={num_cpus: 1, num_gpus: 0.25}",)
@@ -38,7 +40,7 @@ def spans(folder):
 
 def test_four_trials_share_a_gpu_and_each_end_makes_room_for_the_next(place):
     folder = Folder(place, "ray", *HERE, *QUARTERS)
-    assert folder.start("seconds=40,8,8.1,8.2,0.5,0.6,0.7").wait(280) == 0, folder.said()
+    assert folder.start("seconds=40,8,8.1,8.2,0.5,0.6,0.7").wait(HANG_TIMEOUT) == 0, folder.said()
     assert {trial.state.name for trial in folder.trials()} == {"COMPLETE"}
     (long, *short) = spans(folder)
     at_once = [sum(b < at < e for b, e in [long, *short]) for at, _ in short]
@@ -84,7 +86,7 @@ def cluster(folder: Path):
         yield found[1]
     finally:
         head.send_signal(signal.SIGTERM)
-        head.wait(60)
+        head.wait(HANG_TIMEOUT)
 
 
 def test_a_cluster_that_runs_already_is_joined(place, tmp_path_factory):

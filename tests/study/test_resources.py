@@ -10,6 +10,7 @@ import optuna
 import pytest
 
 from harnest.study.storage import open_storage
+from limits import HANG_TIMEOUT
 
 LIMIT = 2**30  # bytes: enough for a sweep whose trials ask for little
 
@@ -40,7 +41,7 @@ def memory_group():
 
 def _remove(group):
     """Remove a control group, once the last of its processes has left it."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + HANG_TIMEOUT
     while True:
         try:
             return group.rmdir()
@@ -57,7 +58,7 @@ def test_a_trial_that_the_kernel_kills_for_its_memory_is_told_from_a_killed_one(
     sweeper = folder.start(
         "do=devour,kill,finish", before=lambda: group.write_text(str(os.getpid()))
     )
-    assert sweeper.wait(120) == 0, folder.said()
+    assert sweeper.wait(HANG_TIMEOUT) == 0, folder.said()
     assert folder.endings() == {
         "devour": ("FAIL", "oom"),
         "kill": ("FAIL", "killed"),
@@ -80,7 +81,7 @@ def test_the_kernel_is_offered_trials_and_what_waits_for_them_before_the_sweeper
         offered = [_offer(pid) for pid in children.read_text().split()]
         time.sleep(0.02)
     sweeper.send_signal(signal.SIGINT)
-    assert sweeper.wait(60) == 130, folder.said()
+    assert sweeper.wait(HANG_TIMEOUT) == 130, folder.said()
 
 
 def _offer(pid):

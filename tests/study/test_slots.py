@@ -15,6 +15,7 @@ from mortal_bench import gone
 
 from harnest.errors import StudyError
 from harnest.study.slot import find_slots
+from limits import HANG_TIMEOUT
 
 
 def test_each_death_ends_its_own_trial_alone_with_its_reason(folder):
@@ -29,13 +30,11 @@ def test_each_death_ends_its_own_trial_alone_with_its_reason(folder):
         "diverge": ("FAIL", "nan"),
         "error": ("FAIL", "error"),
         "disk": ("FAIL", "error"),
-        "hang": ("FAIL", "timeout"),
     }
     folder.sweep(
         f"do={','.join(deaths)}",
         "seconds=0.5",
-        "hydra.launcher.cpu_slots=11",
-        "hydra.launcher.timeout=8",
+        "hydra.launcher.cpu_slots=10",
         "hydra.sweeper.max_failure_rate=1",
     )
     assert folder.endings() == deaths
@@ -57,6 +56,14 @@ def test_each_death_ends_its_own_trial_alone_with_its_reason(folder):
     assert runs[f"trial-{by_do['vanish']}"].data.tags["message"].endswith("died: exit code 0")
     assert runs[f"trial-{by_do['signal']}"].data.tags["message"].endswith("died: signal 40")
     assert "exit code 3" in runs[f"trial-{by_do['leave']}"].data.tags["message"]
+
+
+def test_a_trial_that_hangs_is_ended_at_its_time_out(folder):
+    folder.sweep("do=hang", "seconds=0", "hydra.launcher.timeout=8", code=2)
+    assert folder.endings() == {"hang": ("FAIL", "timeout")}
+    run = folder.runs()["trial-0"]
+    assert (run.info.status, run.data.tags["reason"]) == ("FAILED", "timeout")
+    assert not (folder.path / "multirun/s/0/.pid").exists()
 
 
 def test_a_study_goes_on_when_the_processes_that_wait_for_its_trials_are_killed(folder):
@@ -86,7 +93,9 @@ def test_a_freed_slot_is_refilled_while_a_long_trial_runs_on(folder):
 
 
 def test_hydra_s_own_sweeper_runs_all_jobs_and_tells_of_the_one_that_died(folder):
-    assert folder.start("hydra/sweeper=basic", "do=finish,kill,error,finish-1").wait(120) == 2
+    assert (
+        folder.start("hydra/sweeper=basic", "do=finish,kill,error,finish-1").wait(HANG_TIMEOUT) == 2
+    )
     jobs = sorted(folder.path.glob("multirun/*/*/*/facts.json"))
     assert ["end" in json.loads(job.read_text()) for job in jobs] == [True, False, False, True]
     assert "the trial's process died: SIGKILL" in folder.said()
@@ -103,7 +112,7 @@ def test_the_stock_optuna_sweeper_counts_jobs_that_died_as_failed(folder):
         "do=choice(kill,finish)",
         "seconds=0.25",
     )
-    assert sweeper.wait(120) == 0, folder.said()
+    assert sweeper.wait(HANG_TIMEOUT) == 0, folder.said()
     (results,) = folder.path.glob("multirun/*/*/optimization_results.yaml")
     assert "best_value: 0.25" in results.read_text()
     facts = [json.loads(file.read_text()) for file in folder.path.glob("multirun/*/*/*/facts.json")]
@@ -171,13 +180,14 @@ def test_an_interrupt_takes_no_result_from_a_job_that_has_just_ended(folder):
 
 
 @pytest.mark.slow
-def test_a_second_interrupt_does_not_wait_for_a_trial_that_ignores_the_first(folder):
+def test_a_second_interrupt_does_not_wait_for_a_trial_that_ignores_the_first(folder, monkeypatch):
+    monkeypatch.setenv("SWEEPER_GRACE", "3600")
     sweeper = folder.start("seconds=300,301", "do=ignore")
     folder.await_facts(0, 1)
     sweeper.send_signal(signal.SIGINT)
     time.sleep(1)
     assert sweeper.poll() is None  # it waits for its trials
-    folder.stop(sweeper, within=10)
+    folder.stop(sweeper)
     assert all(gone(folder.facts(number)["pid"]) for number in (0, 1))
     assert set(folder.states().values()) == {"KILLED"}
 

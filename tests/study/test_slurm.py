@@ -15,6 +15,8 @@ import pytest
 from foreign_bench import is_written, wait_until
 from mortal_bench import Folder
 
+from limits import HANG_TIMEOUT
+
 FAKE = Path(__file__).with_name("foreign") / "fake_slurm.py"
 
 
@@ -83,7 +85,7 @@ def test_a_trial_that_slurm_ends_is_told_why_and_run_again(slurm, options, reaso
     try:
         slurm.await_facts(0)
         tell(slurm, *options)
-        assert sweeper.wait(120) == 0, slurm.said()
+        assert sweeper.wait(HANG_TIMEOUT) == 0, slurm.said()
     finally:
         sweeper.kill()
     first, second = slurm.trials()
@@ -100,7 +102,7 @@ def test_ctrl_c_takes_the_jobs_out_of_the_queue(slurm):
         for marker in slurm.path.glob("multirun/s/*/.pid"):  # as if they were on another host
             marker.write_text("1 elsewhere")
         sweeper.send_signal(signal.SIGINT)
-        assert sweeper.wait(60) == 130, slurm.said()
+        assert sweeper.wait(HANG_TIMEOUT) == 130, slurm.said()
     finally:
         sweeper.kill()
     assert [t.user_attrs.get("reason") for t in slurm.trials()[:2]] == ["interrupted"] * 2
@@ -120,7 +122,7 @@ def test_a_trial_that_has_failed_takes_its_other_members_out_of_the_queue(slurm,
             wait_until(partial(is_written, place / ".pid"), "two members to begin")
         (first / ".pid").write_text("1 elsewhere")  # as if it were on another host
         (bench.folder / "fall").touch()
-        assert sweeper.wait(60) == 2  # since no trial has finished
+        assert sweeper.wait(HANG_TIMEOUT) == 2  # since no trial has finished
     finally:
         sweeper.kill()
         sweeper.communicate()

@@ -10,6 +10,7 @@ from test_figures import HISTORY, figures_in, judged
 from harnest.tracking.artist import Artist, draw_kept, keep, undrawn
 from harnest.tracking.figures import draw
 from harnest.tracking.journal import Journal
+from limits import HANG_TIMEOUT
 
 LABELS, PREDICTED = [0, 1, 2, 0, 1, 2, 0], [0, 1, 2, 1, 1, 0, 0]
 FOLDER = "record/artifacts/figures/validation"
@@ -80,7 +81,7 @@ def test_an_artist_whose_study_was_killed_draws_what_it_was_given_and_ends(run):
         input=json.dumps(str(directory)) + "\n",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_TIMEOUT,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == [str(directory), None]

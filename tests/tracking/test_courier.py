@@ -9,6 +9,7 @@ from foreign_bench import wait_until
 from harnest.tracking.courier import Courier, Outbox
 from harnest.tracking.journal import Journal
 from harnest.tracking.writes import values
+from limits import HANG_TIMEOUT
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_it_goes_out_at_once_where_somebody_waits(courier, journal, client):
     slow = courier(rounds=3600.0)
     for step in range(3):
         Outbox(journal, slow).add(loss(step))
-        assert slow.wait(30)
+        assert slow.wait(HANG_TIMEOUT)
         assert steps(client, journal) == list(range(step + 1))
 
 
@@ -66,7 +67,7 @@ def test_it_finds_what_others_add_to_a_journal_until_it_is_left(courier, journal
         Outbox(Journal(journal.directory), None).add(loss(step))
         wait_until(lambda sent=step: steps(client, journal) == list(range(sent + 1)), "a round")
     watcher.leave(journal)
-    assert watcher.wait(30)
+    assert watcher.wait(HANG_TIMEOUT)
     Outbox(Journal(journal.directory), None).add(loss(3))
     time.sleep(0.5)
     assert journal.unsent() == 1
@@ -77,7 +78,7 @@ def test_who_waits_is_not_held_up_by_what_is_watched(courier, journal):
     watcher.watch(journal)
     for _ in range(200):
         Outbox(journal, watcher).add(loss(0))
-        assert watcher.wait(30)
+        assert watcher.wait(HANG_TIMEOUT)
 
 
 def test_a_watched_run_that_is_removed_is_passed_over(courier, journal, tmp_path):
@@ -86,5 +87,5 @@ def test_a_watched_run_that_is_removed_is_passed_over(courier, journal, tmp_path
     time.sleep(0.2)
     (journal.folder / "journal.jsonl").unlink()
     time.sleep(0.2)
-    assert watcher.wait(5)
+    assert watcher.wait(HANG_TIMEOUT)
     assert watcher.trouble is None

@@ -21,6 +21,7 @@ from harnest.sync import sync
 from harnest.tracking import writes
 from harnest.tracking.artist import undrawn
 from harnest.tracking.journal import AwayError, BusyError, Journal, journals_below
+from limits import HANG_TIMEOUT
 
 STEPS = 30
 EVERYTHING = [(step, float(step)) for step in range(STEPS)]
@@ -146,13 +147,13 @@ def herald(journal, client, monkeypatch):
 
     def slowly(**content):
         is_asked.set()
-        may_answer.wait(60)
+        may_answer.wait(HANG_TIMEOUT)
         return make(**content)
 
     monkeypatch.setattr(client, "create_run", slowly)
     with ThreadPoolExecutor(1) as thread:
         sent = thread.submit(journal.send, client)
-        assert is_asked.wait(30)
+        assert is_asked.wait(HANG_TIMEOUT)
         yield sent, may_answer
         may_answer.set()
 

@@ -20,6 +20,7 @@ from harnest.models.lstm import LSTM
 from harnest.tracking.logged_model import describe
 from harnest.tracking.portable import NotPortableError, save
 from harnest.tracking.registry import load_model
+from limits import HANG_TIMEOUT
 from servers import free_port
 
 ACTIVITIES = ["walk", "run", "sit"]
@@ -215,7 +216,9 @@ for name in {KEPT_OUT}:
 table = mlflow.pyfunc.load_model({str(folder)!r}).predict(np.load("x.npy"))
 table.to_csv("y.csv", index=False)
 """
-    subprocess.run([bare, "-c", program], cwd=tmp_path, env=environment(), check=True, timeout=250)
+    subprocess.run(
+        [bare, "-c", program], cwd=tmp_path, env=environment(), check=True, timeout=HANG_TIMEOUT
+    )
     lines = (tmp_path / "y.csv").read_text().splitlines()
     assert lines[0] == ",".join(ACTIVITIES)
     got = np.array([[float(cell) for cell in line.split(",")] for line in lines[1:]])
@@ -250,7 +253,7 @@ def ask(port, question, log):
         json.dumps(question).encode(),
         {"Content-Type": "application/json"},
     )
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + HANG_TIMEOUT
     while True:
         try:
             return json.loads(urllib.request.urlopen(request, timeout=30).read())

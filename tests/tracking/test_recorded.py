@@ -13,6 +13,7 @@ from harnest.tracking.journal import journals_below
 from harnest.tracking.logger import MLflowLogger
 from harnest.tracking.recorded import recorded
 from harnest.tracking.writes import DataSetFacts
+from limits import HANG_TIMEOUT
 
 WATCH = DataSetFacts("watch", "abc", (200, 6), {"rate_hz": 50.0})
 
@@ -158,7 +159,7 @@ def test_files_that_cannot_be_copied_are_told_and_kept(
 def test_lightnings_last_word_does_not_change_the_state(logger, directory, client, said):
     with recorded([logger], CFG, directory, name="x", facts={}, data_set=WATCH):
         logger.finalize(said)
-        logger.run.outbox.courier.wait(30)
+        logger.run.outbox.courier.wait(HANG_TIMEOUT)
         assert read(client, logger).info.status == "RUNNING"
     logger.finalize(said)
     assert read(client, logger).info.status == "FINISHED"

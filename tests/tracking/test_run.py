@@ -12,6 +12,7 @@ from harnest.tracking.courier import Outbox
 from harnest.tracking.journal import Journal
 from harnest.tracking.run import OBJECTIVE, RUN_ID, Run
 from harnest.tracking.writes import param_key
+from limits import HANG_TIMEOUT
 
 
 @pytest.fixture
@@ -20,17 +21,17 @@ def run(store, tmp_path):
 
 
 def data(run):
-    assert run.outbox.courier.wait(30)
+    assert run.outbox.courier.wait(HANG_TIMEOUT)
     return run.client.get_run(run.run_id).data
 
 
 def status(run):
-    assert run.outbox.courier.wait(30)
+    assert run.outbox.courier.wait(HANG_TIMEOUT)
     return run.client.get_run(run.run_id).info.status
 
 
 def text(run, name, tmp_path):
-    assert run.outbox.courier is None or run.outbox.courier.wait(30)
+    assert run.outbox.courier is None or run.outbox.courier.wait(HANG_TIMEOUT)
     return Path(run.client.download_artifacts(run.run_id, name, str(tmp_path))).read_text()
 
 
@@ -78,7 +79,7 @@ def test_missing_parameters_are_added_and_others_kept(run):
 def test_metrics_are_all_there_and_in_order(run):
     for step in range(60):
         run.metrics({"loss": 1 / (step + 1), "accuracy": step / 60}, step)
-    assert run.outbox.courier.wait(30)
+    assert run.outbox.courier.wait(HANG_TIMEOUT)
     for name, value in (("loss", lambda s: 1 / (s + 1)), ("accuracy", lambda s: s / 60)):
         history = run.client.get_metric_history(run.run_id, name)
         assert [(one.step, one.value) for one in history] == [(s, value(s)) for s in range(60)]
@@ -94,14 +95,14 @@ def test_files_that_exist_are_copied(run, tmp_path):
     (tmp_path / "a.txt").write_text("a")
     run.files([tmp_path / "a.txt", tmp_path / "missing.txt"], "folder")
     run.text("hello", "note.txt")
-    assert run.outbox.courier.wait(30)
+    assert run.outbox.courier.wait(HANG_TIMEOUT)
     listed = {one.path for one in run.client.list_artifacts(run.run_id)}
     assert listed == {"folder", "note.txt"}
     assert [one.path for one in run.client.list_artifacts(run.run_id, "folder")] == ["folder/a.txt"]
 
 
 def test_the_directory_of_a_run_at_work_is_not_given_to_another(run, store, tmp_path):
-    assert run.outbox.courier.wait(30)
+    assert run.outbox.courier.wait(HANG_TIMEOUT)
     with pytest.raises(TrackingError, match="at work"):
         Run.start(store, "tests", "two", {}, tmp_path / "one", 10)
     run.metrics({"loss": 1.0}, 0)

@@ -25,6 +25,7 @@ from harnest.tracking.leaderboard import leaderboard
 from harnest.tracking.report import as_table
 from harnest.tracking.study import StudyRecord, how_to_look
 from harnest.tracking.summary import best_of
+from limits import HANG_TIMEOUT
 
 RECORDED = "callbacks@hydra.callbacks=mlflow"
 
@@ -420,7 +421,7 @@ def test_a_sweeper_that_cannot_open_a_study_leaves_it_the_end_that_another_gave_
 ):
     def fail(_):
         hanging.send_signal(signal.SIGINT)
-        assert hanging.wait(60) == 130
+        assert hanging.wait(HANG_TIMEOUT) == 130
         raise TrackingError("no")
 
     monkeypatch.setattr("harnest.tracking.study.undrawn", fail)
@@ -457,7 +458,7 @@ def test_a_run_whose_sweeper_died_before_it_could_send_its_end_is_ended_by_the_l
         shutil.rmtree(bench.directory(0) / "record")
         client.update_run(run_id, status="RUNNING")
         (bench.folder / "release").touch()
-        assert sweeper.wait(timeout=60) == 0
+        assert sweeper.wait(timeout=HANG_TIMEOUT) == 0
     finally:
         sweeper.kill()
         sweeper.communicate()
@@ -470,7 +471,7 @@ def test_a_run_whose_sweeper_died_before_it_could_send_its_end_is_ended_by_the_l
 @pytest.mark.slow
 def test_a_signal_ends_the_records_and_the_same_command_goes_on(hanging, client, study):
     hanging.send_signal(signal.SIGTERM)
-    assert hanging.wait(timeout=15) == 130
+    assert hanging.wait(HANG_TIMEOUT) == 130
     record = Record(client)
     assert (record.parent.info.status, record.states) == ("KILLED", ["FINISHED", "KILLED"])
     record = study("x=1,2,3", "do=hang@1")
@@ -482,7 +483,7 @@ def test_a_signal_ends_the_records_and_the_same_command_goes_on(hanging, client,
 def test_two_sweepers_have_one_parent(bench, store, client):
     command = ("x=1,2,3,4", RECORDED)
     sweepers = [bench.start(*command) for _ in range(2)]
-    assert [sweeper.wait(timeout=60) for sweeper in sweepers] == [0, 0]
+    assert [sweeper.wait(timeout=HANG_TIMEOUT) for sweeper in sweepers] == [0, 0]
     for sweeper in sweepers:
         sweeper.communicate()
     record = Record(client)
@@ -495,7 +496,7 @@ def test_two_sweepers_have_one_parent(bench, store, client):
 def test_sweepers_that_open_a_study_at_the_same_moment_have_one_parent(bench, client):
     command = ("x=1,2,3,4", RECORDED)
     sweepers = [bench.start(*command) for _ in range(2)]
-    assert [sweeper.wait(120) for sweeper in sweepers] == [0, 0]
+    assert [sweeper.wait(HANG_TIMEOUT) for sweeper in sweepers] == [0, 0]
     record = Record(client)  # which finds one parent only
     assert record.states == ["FINISHED"] * 4
     assert record.parent.info.status == "FINISHED"

@@ -1,4 +1,3 @@
-import time
 import zipfile
 
 import numpy as np
@@ -195,26 +194,3 @@ def test_gravity_points_one_way_while_somebody_stands():
     body = np.concatenate(standing)[:, :3]
     assert np.median(np.linalg.norm(gravity, axis=1)) == pytest.approx(1, abs=0.05)
     assert np.median(np.linalg.norm(body, axis=1)) < 0.1
-
-
-@real
-@pytest.mark.slow
-def test_reading_is_faster_than_pandas(tmp_path):
-    # On two idle cores it takes half the time; on one, busy with other tests, hardly less.
-    pandas = pytest.importorskip("pandas")
-    with zipfile.ZipFile(REAL_HAPT) as archive:
-        archive.extractall(tmp_path)
-    files = sorted(tmp_path.glob("RawData/*exp*.txt"))
-
-    def seconds(read):
-        start = time.perf_counter()
-        read()
-        return time.perf_counter() - start
-
-    mine, yours = [], []
-    for _ in range(4):  # in turn: the machine may be busy for a while
-        mine.append(seconds(Hapt(root=tmp_path).read))
-        yours.append(
-            seconds(lambda: [pandas.read_csv(file, sep=r"\s+", header=None) for file in files])
-        )
-    assert min(mine) < min(yours)

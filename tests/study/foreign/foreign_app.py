@@ -91,7 +91,7 @@ def _told(cfg: DictConfig) -> str:
 
 
 def _wait_for(file: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not file.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
 

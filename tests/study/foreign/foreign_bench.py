@@ -13,6 +13,8 @@ from pathlib import Path
 import optuna
 import pytest
 
+from limits import HANG_TIMEOUT
+
 APP = Path(__file__).with_name("foreign_app.py")
 
 
@@ -136,7 +138,7 @@ def client(store):
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
     """Wait until a condition holds, for a minute and a half at most."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + HANG_TIMEOUT
     while not condition():
         assert time.monotonic() < deadline, f"waited for {what} in vain"
         time.sleep(0.02)

