@@ -148,7 +148,8 @@ def _add_pruned(
         marker={"symbol": "x-thin-open", "color": _PRUNED, "size": 7},
         hovertemplate="%{text}, pruned: last %{y:.4f} at %{x}<extra></extra>", **where,
     )  # fmt: skip
-    figure.update_layout(showlegend=True)
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}  # leaves the width
+    figure.update_layout(showlegend=True, legend=legend)
 
 
 def _with_pruned_history(figure: go.Figure, study: optuna.Study) -> go.Figure:
