@@ -112,7 +112,14 @@ class TestLoneRun:
         assert params["data.source._target_"] == "harnest.data.sources.watch.Watch"
         assert params["trainer.max_epochs"] == "3"
         assert params["seed"] == "0"
-        assert params["callbacks.checkpoint.dirpath"] == str(directory_of(folder) / "checkpoints")
+
+    def test_no_parameter_names_a_place_in_its_directory(self, lone):
+        """It would be the first axis of MLflow's comparison, and say nothing of the training."""
+        folder, _ = lone
+        (run,) = runs_in(folder)
+        own = str(directory_of(folder))
+        assert [key for key, value in run.data.params.items() if value.startswith(own)] == []
+        assert "callbacks.checkpoint.monitor" in run.data.params
 
     def test_its_artifacts_make_it_again(self, lone):
         folder, _ = lone

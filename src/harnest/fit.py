@@ -114,6 +114,21 @@ def score_of(parts: Parts, metric: str) -> float:
     return float(value)
 
 
+def kept_epoch(parts: Parts) -> tuple[int, dict[str, float]] | None:
+    """The epoch whose weights are kept as the best, and what was measured on validation then.
+
+    None where no callback keeps one.
+    """
+    kept = parts.checkpoint
+    if kept is None or not Path(kept.best_model_path).is_file():
+        return None
+    state = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
+    metrics = {key: x for key, x in state.get(METRICS, {}).items() if key.startswith("val/")}
+    if kept.monitor is not None and kept.best_model_score is not None:
+        metrics[kept.monitor] = float(kept.best_model_score)
+    return int(state["epoch"]), metrics
+
+
 def quantities(parts: Parts) -> dict[str, float]:
     """What a study may limit or have as an objective: the last metrics, and how many weights."""
     weights = (weight.numel() for weight in parts.classifier.parameters() if weight.requires_grad)

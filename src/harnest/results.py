@@ -43,7 +43,8 @@ def keep_results(parts: Parts, directory: Path) -> None:
     part, device = "validation", parts.trainer.strategy.root_device
     is_judged = bool(parts.data.split.validation_subjects)
     try:
-        epoch = _load_best(parts)
+        kept = _load_best(parts)
+        epoch = max(parts.trainer.current_epoch - 1, 0) if kept is None else kept
         judged = judge(parts.classifier, parts.data, part, device) if is_judged else None
     except Exception:
         log.warning("this run has neither figures nor a model in MLflow", exc_info=True)
@@ -51,10 +52,10 @@ def keep_results(parts: Parts, directory: Path) -> None:
     for logger, run in runs:
         try:
             if judged is not None and RECORDED_IN in os.environ:
-                keep(judged, logger.history, directory)  # its study has them drawn
+                keep(judged, logger.history, directory, kept)  # its study has them drawn
             elif judged is not None:
                 made = directory / RECORD / "artifacts" / "figures" / part
-                run.files(draw(judged, logger.history, made), f"figures/{part}")
+                run.files(draw(judged, logger.history, made, kept), f"figures/{part}")
             keep_model(parts.classifier, parts.data, judged, run, directory, epoch)
         except portable.NotPortableError as error:
             log.warning("this run has no MLflow model: %s", error)
@@ -133,11 +134,11 @@ def _scores(judged: Judged) -> Mapping[str, float]:
     }
 
 
-def _load_best(parts: Parts) -> int:
-    """Put the best epoch's weights into the classifier; returns which epoch that was."""
+def _load_best(parts: Parts) -> int | None:
+    """Put the best epoch's weights into the classifier; returns which epoch that was, if any."""
     file = parts.checkpoint.best_model_path if parts.checkpoint is not None else ""
     if not file:
-        return max(parts.trainer.current_epoch - 1, 0)
+        return None
     state = torch.load(file, map_location="cpu", weights_only=True)
     parts.classifier.load_state_dict(state["state_dict"])
     return int(state["epoch"])

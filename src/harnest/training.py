@@ -44,6 +44,7 @@ def run(
             dataset_of,
             facts_of,
             fit,
+            kept_epoch,
             quantities,
             run_name,
             score_of,
@@ -76,7 +77,7 @@ def run(
         fit(parts, cfg.resume)
         score = score_of(parts, cfg.objective.metric)
         measured = quantities(parts)  # before the model is frozen to be kept
-        record(score, parts.trainer.current_epoch)
+        record(score, parts.trainer.current_epoch, kept_epoch(parts))
         if parts.trainer.is_global_zero:
             log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
             if trial is None or not trial.is_pruned:  # most of a study are, and had their say

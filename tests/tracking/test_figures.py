@@ -62,12 +62,34 @@ def test_each_figure_is_a_picture_and_a_plot(tmp_path):
     assert plots["curves"]["data"][0]["y"] == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4])
 
 
+def test_curves_mark_the_epoch_that_is_kept(tmp_path):
+    one = judged([0, 1, 2], [0, 1, 2])
+    draw(one, HISTORY, tmp_path / "without")
+    draw(one, HISTORY, tmp_path / "with", 2)
+    marks = [d for d in figures_in(tmp_path / "with")["curves"]["data"] if d["x"] == [2, 2]]
+    assert [mark["name"] for mark in marks] == ["kept: epoch 2"] * 3
+    assert {mark["xaxis"] for mark in marks} == {"x1", "x2", "x3"}
+    assert marks[0]["y"] == [1 / 4, 1]  # over the whole curve
+    assert "kept" not in json.dumps(figures_in(tmp_path / "without")["curves"])
+    pictures = [imread(tmp_path / name / "curves.png") for name in ("with", "without")]
+    assert not np.array_equal(*pictures)
+
+
+def test_sample_windows_have_their_time_in_seconds(tmp_path):
+    draw(judged([0, 1, 2] * 3, [0, 1, 2] * 3), HISTORY, tmp_path)
+    samples = figures_in(tmp_path)["samples"]
+    for number in range(1, 7):
+        assert samples["layout"][f"xaxis{number}"]["title"]["text"] == "time [s]"
+    assert samples["data"][0]["x"][:2] == [0, 1 / 25]
+    assert samples["data"][0]["x"][-1] == 49 / 25
+
+
 def test_the_surest_mistakes_are_shown_first(tmp_path):
     one = judged([0, 1, 2, 0, 1, 2, 0], [0, 1, 2, 1, 1, 0, 0])
     one.probabilities[5] *= 1.2
     draw(one, {}, tmp_path)
     told = [note["text"] for note in figures_in(tmp_path)["samples"]["layout"]["annotations"]]
-    assert told[:2] == ["subject 3: walk 96%, is sit", "subject 1: run 80%, is walk"]
+    assert told[:2] == ["subject 3: walk 96%<br>is sit", "subject 1: run 80%<br>is walk"]
     assert len(told) == 6
     assert "curves.png" not in {file.name for file in tmp_path.iterdir()}  # it had no training
 
@@ -84,10 +106,23 @@ def test_any_number_of_windows_channels_and_activities(tmp_path, windows, channe
 
 
 def test_a_page_is_whole_and_asks_nobody():
-    text = page("a < b", {"one": {"data": [], "layout": {"title": "</script><b>"}}})
+    text = page("a < b", {"one": {"data": [], "layout": {"title": {"text": "</script><b>"}}}})
     assert "a &lt; b" in text
     library = re.search(r'<script id="plotly"[^>]*>(.*?)</script>', text, re.DOTALL)[1]
     assert b"plotly.js v" in zlib.decompress(base64.b64decode(library))[:200]
     rest = text.replace(library, "")
     assert not re.search(r"(src|href)=", rest)
     assert rest.count("</script>") == 3
+
+
+def test_a_page_fits_a_frame_of_any_size(tmp_path):
+    """Titles are the page's text, which wraps; no size of its own is wider than a narrow frame."""
+    draw(judged([0, 1, 2] * 3, [0, 1, 2] * 3), HISTORY, tmp_path)
+    figures = figures_in(tmp_path)
+    text = (tmp_path / "figures.html").read_text()
+    for figure in figures.values():
+        assert f"<h2>{figure['layout']['title']['text']}</h2>" in text
+        assert {"width", "height"}.isdisjoint(figure["layout"])
+    style = text.partition("<style>")[2].partition("</style>")[0]
+    assert not re.search(r"[^-]width:|\d(vh|vw)", style)
+    assert "responsive: true" in text

@@ -89,6 +89,28 @@ def test_a_finished_run_holds_what_made_it(logger, directory, client):
     assert (kept.seed, kept.twice) == (3, "watch")
 
 
+def test_a_run_shows_the_metrics_of_the_epoch_that_is_kept(logger, directory, client):
+    with recorded([logger], CFG, directory, name="x", facts={}, data_set=None) as score:
+        for epoch, value in enumerate([0.4, 0.8, 0.6]):
+            logger.log_metrics({"val/macro_f1": value, "epoch": epoch}, epoch)
+        score(0.8, 3, (1, {"val/macro_f1": 0.8}))
+    run = read(client, logger)
+    assert run.data.metrics["best/val/macro_f1"] == 0.8
+    assert run.data.metrics["best/epoch"] == 1
+    curve = client.get_metric_history(logger.version, "val/macro_f1")
+    assert [(one.step, one.value) for one in curve] == [(0, 0.4), (1, 0.8), (2, 0.6)]
+    assert "epoch 1, val/macro_f1 = 0.8000" in run.data.tags["mlflow.note.content"]
+
+
+def test_places_in_the_runs_own_directory_are_no_parameters(logger, directory, client):
+    own = {"dirpath": f"{directory}/checkpoints", "save_dir": str(directory), "also": "/elsewhere"}
+    record(logger, directory, cfg=OmegaConf.merge(CFG, {"callbacks": {"checkpoint": own}}))
+    params = read(client, logger).data.params
+    assert {key for key in params if key.startswith("callbacks")} == {"callbacks.checkpoint.also"}
+    kept = OmegaConf.load(client.download_artifacts(logger.version, "config.yaml"))
+    assert kept.callbacks.checkpoint.dirpath == f"{directory}/checkpoints"
+
+
 @pytest.mark.parametrize(
     ("error", "state", "reason"),
     [

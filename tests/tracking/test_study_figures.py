@@ -88,6 +88,58 @@ def test_learning_curves_are_one_trace_per_kind_with_gaps_between_trials():
     assert curves.layout.yaxis.title.text == "score"
 
 
+def drawn_with_a_pruned_one(broken=()):
+    trials = [
+        finished(0, 0.5, lr=1e-2),
+        finished(1, 0.9, kind="b"),
+        TrialFacts(
+            2, {"lr": 1e-3, "size": 64, "kind": "b"}, TrialState.PRUNED, (), {0: 0.6, 1: 0.2}
+        ),
+        TrialFacts(3, {"lr": 1e-3, "size": 32, "kind": "a"}, TrialState.PRUNED),  # said nothing
+        replace(finished(4, 0.7, size=24), broken=broken),
+    ]
+    return dict(figures(study_of(trials, ["maximize"], SPACE), ["val/loss"]))
+
+
+PRUNED = "pruned, at its last reported value"
+
+
+def test_pruned_trials_are_shown_at_their_last_value_and_told_apart():
+    drawn = drawn_with_a_pruned_one()
+    (history,) = [trace for trace in drawn["History"].data if trace.name == PRUNED]
+    assert (history.x, history.y, history.marker.symbol) == ((2,), (0.2,), "x-thin-open")
+    (best,) = [trace for trace in drawn["History"].data if trace.name == "Best Value"]
+    assert max(best.y) == 0.9
+    assert drawn["History"].layout.yaxis.title.text == "val/loss"
+    slices = drawn["One parameter at a time"]
+    places = {
+        axis.title.text: axis.plotly_name.replace("axis", "") for axis in slices.select_xaxes()
+    }
+    of = {trace.xaxis: trace for trace in slices.data if trace.name == PRUNED}
+    assert {key: of[place].x for key, place in places.items()} == {
+        "kind": ("'b'",),
+        "lr": (1e-3,),
+        "size": (64,),
+    }
+    assert {trace.y for trace in of.values()} == {(0.2,)}
+    assert [trace.showlegend for trace in of.values()].count(True) == 1
+
+
+@pytest.mark.parametrize("broken", [(), ("size",)])
+def test_lines_of_pruned_trials_are_dashed(broken):
+    lines = drawn_with_a_pruned_one(broken)["Parameters side by side"].data
+    dashes = {
+        line.customdata[0][1]: line.line.dash for line in lines if line.customdata is not None
+    }
+    assert dashes == {
+        "0.5": "solid",
+        "0.9": "solid",
+        "0.2": "dash",
+        "0.7": "dot" if broken else "solid",
+    }
+    assert PRUNED in {line.name for line in lines if line.showlegend}
+
+
 def test_several_objectives_have_a_front_and_figures_of_each():
     trials = [finished(n, 0.1 * n, 1.0 - n, lr=10.0**-n) for n in range(1, 4)]
     both = titles(trials, ("maximize", "minimize"), ("f1", "size"))

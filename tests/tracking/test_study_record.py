@@ -262,6 +262,38 @@ def test_several_objectives_are_recorded_by_number(study):
     assert "FRONT" in report
 
 
+def test_objectives_have_their_names_in_optuna_and_in_the_report(study, bench):
+    study("x=1,2", "hydra.sweeper.n_trials=1")
+    assert bench.open().metric_names is None
+    # It is made without names, and gets them when it is opened again.
+    record = study("x=1,2", "hydra.sweeper.metric_names=[loss]")
+    assert bench.open().metric_names == ["loss"]
+    assert "loss = 1.0000" in record.parent.data.tags["mlflow.note.content"]
+    report = record.text(record.parent, "report.html")
+    assert '"title":{"text":"loss"}' in report
+    assert "<th>loss</th>" in report
+
+
+def test_each_of_several_objectives_has_its_name(study, bench):
+    record = study(
+        "x=1,2",
+        "do=pair",
+        "hydra.sweeper.direction=[minimize,maximize]",
+        "hydra.sweeper.metric_names=[loss,speed]",
+    )
+    assert bench.open().metric_names == ["loss", "speed"]
+    report = record.text(record.parent, "report.html")
+    assert "<h2>History of speed</h2>" in report
+    assert "<th>speed</th>" in report
+
+
+def test_every_objective_has_a_name_or_none(bench, store):
+    answer = bench.sweep("x=1,2", "hydra.sweeper.metric_names=[loss,speed]", RECORDED, code=2)
+    (line,) = answer.err.strip().splitlines()
+    assert "metric_names ['loss', 'speed']: give one for each of the 1 objectives" in line
+    assert not (bench.folder / "multirun").exists()
+
+
 def test_a_searched_key_may_be_called_as_a_column_is(study, store):
     record = study("+reason=interrupted,luck", "steps=0,1")
     table = record.table()

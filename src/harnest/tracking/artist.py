@@ -30,7 +30,9 @@ _KEPT = f"{RECORD}/{_FILE}"
 _NICE = 10  # how far behind the trials it stands, where they want the same cores
 
 
-def keep(judged: Judged, history: Mapping[str, Curve], directory: Path) -> None:
+def keep(
+    judged: Judged, history: Mapping[str, Curve], directory: Path, kept: int | None = None
+) -> None:
     """Keep in a run's directory what its figures show, see `draw`."""
     arrays: dict[str, Any] = {
         name: one for name, one in vars(judged).items() if isinstance(one, np.ndarray)
@@ -38,7 +40,7 @@ def keep(judged: Judged, history: Mapping[str, Curve], directory: Path) -> None:
     facts = {name: one for name, one in vars(judged).items() if name not in arrays}
     file = directory / _KEPT
     new = file.with_suffix(".new.npz")
-    np.savez(new, facts=json.dumps([facts, history]), **arrays)
+    np.savez(new, facts=json.dumps([facts, history, kept]), **arrays)
     new.replace(file)
 
 
@@ -49,10 +51,10 @@ def draw_kept(directory: Path) -> None:
     """
     with np.load(directory / _KEPT) as kept:
         arrays = dict(kept)
-    facts, history = json.loads(str(arrays.pop("facts")))
+    facts, history, *rest = json.loads(str(arrays.pop("facts")))
     judged = Judged(**arrays, **facts)
     folder = f"figures/{judged.part}"
-    made = draw(judged, history, directory / RECORD / "artifacts" / folder)
+    made = draw(judged, history, directory / RECORD / "artifacts" / folder, *rest)
     Journal(directory).add(files([file.relative_to(directory) for file in made], folder))
     (directory / _KEPT).unlink(missing_ok=True)
 

@@ -18,12 +18,16 @@ Curve = Sequence[tuple[int, float]]
 
 _SAMPLES = 6  # windows that are shown
 _DPI = 80
+_MARK = "#d1603d"
 
 
-def draw(judged: Judged, history: Mapping[str, Curve], folder: Path) -> list[Path]:
+def draw(
+    judged: Judged, history: Mapping[str, Curve], folder: Path, kept: int | None = None
+) -> list[Path]:
     """Write every figure into ``folder`` as a PNG, and one page with all; returns the files.
 
     ``history`` are a training's metrics by epoch; without it there are no learning curves.
+    ``kept`` is the epoch whose weights were kept, which they mark.
     """
     import matplotlib as mpl
 
@@ -31,10 +35,12 @@ def draw(judged: Judged, history: Mapping[str, Curve], folder: Path) -> list[Pat
     # Letters are most of the work: unhinted they take a fifth less. So is the search for a title's
     # place, where none is given. A name may hold a dollar.
     with mpl.rc_context({"text.hinting": "none", "text.parse_math": False}):
-        return _draw(judged, history, folder)
+        return _draw(judged, history, folder, kept)
 
 
-def _draw(judged: Judged, history: Mapping[str, Curve], folder: Path) -> list[Path]:
+def _draw(
+    judged: Judged, history: Mapping[str, Curve], folder: Path, kept: int | None
+) -> list[Path]:
     figures = {
         "confusion": _confusion(judged),
         "per_class": _bars(judged, "activity", *_scores_by_class(judged)),
@@ -42,7 +48,7 @@ def _draw(judged: Judged, history: Mapping[str, Curve], folder: Path) -> list[Pa
         "samples": _samples(judged),
     }
     if history:
-        figures["curves"] = _curves(history)
+        figures["curves"] = _curves(history, kept)
     for name, (picture, _) in figures.items():
         picture.savefig(folder / f"{name}.png", dpi=_DPI, pil_kwargs={"compress_level": 1})
     plots = {name: plot for name, (_, plot) in figures.items()}
@@ -84,6 +90,7 @@ def _confusion(judged: Judged) -> tuple["Picture", Figure]:
         "texttemplate": "%{text}",
         "colorscale": "Blues",
         "reversescale": True,
+        "colorbar": {"thickness": 12},
         "zmin": 0,
         "zmax": 1,
         "hovertemplate": "%{y} taken for %{x}: %{text} windows, %{z:.1%}<extra></extra>",
@@ -142,7 +149,7 @@ def _bars(
     return picture, {"data": data, "layout": layout}
 
 
-def _curves(history: Mapping[str, Curve]) -> tuple["Picture", Figure]:
+def _curves(history: Mapping[str, Curve], kept: int | None) -> tuple["Picture", Figure]:
     names = ("loss", "accuracy", "macro_f1")
     picture, panels = _new(11, 3.4, columns=len(names))
     picture.subplots_adjust(left=0.05, bottom=0.15, right=0.99, top=0.9, wspace=0.18)
@@ -152,20 +159,39 @@ def _curves(history: Mapping[str, Curve]) -> tuple["Picture", Figure]:
         "grid": {"rows": 1, "columns": len(names), "pattern": "independent"},
     }
     for index, (name, axes) in enumerate(zip(names, panels, strict=True), start=1):
-        for part, style in (("train", "--"), ("val", "-")):
+        for part, style, color in (("train", "--", "#1f77b4"), ("val", "-", "#ff7f0e")):
             curve = history.get(f"{part}/{name}", ())
             steps = [step for step, _ in curve]
             values = [value for _, value in curve]
             axes.plot(steps, values, style, marker=".", label=part)
             data.append(
                 {
-                    "name": f"{part}/{name}",
+                    "name": part,
                     "x": steps,
                     "y": _json(values),
                     "xaxis": f"x{index}",
                     "yaxis": f"y{index}",
                     "mode": "lines+markers",
-                    "line": {"dash": "dash" if part == "train" else "solid"},
+                    "line": {"dash": "dash" if part == "train" else "solid", "color": color},
+                    "legendgroup": part,
+                    "showlegend": index == 1,
+                }
+            )
+        if kept is not None:
+            axes.axvline(kept, color=_MARK, linestyle=":", label=f"kept: epoch {kept}")
+            # A trace, not a shape: it is in the legend and is hidden with a click.
+            data.append(
+                {
+                    "name": f"kept: epoch {kept}",
+                    "x": [kept, kept],
+                    "y": _span(history, name),
+                    "xaxis": f"x{index}",
+                    "yaxis": f"y{index}",
+                    "mode": "lines",
+                    "line": {"dash": "dot", "color": _MARK},
+                    "legendgroup": "kept",
+                    "showlegend": index == 1,
+                    "hovertemplate": f"the weights of epoch {kept} are kept<extra></extra>",
                 }
             )
         axes.set(xlabel="epoch")
@@ -177,6 +203,13 @@ def _curves(history: Mapping[str, Curve]) -> tuple["Picture", Figure]:
     return picture, {"data": data, "layout": layout}
 
 
+def _span(history: Mapping[str, Curve], name: str) -> list[float]:
+    """The least and the greatest finite value of a metric's curves."""
+    every = [value for part in ("train", "val") for _, value in history.get(f"{part}/{name}", ())]
+    finite = [value for value in every if np.isfinite(value)]
+    return [min(finite), max(finite)] if finite else [0.0, 1.0]
+
+
 def _samples(judged: Judged) -> tuple["Picture", Figure]:
     from matplotlib.colors import TABLEAU_COLORS
 
@@ -184,7 +217,7 @@ def _samples(judged: Judged) -> tuple["Picture", Figure]:
     colors = list(TABLEAU_COLORS.values())
     title = f"{judged.part}: sample windows, the surest mistakes first"
     picture, rows = _new(11, 6, rows=2)
-    picture.subplots_adjust(left=0.05, right=0.99, bottom=0.13, top=0.94, hspace=0.22)
+    picture.subplots_adjust(left=0.05, right=0.99, bottom=0.15, top=0.9, hspace=0.38)
     picture.suptitle(title, fontsize="medium")
     data: list[dict[str, Any]] = []
     layout: dict[str, Any] = {
@@ -210,8 +243,10 @@ def _samples(judged: Judged) -> tuple["Picture", Figure]:
                     "showlegend": index == 1,
                 }
             )
-        place = {"xref": f"x{index} domain", "yref": f"y{index} domain", "x": 0.5, "y": 1.12}
-        layout["annotations"].append({"text": told, "showarrow": False, **place})
+        place = {"xref": f"x{index} domain", "yref": f"y{index} domain", "x": 0.5, "y": 1}
+        note = {"showarrow": False, "yanchor": "bottom", "font": {"size": 11}}
+        layout["annotations"].append({"text": told.replace(", ", "<br>"), **note, **place})
+        layout[f"xaxis{index}"] = {"title": {"text": "time [s]", "standoff": 4}}
     # The windows of a row share one pair of axes: six pairs take four times as long to draw.
     for axes, of in zip(rows, np.array_split(picked, 2), strict=True):
         if len(of) == 0:
@@ -220,13 +255,22 @@ def _samples(judged: Judged) -> tuple["Picture", Figure]:
         gap = np.full((len(of), steps // 10, len(judged.channels)), np.nan, np.float32)
         row = np.concatenate([judged.signals[of], gap], axis=1)
         axes.plot(row.reshape(-1, row.shape[2]), linewidth=0.9)
-        middles = [number * row.shape[1] + steps / 2 for number in range(len(of))]
-        axes.set_xticks(middles, [_told(judged, int(sample)) for sample in of], fontsize="small")
-        axes.tick_params(bottom=False)
+        begins = [number * row.shape[1] for number in range(len(of))]
+        # Each window has a time axis of its own, from its first step on.
+        seconds = [0, steps / judged.rate / 2, steps / judged.rate]
+        axes.set_xticks(
+            [begin + second * judged.rate for begin in begins for second in seconds],
+            [f"{second:.3g}" for _ in begins for second in seconds],
+            fontsize="small",
+        )
+        axes.set_xlabel("time [s]", fontsize="small", labelpad=1)
+        for begin, sample in zip(begins, of, strict=True):
+            axes.text(
+                begin + steps / 2, 1.02, _told(judged, int(sample)), fontsize="small",
+                ha="center", va="bottom", transform=axes.get_xaxis_transform(),
+            )  # fmt: skip
         axes.margins(x=0.01)
-    names = [*judged.channels, f"each {steps / judged.rate:g} s"]
-    lines = [*rows[0].lines, rows[0].plot([], alpha=0)[0]]
-    picture.legend(lines, names, loc="lower center", ncols=10, fontsize="small")
+    picture.legend(rows[0].lines, judged.channels, loc="lower center", ncols=10, fontsize="small")
     return picture, {"data": data, "layout": layout}
 
 

@@ -1,7 +1,9 @@
 """One HTML page with figures to move in: it needs no network and no file beside it.
 
 MLflow's UI shows a page in a frame of its own, where a script beside it is not found, so the page
-holds plotly.js: compressed, which is two megabytes less than the text.
+holds plotly.js: compressed, which is two megabytes less than the text. The frame may be narrow and
+low, and change with the window: text wraps, legends are below, and a figure of several panels has
+as many beside each other as there is room for.
 """
 
 import base64
@@ -16,13 +18,20 @@ from typing import Any
 #: A figure as plotly.js takes it: {"data": [...], "layout": {...}}.
 Figure = dict[str, Any]
 
+_PANEL = 250  # pixels that a panel of a figure needs to be read
+
 _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <title>{title}</title>
 <style>
-body {{ font: 15px/1.4 system-ui, sans-serif; margin: 1.5em auto; max-width: 1100px; }}
-section {{ height: 480px; margin-bottom: 2em; }}
+* {{ box-sizing: border-box; }}
+body {{ font: 15px/1.4 system-ui, sans-serif; margin: 0 auto; padding: 12px 16px;
+       max-width: 1100px; }}
+h1 {{ font-size: 20px; margin: 0 0 12px; overflow-wrap: anywhere; }}
+h2 {{ font-size: 15px; margin: 0 0 4px; overflow-wrap: anywhere; }}
+section {{ margin-bottom: 24px; }}
 </style>
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <h1>{title}</h1>
 {places}
 <script id="plotly" type="text/plain">{library}</script>
@@ -35,8 +44,37 @@ section {{ height: 480px; margin-bottom: 2em; }}
   const script = document.createElement("script");
   script.textContent = await new Response(stream).text();
   document.head.append(script);
-  for (const [name, figure] of Object.entries(JSON.parse(text("figures"))))
-    Plotly.newPlot(name, figure.data, figure.layout, {{responsive: true, displaylogo: false}});
+  const columns = (grid, width) =>
+    Math.max(1, Math.min(grid.columns, Math.floor(width / {panel})));
+  const layout = (figure, width) => {{
+    const base = {{
+      margin: {{l: 50, r: 12, t: 32, b: 40}},
+      legend: {{orientation: "h", x: 0, y: 0, yref: "container", yanchor: "bottom"}},
+      height: 420,
+    }};
+    const grid = figure.layout.grid;
+    if (grid) {{
+      const beside = columns(grid, width), rows = Math.ceil(grid.rows * grid.columns / beside);
+      base.grid = {{...grid, rows, columns: beside, ygap: 0.4}};
+      base.margin = {{...base.margin, t: 64, b: 120}};
+      base.height = 184 + 230 * rows;
+    }}
+    return {{...figure.layout, ...base, title: null}};
+  }};
+  const config = {{responsive: true, displaylogo: false}};
+  for (const [name, figure] of Object.entries(JSON.parse(text("figures")))) {{
+    const place = document.getElementById(name);
+    let drawn = null;
+    // A frame that is hidden at first has no width; it draws once it has one.
+    new ResizeObserver(() => {{
+      const width = place.clientWidth;
+      const beside = figure.layout.grid ? columns(figure.layout.grid, width) : 1;
+      if (width === 0) return;
+      if (beside !== drawn) Plotly.react(place, figure.data, layout(figure, width), config);
+      else Plotly.Plots.resize(place);
+      drawn = beside;
+    }}).observe(place);
+  }}
 }})();
 </script>
 """
@@ -47,10 +85,18 @@ def page(title: str, figures: Mapping[str, Figure]) -> str:
     content = json.dumps(figures, separators=(",", ":")).replace("</", "<\\/")
     return _PAGE.format(
         title=html.escape(title),
-        places="\n".join(f'<section id="{html.escape(name)}"></section>' for name in figures),
+        places="\n".join(_place(name, figure) for name, figure in figures.items()),
+        panel=_PANEL,
         library=library(),
         figures=content,
     )
+
+
+def _place(name: str, figure: Figure) -> str:
+    """Where a figure goes, below its title: text of the page wraps, plotly.js cuts its own."""
+    title = figure["layout"].get("title", {}).get("text", "")
+    heading = f"<h2>{html.escape(title)}</h2>" if title else ""
+    return f'<section>{heading}<div id="{html.escape(name)}"></div></section>'
 
 
 @functools.cache

@@ -26,18 +26,23 @@ def recorded(
     name: str,
     facts: Mapping[str, str],
     data_set: DataSetFacts | None,
-) -> Iterator[Callable[[float, int], None]]:
+) -> Iterator[Callable[..., None]]:
     """Record what happens inside in the MLflow runs of ``loggers``, and how it ends.
 
-    Yields a function that takes the score and the number of epochs. ``facts`` become tags, beside
-    the run's provenance, ``data_set`` its input. The config, Hydra's overrides, the checkpoints and
-    the log in ``directory`` become artifacts.
+    Yields a function that takes the score, the number of epochs and, where one is kept as the best,
+    that epoch and its metrics. ``facts`` become tags, beside the run's provenance, ``data_set`` its
+    input. Keys of ``cfg`` that name a place in ``directory`` become no parameters. The config,
+    Hydra's overrides, the checkpoints and the log in ``directory`` become artifacts.
     """
     runs: list[Run] = []
 
-    def score(value: float, epochs: int) -> None:
+    def score(
+        value: float, epochs: int, kept: tuple[int, Mapping[str, float]] | None = None
+    ) -> None:
         for run in runs:
             run.score(value, epochs)
+            if kept is not None:
+                run.kept(*kept)
 
     # Until something else is known: a second Ctrl-C may come before the first one is understood.
     failure: Failure | None = Failure(INTERRUPTED, "KeyboardInterrupt")
@@ -50,7 +55,7 @@ def recorded(
                 logger.start(name, tags, directory)
                 if logger.run is not None:  # processes of DDP but the first have none
                     runs.append(logger.run)
-                logger.log_hyperparams(_container(cfg))
+                logger.log_hyperparams(_parameters(cfg, directory))
         for run in runs:
             if data_set is not None:
                 run.data_set(data_set)
@@ -70,7 +75,24 @@ def recorded(
                 run.end(failure)
 
 
-def _container(cfg: DictConfig) -> dict[str, Any]:
+def _parameters(cfg: DictConfig, directory: Path) -> dict[str, Any]:
+    """The config without what names a place in the run's own directory.
+
+    That differs from run to run, says nothing of how one was trained, and would be the first thing
+    that MLflow shows when runs are compared; ``config.yaml`` has it.
+    """
+    own = directory.absolute()
+
+    def is_own(value: Any) -> bool:
+        return isinstance(value, str) and Path(value).is_relative_to(own)
+
+    def without(node: dict[Any, Any]) -> dict[str, Any]:
+        return {
+            str(key): without(value) if isinstance(value, dict) else value
+            for key, value in node.items()
+            if not is_own(value)
+        }
+
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    return without(plain)

@@ -47,15 +47,13 @@ def study_page(
     """The page of one study; ``rows`` are its ``trials``, in any order."""
     from harnest.tracking.study_figures import figures, study_of
 
-    metric = asked.get("objective", "objective")
-    single = len(study.directions) == 1
-    objectives = [metric] if single else [f"objective {at}" for at in range(len(study.directions))]
+    objectives = objective_names(study)
     program, space, arguments = redact(study.command).partition(" ")
     commands = {"go on, or again": f"{Path(program).name}{space}{arguments}"}
     in_words = {}
     if best is not None:
         folder = study.directory / str(best.number)
-        in_words = {"best": f"trial-{best.number}", metric: shown(best.values[0])}
+        in_words = {"best": f"trial-{best.number}", objectives[0]: shown(best.values[0])}
         in_words |= {key: shown(value) for key, value in best.params.items()}
         model = folder / BEST
         if model.is_file():  # it is one of the trainer's
@@ -76,6 +74,14 @@ def study_page(
         },
     )
     return page(report, figures(study_of(trials, study.directions, study.space), objectives))
+
+
+def objective_names(study: "StudyFacts") -> list[str]:
+    """What a study's objectives are called, one for each; unnamed ones by their number."""
+    if study.metric_names:
+        return list(study.metric_names)
+    single = len(study.directions) == 1
+    return ["objective"] if single else [f"objective {at}" for at in range(len(study.directions))]
 
 
 def counted(rows: Sequence[Row]) -> str:

@@ -34,6 +34,11 @@ OBJECTIVE = "objective"
 DEVIATION = "objective_deviation"
 #: How many times a run or trial was judged: its epochs.
 STEPS = "steps"
+#: What the metrics of the epoch whose weights are kept begin with. MLflow shows the last value of a
+#: metric, which is the last epoch's.
+BEST = "best/"
+#: What the UI shows on top of a run, as Markdown.
+NOTE = "mlflow.note.content"
 #: A tag: which of its study's constraints a trial does not keep to.
 BREAKS = "breaks"
 
@@ -168,6 +173,18 @@ class Run:
         """Record what the run is ranked by, and its length; a study does that for its trials."""
         if self.owned:
             self.metrics({OBJECTIVE: value, STEPS: steps}, step=0)
+
+    def kept(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Record which epoch's weights are kept, and what was measured then, also on top of all."""
+        values = {f"{BEST}epoch": float(epoch), **{BEST + key: x for key, x in metrics.items()}}
+        self.metrics(values, step=0)
+        measured = ", ".join(f"{key} = {value:.4f}" for key, value in sorted(metrics.items()))
+        self.tag(
+            {
+                NOTE: f"Kept weights: epoch {epoch}, {measured}.\n\nThese are the metrics "
+                f"`{BEST}...`; of each other metric MLflow shows the last epoch's value."
+            }
+        )
 
     def end(self, failure: Failure | None = None) -> None:
         """Say how it ended, if the run is our own, and let the rest be sent.

@@ -1,6 +1,7 @@
 """Figures of a study: how the search went, what mattered, what was tried, how trials learned."""
 
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -26,11 +27,16 @@ from optuna.visualization import (
 )
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
     from harnest.study.listener import TrialFacts
 
-_BLUE, _GREY, _ORANGE = "#2f6690", "#b8bfc6", "#d1603d"
+_BLUE, _GREY, _ORANGE, _PRUNED = "#2f6690", "#b8bfc6", "#d1603d", "#7d8894"
 _NUMBER = "trial"  # the attribute with a trial's own number: here there are ended ones only
 _FRONT_AXES = (2, 3)  # objectives that a front can be drawn of
+
+#: What figures call pruned trials: they have no score, and are drawn at this value.
+PRUNED = "pruned, at its last reported value"
 
 
 def study_of(
@@ -72,7 +78,9 @@ def study_of(
 def figures(study: optuna.Study, objectives: Sequence[str]) -> Iterator[tuple[str, go.Figure]]:
     """Yield title and figure; those that would be empty are left out.
 
-    ``objectives`` are the names of the study's objectives, one for each.
+    ``objectives`` are the names of the study's objectives, one for each. Where a figure shows
+    single trials, pruned ones are among them at their last reported value; Optuna's own figures
+    leave them out.
     """
     finished = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
     searched = list(dict.fromkeys(key for trial in finished for key in trial.params))
@@ -91,7 +99,8 @@ def figures(study: optuna.Study, objectives: Sequence[str]) -> Iterator[tuple[st
         several = len(objectives) > 1
         of = f" of {name}" if several else ""
         chosen: dict[str, Any] = {"target_name": name} | ({"target": target} if several else {})
-        yield f"History{of}", _styled(plot_optimization_history(study, **chosen))
+        history = _with_pruned_history(plot_optimization_history(study, **chosen), study)
+        yield f"History{of}", _styled(history)
         if searched and len({target(trial) for trial in finished}) > 1:
             # Optuna judges what makes a target low, and says so in a warning.
             with suppress(ValueError, RuntimeError), warnings.catch_warnings():
@@ -99,12 +108,118 @@ def figures(study: optuna.Study, objectives: Sequence[str]) -> Iterator[tuple[st
                 weighed = plot_param_importances(study, target=loss, target_name=name)
                 yield f"Importance of parameters{of}", _styled(weighed)
         if searched:
-            rows = _styled(plot_parallel_coordinate(study, **chosen))
+            rows = _styled(_parallel_coordinates(study, chosen))
             rows.update_layout(margin_l=80)
             yield f"Parameters side by side{of}", rows
-            yield f"One parameter at a time{of}", _styled(plot_slice(study, **chosen))
+            slices = _with_pruned_slices(plot_slice(study, **chosen), study)
+            yield f"One parameter at a time{of}", _styled(slices)
     if any(trial.intermediate_values for trial in study.get_trials(deepcopy=False)):
         yield "Learning curves", _styled(learning_curves(study, objectives[0]))
+
+
+def last_reported(trial: "TrialFacts | FrozenTrial") -> float | None:
+    """The last value that a pruned trial reported, which stands for the score that it lacks.
+
+    None for a trial that was not pruned, or reported no number last.
+    """
+    steps = trial.intermediate_values if hasattr(trial, "intermediate_values") else trial.steps
+    if trial.state is not TrialState.PRUNED or not steps:
+        return None
+    value = float(steps[max(steps)])
+    return value if math.isfinite(value) else None
+
+
+def _pruned(study: optuna.Study) -> list[tuple["FrozenTrial", float]]:
+    """The pruned trials that have a value, with that."""
+    trials = study.get_trials(deepcopy=False, states=[TrialState.PRUNED])
+    values = [(trial, last_reported(trial)) for trial in trials]
+    return [(trial, value) for trial, value in values if value is not None]
+
+
+def _add_pruned(
+    figure: go.Figure,
+    xs: Sequence[Any],
+    trials: Sequence[tuple["FrozenTrial", float]],
+    **where: Any,
+) -> None:
+    figure.add_scatter(
+        x=xs, y=[value for _, value in trials], mode="markers", name=PRUNED, legendgroup=PRUNED,
+        text=[f"trial {trial.user_attrs[_NUMBER]}" for trial, _ in trials],
+        marker={"symbol": "x-thin-open", "color": _PRUNED, "size": 7},
+        hovertemplate="%{text}, pruned: last %{y:.4f} at %{x}<extra></extra>", **where,
+    )  # fmt: skip
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}  # leaves the width
+    figure.update_layout(showlegend=True, legend=legend)
+
+
+def _with_pruned_history(figure: go.Figure, study: optuna.Study) -> go.Figure:
+    pruned = _pruned(study)
+    if pruned:
+        _add_pruned(figure, [trial.number for trial, _ in pruned], pruned)
+    return figure
+
+
+def _with_pruned_slices(figure: go.Figure, study: optuna.Study) -> go.Figure:
+    pruned = _pruned(study)
+    is_new = True  # in the legend, which names it once
+    for axis in list(figure.select_xaxes()):
+        key = axis.title.text
+        of = [(trial, value) for trial, value in pruned if key in trial.params]
+        if of:
+            xs = [trial.params[key] for trial, _ in of]
+            # Optuna's own axis of a choice holds the words that Python writes for it.
+            is_choice = axis.type == "category"
+            number = axis.plotly_name.removeprefix("xaxis")
+            _add_pruned(
+                figure,
+                [repr(x) for x in xs] if is_choice else xs,
+                of,
+                xaxis=f"x{number}",
+                yaxis=f"y{number}",
+                showlegend=is_new,
+            )
+            is_new = False
+    return figure
+
+
+def _parallel_coordinates(study: optuna.Study, chosen: Mapping[str, Any]) -> go.Figure:
+    """Optuna's own figure, of pruned trials too; their lines are grey and dashed."""
+    pruned = _pruned(study)
+    if not pruned:
+        return plot_parallel_coordinate(study, **chosen)
+    figure = plot_parallel_coordinate(_with_scores(study, pruned), **chosen)
+    # Optuna sorts the lines and does not say whose each is, but it dots those that break a
+    # constraint: the same figure with being pruned as the only constraint tells them apart.
+    marked = plot_parallel_coordinate(_with_scores(study, pruned, is_constraint=True), **chosen)
+    for line, mark in zip(figure.data, marked.data, strict=False):
+        if line.mode == "lines" and mark.line.dash == "dot" and mark.customdata is not None:
+            line.update(line={"color": _PRUNED, "dash": "dash"})
+    figure.add_scatter(
+        x=[None], y=[None], mode="lines", name=PRUNED, line={"color": _PRUNED, "dash": "dash"},
+        showlegend=True,
+    )  # fmt: skip
+    return figure
+
+
+def _with_scores(
+    study: optuna.Study, pruned: Sequence[tuple["FrozenTrial", float]], is_constraint: bool = False
+) -> optuna.Study:
+    """A copy in which pruned trials are finished; where it ``is_constraint``, they break it."""
+    made = optuna.create_study(directions=study.directions)
+    values = {trial.number: value for trial, value in pruned}
+    for trial in study.get_trials(deepcopy=False):
+        is_pruned = trial.number in values
+        if not is_pruned and trial.state is not TrialState.COMPLETE:
+            continue
+        made.add_trial(
+            optuna.trial.create_trial(
+                values=[values[trial.number]] if is_pruned else trial.values,
+                params=trial.params,
+                distributions=trial.distributions,
+                constraints={"pruned": float(is_pruned)} if is_constraint else trial.constraints,
+            )
+        )
+    return made
 
 
 def learning_curves(study: optuna.Study, name: str) -> go.Figure:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from harnest.tracking.report import counted, shown, study_page
+from harnest.tracking.report import counted, objective_names, shown, study_page
 from harnest.tracking.rows import FINISHED, Row
-from harnest.tracking.run import BREAKS, Run
+from harnest.tracking.run import BREAKS, NOTE, Run
 from harnest.tracking.writes import now
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ _AT_ONCE = 50  # trials that end between two tables of a study at work
 
 _STATES = ("complete", "pruned", "fail", "running", "waiting")
 _RUN_STATES = {"COMPLETE": FINISHED, "FAIL": "FAILED"}  # of which runs and tables speak
-_NOTE = "mlflow.note.content"  # what the UI shows on top of a run, as Markdown
 
 
 def show_progress(parent: Run, study: "StudyFacts", trials: Sequence["TrialFacts"]) -> None:
@@ -98,7 +97,7 @@ def summarise(
         _log_history(parent, trials, study)
     _log_table(parent, table(trials, run_ids), TABLE)
     parent.text(study_page(study, trials, rows, best, asked), REPORT)
-    parent.tag({_NOTE: _note(rows, best, asked, experiment)})
+    parent.tag({NOTE: _note(rows, best, objective_names(study), experiment)})
 
 
 def best_of(trials: Sequence["TrialFacts"], study: "StudyFacts") -> "TrialFacts | None":
@@ -167,9 +166,13 @@ def _as_json(cell: Any) -> Any:
 def _log_history(parent: Run, trials: Sequence["TrialFacts"], study: "StudyFacts") -> None:
     """Draw the values of trials that keep to the constraints by number, and the best up to each.
 
+    Pruned trials have the last value that they reported.
+
     The one figure that is a picture as well: the UI shows it without opening the report.
     """
     from matplotlib.figure import Figure
+
+    from harnest.tracking.study_figures import PRUNED, last_reported
 
     better = _better(study.directions[0])
     kept = _kept(trials)
@@ -180,7 +183,13 @@ def _log_history(parent: Run, trials: Sequence["TrialFacts"], study: "StudyFacts
     axes = figure.add_subplot()
     axes.plot(numbers, values, "o", label="finished trial")
     axes.step(numbers, best, where="post", label="best so far")
-    axes.set(xlabel="trial", ylabel="objective", title=f"study {study.name}")
+    pruned = [
+        (trial.number, value) for trial in trials if (value := last_reported(trial)) is not None
+    ]
+    if pruned:
+        axes.plot(*zip(*pruned, strict=True), "x", color="grey", label=PRUNED)
+    name = objective_names(study)[0]
+    axes.set(xlabel="trial", ylabel=name, title=f"study {study.name}")
     axes.legend()
     parent.figure(figure, "history.png")
 
@@ -188,7 +197,7 @@ def _log_history(parent: Run, trials: Sequence["TrialFacts"], study: "StudyFacts
 def _note(
     rows: Sequence[Row],
     best: "TrialFacts | None",
-    asked: Mapping[str, str],
+    objectives: Sequence[str],
     experiment: str,
 ) -> str:
     """The parent run's description in the UI: its best trial, linked, and where the rest is."""
@@ -197,7 +206,7 @@ def _note(
         row = next(row for row in rows if row.name == f"trial-{best.number}")
         there = f"#/experiments/{experiment}/runs/{row.run_id}"
         link = f"[{row.name}]({there})" if row.run_id else row.name
-        value = f"{asked.get('objective', 'objective')} = {best.values[0]:.4f}"
+        value = f"{objectives[0]} = {best.values[0]:.4f}"
         params = ", ".join(f"{key} = `{value}`" for key, value in row.params.items())
         lines.append(f"**Best: {link}**, {value}, with {params}")
     lines.append(f"Figures and the ranked table of all trials: the artifact `{REPORT}`.")
