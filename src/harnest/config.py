@@ -153,12 +153,18 @@ def directions(objective: DictConfig) -> list[str]:
     return [f"{mode}imize" for mode in (objective.mode, *(objective.also or {}).values())]
 
 
+def metric_names(objective: DictConfig) -> list[str]:
+    """What each objective is called."""
+    return [str(name) for name in (objective.metric, *(objective.also or {}))]
+
+
 def better(metric: str | None) -> str:
     """Whether ``max`` or ``min`` of a metric is better: a loss is to be low."""
     return "min" if str(metric).endswith("loss") else "max"
 
 
 OmegaConf.register_resolver("harnest.directions", directions, replace=True)
+OmegaConf.register_resolver("harnest.metric_names", metric_names, replace=True)
 OmegaConf.register_resolver("harnest.better", better, replace=True)
 
 

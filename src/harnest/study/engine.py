@@ -3,13 +3,14 @@
 import shutil
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.study._multi_objective import _get_pareto_front_trials_by_trials
@@ -204,6 +205,7 @@ class OpenStudy:
         if not is_whole:
             self._study.set_user_attr(_SPACE, _identifying(plan))
         _refuse_other_search(self._study, plan)
+        self._name_objectives()
         self._enqueue([] if is_whole else enqueued(plan, self._storage))
         if not is_whole:
             self._study.set_user_attr(_IDENTITY, uuid.uuid4().hex)
@@ -211,6 +213,14 @@ class OpenStudy:
         self._reap(self._trials())
         for listener in self.listeners:
             listener.on_study_start(self._facts(), self.trials())
+
+    def _name_objectives(self) -> None:
+        """Give the objectives their names, also in a study that was made without any."""
+        names = list(self.plan.metric_names)
+        if names and self._study.metric_names != names:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                self._study.set_metric_names(names)
 
     def _take(self) -> int | None:
         """Take the next trial for this sweeper; its number, or None where there is none.
@@ -382,6 +392,7 @@ class OpenStudy:
             space=plan.space.described(),
             fixed=plan.space.fixed,
             command=redact(this_command()),
+            metric_names=tuple(self._study.metric_names or ()),
         )
 
 

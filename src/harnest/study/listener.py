@@ -29,7 +29,10 @@ def reason_of(trial: FrozenTrial) -> str | None:
 
 @dataclass(frozen=True)
 class StudyFacts:
-    """What is known of a study before its first trial; a grid tries every combination."""
+    """What is known of a study before its first trial; a grid tries every combination.
+
+    ``metric_names`` are its objectives', one for each direction, or empty where they have none.
+    """
 
     name: str
     identity: str
@@ -42,6 +45,7 @@ class StudyFacts:
     space: Mapping[str, Any]
     fixed: tuple[str, ...]
     command: str
+    metric_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ class Plan:
     ``timeout`` is in seconds, for this session. ``retry`` says by reason how often a failed trial
     is run again. ``resume_from`` names, by key of the job's config, files in the first try's
     directory that a further one goes on from, where they are there.
-    ``constraints`` are limits on what the jobs measure.
+    ``constraints`` are limits on what the jobs measure. ``metric_names`` name the objectives, one
+    for each direction; none: they stay unnamed.
     ``enqueue`` are configurations to try first: parameters, or the folder of a study whose best
     ones are taken.
     """
@@ -49,6 +50,7 @@ class Plan:
     resume_from: Mapping[str, str]
     constraints: Sequence[Constraint]
     enqueue: Sequence[Mapping[str, Any] | str]
+    metric_names: Sequence[str] = ()
 
     @property
     def is_grid(self) -> bool:

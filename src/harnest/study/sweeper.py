@@ -22,7 +22,8 @@ class StudySweeper(Sweeper):
     """Runs a sweep as an Optuna study that prunes, survives its process, and goes on.
 
     ``study`` names it; None: a name made of what is searched. ``direction`` is minimize or
-    maximize, or a list of them for several objectives. ``n_trials`` is the total budget over
+    maximize, or a list of them for several objectives, and ``metric_names`` lists the name of each;
+    None: they have none. ``n_trials`` is the total budget over
     all times that the command is run; None: every combination where the search only lists
     values, else 20. ``storage`` is an address of Optuna's; None: a file in the study's
     directory. ``params`` are searches in the words of hydra-optuna-sweeper, which the command
@@ -54,6 +55,7 @@ class StudySweeper(Sweeper):
         enqueue: ListConfig | None = None,
         sampler: DictConfig | None = None,
         pruner: DictConfig | None = None,
+        metric_names: ListConfig | None = None,
     ) -> None:
         self.study = study
         self.directions = [direction] if isinstance(direction, str) else list(direction)
@@ -70,6 +72,7 @@ class StudySweeper(Sweeper):
         self.enqueue: Any = OmegaConf.to_container(enqueue) if enqueue else []
         self.sampler = sampler
         self.pruner = pruner
+        self.metric_names = [str(name) for name in metric_names or ()]
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -94,6 +97,11 @@ class StudySweeper(Sweeper):
         space = SearchSpace.parse(arguments, loader, params=searches, conditions=self.conditions)
         if set(self.directions) - {"minimize", "maximize"}:
             raise StudyError(f"direction {self.directions}: choose minimize or maximize")
+        if self.metric_names and len(self.metric_names) != len(self.directions):
+            raise StudyError(
+                f"metric_names {self.metric_names}: give one for each of the "
+                f"{len(self.directions)} objectives in direction"
+            )
         if self.n_trials is not None and not (isinstance(self.n_trials, int) and self.n_trials > 0):
             raise StudyError(f"n_trials={self.n_trials}: a study needs at least one trial")
         for reason, times in self.retry.items():
@@ -133,6 +141,7 @@ class StudySweeper(Sweeper):
             resume_from=self.resume_from,
             constraints=constraints_of(self.constraints),
             enqueue=self.enqueue,
+            metric_names=self.metric_names,
         )
         # A task function may bring a check of its own: what it refuses, no trial gets to see.
         plan.check(self.config, loader, getattr(self.task_function, "check", None))
@@ -186,6 +195,7 @@ def _register() -> None:
                 "_target_": "harnest.study.sweeper.StudySweeper",
                 "study": None,
                 "direction": "minimize",
+                "metric_names": None,
                 "n_trials": None,
                 "storage": None,
                 "params": {},
