@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from importlib.metadata import version
 
 import pytest
 import yaml
@@ -220,3 +221,19 @@ def test_an_error_that_an_interrupt_left_behind_is_an_interrupt(capsys):
     with pytest.raises(SystemExit) as end, errors_as_lines(), left_half_way():
         raise KeyboardInterrupt
     assert (end.value.code, capsys.readouterr().err) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    "name", ["train", "compare", "evaluate", "predict", "promote", "rerun", "sync", "ui"]
+)
+def test_each_command_has_harnests_version(name, tmp_path):
+    answer = command(name, "--version", folder=tmp_path)
+    assert (answer.code, answer.out) == (0, f"harnest {version('harnest')}\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [(), ("optimizer.lr=1e-3", "hydra.sweeper.n_trials=5")])
+def test_a_sweep_that_searches_nothing_is_refused(arguments, tmp_path):
+    answer = command("train", "-m", *arguments, folder=tmp_path)
+    assert answer.line.startswith("nothing is searched: give values such as ")
+    assert not list(tmp_path.iterdir())

@@ -126,3 +126,8 @@ def test_a_page_of_several_is_a_table(workplace):
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.count("<tr") == 3
     assert len(answer.out) < 20_000  # nothing is drawn, and no library for it is there
+
+
+def test_the_beginning_of_an_id_names_a_run(workplace):
+    run = rows_of(workplace, "pair")[0]["run id"]
+    assert [row["run id"] for row in rows_of(workplace, run[:8])] == [run]

@@ -41,17 +41,24 @@ atexit.register(gc.freeze)
 
 
 def run_hydra(
-    task: Callable[[DictConfig], Any], config_name: str, check: Callable[[DictConfig], None]
+    task: Callable[[DictConfig], Any],
+    config_name: str,
+    check: Callable[[DictConfig], None],
+    check_unsearched: Callable[[DictConfig], None],
 ) -> None:
     """Run ``task`` as the Hydra application that ``sys.argv`` asks for, then exit.
 
     ``check`` raises `HarnestError` for a config that cannot be used; a study asks it for all
-    that it searches before its first trial.
+    that it searches before its first trial. ``check_unsearched`` does so for the one config of a
+    study that searches nothing.
 
     A `HarnestError`, and whatever Hydra finds wrong with the command line, becomes one line on
     stderr and exit code 2; ``-v`` or ``HYDRA_FULL_ERROR=1`` shows the traceback as well. An
     interrupt (Ctrl-C, SIGTERM) exits with 130.
     """
+    if "--version" in sys.argv[1:]:  # Hydra would say its own
+        print(_version())
+        sys.exit()
     sys.argv[1:] = move_to_environment(sys.argv[1:])
 
     failures: list[Exception] = []
@@ -72,6 +79,7 @@ def run_hydra(
 
     checked.__module__ = task.__module__  # Hydra names the job after it
     setattr(checked, "check", check)  # noqa: B010  the sweeper looks for it there
+    setattr(checked, "check_unsearched", check_unsearched)  # noqa: B010  and there for this
     setattr(checked, "meets", True)  # noqa: B010  and `hydra/launcher=packed` for this
     with errors_as_lines():
         application = hydra.main(
@@ -99,6 +107,26 @@ def add_store_option(parser: argparse.ArgumentParser) -> None:
         metavar="URI",
         help="the MLflow store (default: MLFLOW_TRACKING_URI, or mlflow.db in this folder)",
     )
+
+
+def add_version_option(parser: argparse.ArgumentParser) -> None:
+    """Let the user ask which release this is."""
+    parser.add_argument(
+        "--version", action=_ShowVersion, nargs=0, help="show harnest's version and exit"
+    )
+
+
+class _ShowVersion(argparse.Action):
+    """Looks the version up only where it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> None:
+        parser.exit(message=f"{_version()}\n")
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"harnest {version('harnest')}"
 
 
 def add_experiment_option(parser: argparse.ArgumentParser) -> None:

@@ -10,11 +10,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harnest.cli import add_experiment_option, add_store_option, errors_as_lines
+from harnest.cli import add_experiment_option, add_store_option, add_version_option, errors_as_lines
+from harnest.wide import GAP, cut, fit, left_out, room
 
 if TYPE_CHECKING:
     from harnest.tracking.leaderboard import Board
     from harnest.tracking.rows import Row
+
+
+_SHORT_ID = 8  # digits of a run's id that a reader gets; commands take the beginning of an id
 
 
 def main() -> None:
@@ -39,6 +43,7 @@ def main() -> None:
     add_experiment_option(parser)
     add_store_option(parser)
     parser.add_argument("-v", action="store_true", help="show the traceback of an error")
+    add_version_option(parser)
     arguments = parser.parse_args()
     gc.disable()  # a short program: to look for garbage among what it imports takes half a second
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as every other program before `| head`
@@ -84,11 +89,21 @@ def _html(board: "Board") -> str:
 
 
 def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Print as many columns as the terminal has room for, and short ids; all to a file."""
+    width = room()
+    if width is not None:
+        lines = [[*line[:-1], line[-1][:_SHORT_ID]] for line in lines]
+    facts = [at for at, head in enumerate(heads) if head in ("epochs", "seconds")]
+    last = len(heads) - 1
+    others = [at for at in range(last) if at not in facts]
+    columns = fit(heads, lines, [*others, last, *facts], width)
     # By hand: rich takes a second for a thousand rows.
-    widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
     for line in (heads, *lines):
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        print("  ".join(cells).rstrip())
+        cells = (cut(line[at], size).ljust(size) for at, size in columns.items())
+        print((" " * GAP).join(cells).rstrip())
+    missing = left_out(heads, columns)
+    if missing:
+        print(f"\n{missing}; --format csv has all")
 
 
 def _markdown(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> None:

@@ -173,6 +173,15 @@ def is_divided(cfg: DictConfig) -> bool:
     return cfg.folds is not None or cfg.seeds > 1
 
 
+def check_unsearched(cfg: DictConfig) -> None:
+    """Raise `ConfigError` for a sweep of this one config, unless it asks for several runs."""
+    if not is_divided(cfg):
+        raise ConfigError(
+            "nothing is searched: give values such as optimizer.lr=1e-3,1e-2, or sweep=quick; "
+            "leave out -m (--multirun) to train once"
+        )
+
+
 def _texts(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
     """All texts of a config as they stand there, with their keys."""
     if isinstance(node, dict | list):

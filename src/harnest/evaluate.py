@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from harnest.cli import add_store_option, errors_as_lines
+from harnest.cli import add_store_option, add_version_option, errors_as_lines
 from harnest.evaluation import evaluate
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def main() -> None:
     )
     add_store_option(parser)
     parser.add_argument("-v", action="store_true", help="show the traceback of an error")
+    add_version_option(parser)
     arguments = parser.parse_args()
     with errors_as_lines():
         from harnest.tracking.recall import recall

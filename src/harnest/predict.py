@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harnest.cli import add_store_option, errors_as_lines
+from harnest.cli import add_store_option, add_version_option, errors_as_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +49,7 @@ def main() -> None:
     )
     add_store_option(parser)
     parser.add_argument("-v", action="store_true", help="show the traceback of an error")
+    add_version_option(parser)
     arguments = parser.parse_args()
     with errors_as_lines():
         predict(arguments)

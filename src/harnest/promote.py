@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harnest.cli import add_experiment_option, add_store_option, errors_as_lines
+from harnest.cli import add_experiment_option, add_store_option, add_version_option, errors_as_lines
 from harnest.errors import TrackingError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def main() -> None:
     add_experiment_option(parser)
     add_store_option(parser)
     parser.add_argument("-v", action="store_true", help="show the traceback of an error")
+    add_version_option(parser)
     arguments = parser.parse_args()
     if arguments.seeds < 1:
         parser.error(f"argument --seeds: {arguments.seeds} refits are none; give at least 1")

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from harnest.cli import add_experiment_option, add_store_option, errors_as_lines
+from harnest.cli import add_experiment_option, add_store_option, add_version_option, errors_as_lines
 
 
 def main() -> None:
@@ -20,6 +20,7 @@ def main() -> None:
     add_experiment_option(parser)
     add_store_option(parser)
     parser.add_argument("-v", action="store_true", help="show the traceback of an error")
+    add_version_option(parser)
     arguments = parser.parse_args()
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with errors_as_lines():

@@ -4,7 +4,7 @@ import argparse
 from contextlib import suppress
 from pathlib import Path
 
-from harnest.cli import errors_as_lines
+from harnest.cli import add_version_option, errors_as_lines
 
 
 def main() -> None:
@@ -24,6 +24,7 @@ def main() -> None:
         help="the MLflow store (default: the one that each run was recorded in)",
     )
     parser.add_argument("-v", action="store_true", help="show the traceback of an error")
+    add_version_option(parser)
     arguments = parser.parse_args()
     with errors_as_lines():
         sync(arguments.directory, arguments.tracking_uri)

@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from harnest.cli import run_hydra
-from harnest.config import check_limits
+from harnest.config import check_limits, check_unsearched
 from harnest.study import Members
 from harnest.training import run
 
@@ -15,7 +15,7 @@ def train(cfg: DictConfig) -> float | tuple[float, ...] | Members:
 
 def main() -> None:
     """``harnest-train``."""
-    run_hydra(train, config_name="train", check=check_limits)
+    run_hydra(train, config_name="train", check=check_limits, check_unsearched=check_unsearched)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from harnest.cli import add_store_option, errors_as_lines
+from harnest.cli import add_store_option, add_version_option, errors_as_lines
 from harnest.errors import StudyError, TrackingError
 from harnest.secrets import redact
 
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument(
         "-v", action="store_true", help="show the traceback of an error, and what the servers say"
     )
+    add_version_option(parser)
     arguments = parser.parse_args()
     if not 0 <= arguments.port < 65536:
         parser.error(f"argument --port: {arguments.port} is none; give a number up to 65535")

@@ -1,14 +1,64 @@
-"""Tables that are never cut: a narrow terminal wraps their lines, a file gets them whole."""
+"""Tables as wide as the terminal has room for; a file or a pipe gets them whole."""
 
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+
+GAP = 2  # characters between two columns
+
+_LEAST = 8  # characters that a column of words may shrink to
+_LEAST_OF_FIRST = 16  # and the first one, which names the row
+
+_NUMBER = re.compile(r"[-+]?[.\d]|inf|nan|$")
 
 
-def print_wide(table: Table) -> None:
-    """Print ``table`` as wide as it is."""
-    console = Console(highlight=False)
-    console.width = max(
-        console.width, Measurement.get(console, console.options.update(width=9999), table).maximum
-    )
-    console.print(table)
+def room() -> int | None:
+    """How many characters a line of standard output takes; None where it takes any number."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def fit(
+    heads: Sequence[str],
+    lines: Sequence[Sequence[str]],
+    importance: Sequence[int],
+    width: int | None,
+) -> dict[int, int]:
+    """The columns of a table that ``width`` has room for, in their order, each with its width.
+
+    ``importance`` lists all columns, the most important first: the first one is always there, and
+    of the others each that there is still room for. A heading may be cut, and so may words, but
+    never a number. None as ``width`` has room for everything.
+    """
+    cells = [[line[at] for line in lines] for at in range(len(heads))]
+    longest = [max(map(len, column), default=0) for column in cells]
+    full = [max(len(head), size) for head, size in zip(heads, longest, strict=True)]
+    if width is None or sum(full) + GAP * (len(full) - 1) <= width:
+        return dict(enumerate(full))
+    chosen: dict[int, int] = {}
+    spare = width + GAP
+    for place, at in enumerate(importance):
+        is_number = all(_NUMBER.match(cell) for cell in cells[at])
+        least = _LEAST if place else _LEAST_OF_FIRST
+        needed = max(
+            longest[at] if is_number else min(longest[at], least), min(len(heads[at]), _LEAST)
+        )
+        if not place or needed + GAP <= spare:
+            chosen[at] = needed
+            spare -= needed + GAP
+    for at in chosen:  # what is left goes to the most important first
+        more = max(0, min(full[at] - chosen[at], spare))
+        chosen[at] += more
+        spare -= more
+    return dict(sorted(chosen.items()))
+
+
+def cut(text: str, width: int) -> str:
+    """``text``, with an ellipsis for what ``width`` has no room for."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def left_out(heads: Sequence[str], shown: dict[int, int]) -> str:
+    """A line that names the columns that there was no room for; empty where there are none."""
+    missing = [head for at, head in enumerate(heads) if at not in shown]
+    return f"no room for {', '.join(missing)}" if missing else ""

@@ -107,3 +107,49 @@ def test_a_terminal_shows_it_and_a_file_does_not(tmp_path):
     )
     assert "tries" not in done.stdout
     assert "trial 1 started" in done.stdout
+
+
+DIVIDED = [
+    TrialFacts(0, {"x": 1}, TrialState.RUNNING, (), {0: 0.3}, members=3),
+    TrialFacts(1, {"x": 2}, TrialState.RUNNING, (), members=3),
+]
+
+
+def test_members_take_the_slots_of_the_jobs_that_named_them():
+    table = live(DIVIDED)
+    for number in range(2):
+        table.begin(number)
+    for number in range(2):
+        table.divide(number)
+    table.begin(0, "fold-0")
+    table.begin(0, "fold-1")
+    rows = shown(table.table(DIVIDED))[1:]
+    assert [row[:3] for row in rows] == [["0", "0", "fold-0"], ["1", "0", "fold-1"]]
+    assert all("0.3000" not in row for row in rows)  # which is another member's
+
+
+def test_the_estimate_counts_the_members_that_wait():
+    """An earlier trial had three runs on two slots, and took a minute and a half."""
+    earlier = TrialFacts(
+        0, {}, TrialState.COMPLETE, (0.5,), {0: 0.5}, timedelta(seconds=90), members=3
+    )
+    running = TrialFacts(1, {}, TrialState.RUNNING, members=3)
+    table = live([], budget=3)
+    table.begin(1)
+    table.divide(1)
+    table.begin(1, "fold-0")
+    table.begin(1, "fold-1")
+    # Each run takes a minute: two are at work, and four more wait.
+    assert "about 3 min left" in table.summary([earlier, running])
+
+
+def test_a_narrow_table_keeps_number_and_score_whole():
+    trials = [TrialFacts(2, {f"key_{n}": n for n in range(9)}, TrialState.RUNNING, (), {0: 0.25})]
+    table = live(trials)
+    table.begin(2)
+    for width in (30, 60, 80):
+        console = Console(file=io.StringIO(), width=width)
+        console.print(table.table(trials, width))
+        lines = console.file.getvalue().splitlines()
+        assert len(lines) == 3
+        assert {"2", "0.2500"} < set(lines[1].split())

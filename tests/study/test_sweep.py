@@ -279,7 +279,7 @@ def test_a_job_that_is_told_to_stop_is_pruned_whatever_it_returns(bench):
     assert trials[0].intermediate_values == {0: 1.0, 1: 0.5, 2: 1 / 3, 3: 0.25}
     assert trials[1].intermediate_values == {0: 9.0}
     assert trials[1].user_attrs["pruned_at"] == 0
-    assert "trial 1 pruned at 0" in answer.out
+    assert re.search(r"trial 1 pruned .* after 1 epoch ", answer.out)
 
 
 def test_the_pruner_compares_with_earlier_trials_of_earlier_sessions(bench):
@@ -314,6 +314,22 @@ def test_several_objectives(bench):
 def test_epochs_are_told_of_jobs_that_report_them(bench, steps, told):
     answer = bench.sweep("x=1,2", f"steps={steps}")
     assert re.findall(r"(\d+) epochs", answer.out) == told
+
+
+def test_a_study_that_is_complete_says_so_when_it_is_run_again(bench):
+    bench.sweep("x=interval(1, 2)", "hydra.sweeper.n_trials=2")
+    answer = bench.sweep("x=interval(1, 2)", "hydra.sweeper.n_trials=2")
+    assert "complete: all 2 trials are done" in answer.out
+    assert "hydra.sweeper.n_trials=4" in answer.out
+    more = bench.sweep("x=interval(1, 2)", "hydra.sweeper.n_trials=4")
+    assert "resuming: 2 of 4 trials done" in more.out
+
+
+def test_objectives_that_have_names_are_named(bench):
+    named = "hydra.sweeper.metric_names=[loss]"
+    answer = bench.sweep("x=1,2", named)
+    assert "2 trials, minimize loss, " in answer.out
+    assert "best: trial 0, loss 1.0000, x=1" in answer.out
 
 
 def test_direction_decides_what_is_best(bench):

@@ -25,6 +25,7 @@ from harnest.study.history import counted, params_of, retried, times_failed
 from harnest.study.listener import (
     DETAILS,
     DEVIATION,
+    MEMBERS,
     MESSAGE,
     REASON,
     RETRY_OF,
@@ -116,6 +117,13 @@ class OpenStudy:
             self._ended.append(ended)
         for listener in self.listeners:
             listener.on_trial_end(ended, self.directory(number))
+
+    def divide(self, number: int, members: int) -> None:
+        """Take note of how many members a trial has, and tell everyone else."""
+        with suppress(UpdateFinishedTrialError):  # someone took this sweeper for dead
+            self._trial(number).set_user_attr(MEMBERS, members)
+        for listener in self.listeners:
+            listener.on_trial_divided(self.trial(number))
 
     def report(self, number: int, member: int, values: Sequence[float]) -> None:
         """Take note of a member's score; with several objectives Optuna takes none."""

@@ -18,6 +18,9 @@ REASON, MESSAGE, DETAILS, RETRY_OF = "reason", "message", "details", "retry_of"
 #: Trial attribute: the deviation of its first value, where that is a mean.
 DEVIATION = "deviation"
 
+#: Trial attribute: how many members its score is the mean of.
+MEMBERS = "members"
+
 
 def reason_of(trial: FrozenTrial) -> str | None:
     """Why a trial failed, in a word; None where it did not.
@@ -53,7 +56,8 @@ class TrialFacts:
     """One trial, running or ended; ``params`` are the searched keys and their values.
 
     ``values`` are its scores, ``steps`` what it reported on the way: after each epoch, or the
-    score of each of its members, whose ``deviation`` is that of the first value then.
+    score of each of its ``members``, whose ``deviation`` is that of the first value then; a trial
+    that is one job has 0 members.
     ``broken`` names the constraints that it does not keep to. ``is_best`` where no finished trial
     that keeps to all of them is better: better in one objective, and no worse in any other.
     """
@@ -70,6 +74,7 @@ class TrialFacts:
     pruned_at: int | None = None
     retry_of: int | None = None
     deviation: float | None = None
+    members: int = 0
     broken: tuple[str, ...] = ()
     is_best: bool = False
 
@@ -91,6 +96,7 @@ class TrialFacts:
             pruned_at=attributes.get(PRUNED_AT),
             retry_of=attributes.get(RETRY_OF),
             deviation=attributes.get(DEVIATION),
+            members=attributes.get(MEMBERS, 0),
             broken=tuple(name for name, value in trial.constraints.items() if value > 0),
             is_best=is_best,
         )
@@ -110,6 +116,9 @@ class StudyListener(Protocol):
 
     def on_trial_start(self, trial: TrialFacts, directory: Path) -> Mapping[str, str]:
         """A trial is about to run; returns environment variables for its process."""
+
+    def on_trial_divided(self, trial: TrialFacts) -> None:
+        """A trial's own job has ended, and named its members; they are about to run."""
 
     def on_member_start(self, trial: TrialFacts, name: str, directory: Path) -> Mapping[str, str]:
         """A member of a running trial is about to run; returns what `on_trial_start` does."""

@@ -158,6 +158,7 @@ class Session:
             self._take_back_member(turn, turn.member, self._outcome(done))
         elif members := members_of(done):
             self._groups[turn.number] = Group(members)
+            self._study.divide(turn.number, len(members))
         else:
             pruned = self._study.is_pruned(turn.number)
             self._study.end(turn.number, self._outcome(done, pruned))

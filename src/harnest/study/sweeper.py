@@ -144,10 +144,15 @@ class StudySweeper(Sweeper):
             metric_names=self.metric_names,
         )
         # A task function may bring a check of its own: what it refuses, no trial gets to see.
-        plan.check(self.config, loader, getattr(self.task_function, "check", None))
+        plan.check(self.config, loader, self._check("check"))
+        if not space.searches:
+            plan.check(self.config, loader, self._check("check_unsearched"))
         launcher = self._launcher()
         runner = runner_for(launcher, self.batch, self.config.hydra.launcher, plan.directory)
         run_study(plan, runner, self.hydra_context.callbacks.callbacks)
+
+    def _check(self, name: str) -> Any:
+        return getattr(self.task_function, name, None)
 
     def _settle(self, key: str, value: str) -> None:
         """Set a key of the sweeper as if it had been given on the command line.

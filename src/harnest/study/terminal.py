@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from optuna.trial import TrialState
 from rich.console import Console
@@ -17,8 +18,20 @@ from harnest.programs import program
 from harnest.study.listener import StudyFacts, TrialFacts
 from harnest.study.live import LiveTable
 from harnest.study.outcome import Outcome
-from harnest.study.wording import COLOURS, ending, scores, setting, short, span, value_of
-from harnest.wide import print_wide
+from harnest.study.wording import (
+    COLOURS,
+    ending,
+    named_scores,
+    plain_value_of,
+    progress,
+    scores,
+    setting,
+    short,
+    span,
+)
+from harnest.wide import cut, fit, left_out, room
+
+_ENDLESS = 9999  # characters of a line
 
 
 class Terminal:
@@ -38,12 +51,14 @@ class Terminal:
         for trial in trials:
             self._count(trial)
         self.console.print(
-            f"[bold]study {study.name}[/]: {study.budget} trials, {study.sampler}, "
+            f"[bold]study {study.name}[/]: {study.budget} trials, {_aims(study)}{study.sampler}, "
             f"{study.pruner}, in {escape(str(study.directory))}"
         )
-        ended = [trial for trial in trials if trial.state.is_finished()]
-        if ended:
-            self.console.print(f"  goes on after {len(ended)} trials")
+        done = len(self._counted)
+        if done >= study.budget:
+            self.console.print(f"  complete: all {done} trials are done")
+        elif any(trial.state.is_finished() for trial in trials):
+            self.console.print(f"  resuming: {done} of {study.budget} trials done")
 
     @contextmanager
     def live(self, trials: Callable[[], list[TrialFacts]], slots: int) -> Iterator[None]:
@@ -51,7 +66,8 @@ class Terminal:
         if not self.console.is_interactive:
             yield
             return
-        self._live = LiveTable(self.console, trials, slots, self.study.budget)
+        metric = ", ".join(self.study.metric_names) or "score"
+        self._live = LiveTable(self.console, trials, slots, self.study.budget, metric)
         self._live.start()
         try:
             yield
@@ -68,10 +84,14 @@ class Terminal:
             self.console.print(f"[dim]trial {trial.number} started[/]   {shown}")
         return {}
 
+    def on_trial_divided(self, trial: TrialFacts) -> None:
+        """Its slot is free for its members."""
+        if self._live is not None:
+            self._live.divide(trial.number)
+
     def on_member_start(self, trial: TrialFacts, name: str, directory: Path) -> Mapping[str, str]:
         """Say which member of a trial begins."""
         if self._live is not None:
-            self._live.end(trial.number)  # the job that named the members
             self._live.begin(trial.number, name)
         else:
             self.console.print(f"[dim]trial {trial.number} {name} started[/]")
@@ -93,7 +113,7 @@ class Terminal:
         parts = [
             Text(f"trial {trial.number} {ending(trial)}", COLOURS[trial.state]),
             Text(scores(trial)),
-            Text(f"{len(trial.steps)} epochs" if trial.steps else ""),  # a job need not report
+            Text(_after(trial)),
             Text(_took(trial)),
             Text(trial.message or "", "red"),
             Text(self._best_so_far(), "bold"),
@@ -105,13 +125,14 @@ class Terminal:
         """Print the ranked table and the winner, or those that none beats in every objective."""
         in_order = ranked(trials, self.study.directions)
         self.console.print()
-        print_wide(table(in_order))
+        self._print_table(in_order)
         several = len(self.study.directions) > 1
         best = [trial for trial in in_order if trial.is_best]
         for trial in best if several else best[:1]:
             word = "best (none beats it in everything)" if several else "best"
             self.console.print(
-                f"{word}: trial {trial.number}, {scores(trial)}, {setting(trial.params)}"
+                f"{word}: trial {trial.number}, {named_scores(trial, self.study.metric_names)}, "
+                f"{setting(trial.params)}"
             )
         end = "complete" if complete else "not complete; the same command goes on"
         self.console.print(f"\n[bold]study {self.study.name} is {end}[/]")
@@ -122,6 +143,14 @@ class Terminal:
             command = re.sub(r" hydra\.sweeper\.n_trials=\d+", "", self.study.command)
             hints.append(f"extend:  {command} hydra.sweeper.n_trials={2 * self.study.budget}")
         return hints
+
+    def _print_table(self, trials: Sequence[TrialFacts]) -> None:
+        width = room()
+        shown, missing = table(trials, ", ".join(self.study.metric_names) or "score", width)
+        # A file gets it whole, however narrow it seems.
+        self.console.print(shown, soft_wrap=False, width=width or _ENDLESS)
+        if missing:
+            self.console.print(f"[dim]{escape(missing)}; harnest-compare --format csv has all[/]")
 
     def show_failure(self, trial: TrialFacts) -> None:
         """Print what went wrong in a trial, in full."""
@@ -147,6 +176,18 @@ class Terminal:
         return f"best {scores(self._best)} (trial {self._best.number})"
 
 
+def _aims(study: StudyFacts) -> str:
+    """What is to be minimal or maximal, where that has a name."""
+    aims = zip(study.directions, study.metric_names, strict=False)
+    return "".join(f"{direction} {escape(name)}, " for direction, name in aims)
+
+
+def _after(trial: TrialFacts) -> str:
+    """How far it came; one that was given up, after how much."""
+    text = progress(trial)
+    return f"after {text}" if text and trial.state is TrialState.PRUNED else text
+
+
 def ranked(trials: Sequence[TrialFacts], directions: Sequence[str]) -> list[TrialFacts]:
     """Finished trials, best first, then pruned ones, then the rest.
 
@@ -165,24 +206,51 @@ def ranked(trials: Sequence[TrialFacts], directions: Sequence[str]) -> list[Tria
     return sorted(trials, key=key)
 
 
-def table(trials: Sequence[TrialFacts]) -> Table:
-    """One row per trial: number, state, score, epochs, time, and the searched parameters."""
+def table(
+    trials: Sequence[TrialFacts], score: str = "score", width: int | None = None
+) -> tuple[Table, str]:
+    """One row per trial, and a line that names the columns that ``width`` has no room for.
+
+    Number, state, score, epochs, time, and the searched parameters; these come before epochs and
+    time where there is no room for all.
+    """
     keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("trial", "state"):
-        shown.add_column(heading, no_wrap=True)
-    for heading in ("score", "epochs", "time", *(short(key, keys) for key in keys)):
-        shown.add_column(heading, justify="right", no_wrap=True)
-    for trial in trials:
-        shown.add_row(
+    is_divided = any(trial.members for trial in trials)
+    heads = ["trial", "state", score, "runs" if is_divided else "epochs", "time"]
+    heads += [short(key, keys) for key in keys]
+    lines = [
+        [
             str(trial.number),
-            Text(ending(trial), COLOURS[trial.state]),
+            ending(trial),
             scores(trial),
-            str(len(trial.steps) or ""),
+            _count(trial, is_divided),
             _took(trial),
-            *(value_of(trial.params.get(key, "")) for key in keys),
+            *(plain_value_of(trial.params.get(key, "")) for key in keys),
+        ]
+        for trial in trials
+    ]
+    importance = [0, 1, 2, *range(5, len(heads)), 3, 4]
+    columns = fit(heads, lines, importance, width)
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for at, size in columns.items():
+        justify: Literal["left", "right"] = "left" if at < 2 else "right"
+        shown.add_column(escape(cut(heads[at], size)), justify=justify, no_wrap=True, width=size)
+    for trial, line in zip(trials, lines, strict=True):
+        colours = ["", COLOURS[trial.state]]
+        shown.add_row(
+            *(
+                Text(cut(line[at], size), colours[at] if at < len(colours) else "")
+                for at, size in columns.items()
+            )
         )
-    return shown
+    return shown, left_out(heads, columns)
+
+
+def _count(trial: TrialFacts, is_divided: bool) -> str:
+    """Its epochs; among trials of several runs, its runs."""
+    if not is_divided:
+        return str(len(trial.steps) or "")
+    return progress(trial).removesuffix(" runs").replace(" of ", "/")
 
 
 def _sign(directions: Sequence[str]) -> int:

@@ -1,6 +1,7 @@
 """Trials in words: how they ended, what they try, how they score."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from optuna.trial import TrialState
@@ -23,7 +24,7 @@ def ending(trial: TrialFacts) -> str:
     if trial.state is TrialState.COMPLETE:
         return f"finished, breaks {', '.join(trial.broken)}" if trial.broken else "finished"
     if trial.state is TrialState.PRUNED:
-        return f"pruned at {trial.pruned_at}" if trial.pruned_at is not None else "pruned"
+        return "pruned"
     if trial.state is TrialState.FAIL:
         return "interrupted" if trial.reason == INTERRUPTED else f"failed ({trial.reason})"
     return trial.state.name.lower()
@@ -37,15 +38,38 @@ def scores(trial: TrialFacts) -> str:
     return ", ".join(digits) + deviation
 
 
+def named_scores(trial: TrialFacts, names: Sequence[str]) -> str:
+    """The values that it has, each with its objective's name, where the objectives have names."""
+    if len(names) != len(trial.values) or len(names) < 2:
+        return " ".join((*names[:1], scores(trial)))
+    single = (replace(trial, values=(value,), deviation=None) for value in trial.values)
+    return ", ".join(f"{name} {scores(one)}" for name, one in zip(names, single, strict=True))
+
+
+def progress(trial: TrialFacts) -> str:
+    """How far a trial came: epochs that it reported, or runs of those that its score is made of."""
+    if trial.members:
+        done = len(trial.steps) if trial.state is not TrialState.COMPLETE else trial.members
+        return f"{done} of {trial.members} runs" if done < trial.members else f"{done} runs"
+    if not trial.steps:  # a job need not report
+        return ""
+    return f"{len(trial.steps)} epoch{'s' if len(trial.steps) > 1 else ''}"
+
+
 def setting(params: Mapping[str, Any]) -> str:
+    """The searched values, each with the last part of its key, as rich takes them."""
+    return escape(plain_setting(params))
+
+
+def plain_setting(params: Mapping[str, Any]) -> str:
     """The searched values, each with the last part of its key."""
     keys = list(params)
-    return " ".join(f"{short(key, keys)}={value_of(value)}" for key, value in params.items())
+    return " ".join(f"{short(key, keys)}={plain_value_of(value)}" for key, value in params.items())
 
 
-def value_of(value: Any) -> str:
-    """A searched value, as rich takes it: brackets mean lists here, and styles to it."""
-    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+def plain_value_of(value: Any) -> str:
+    """A searched value as text."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def short(key: str, keys: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ def experiment_called(client: "MlflowClient", name: str) -> str:
 
 
 def find(client: "MlflowClient", experiment_id: str, name: str) -> "MlflowRun":
-    """The newest run that is called ``name``, or has this identity or directory.
+    """The newest run that is called ``name``, or has this identity, its beginning or directory.
 
     A trial is found by its identity or directory: there is a trial-0 in each study. Raises
     `TrackingError` where there is none, which names some that there are.
@@ -40,6 +40,9 @@ def find(client: "MlflowClient", experiment_id: str, name: str) -> "MlflowRun":
         found = client.search_runs([experiment_id], condition, max_results=1)
         if found:
             return found[0]
+    begins = find_beginning(client, name)
+    if begins is not None:
+        return begins
     some = client.search_runs([experiment_id], OWN, max_results=8)
     known = ", ".join(dict.fromkeys(str(run.info.run_name) for run in some))
     raise TrackingError(f"no study or run is called {name}; there are {known or 'none yet'}")
@@ -58,6 +61,20 @@ def find_identified(client: "MlflowClient", name: str) -> "MlflowRun | None":
         return client.get_run(name)
     except MlflowException as error:
         raise TrackingError(f"the store has no run {name}") from error
+
+
+def find_beginning(client: "MlflowClient", name: str) -> "MlflowRun | None":
+    """The run whose identity begins with ``name``, in whatever experiment; None where none does.
+
+    Raises `TrackingError` where several do.
+    """
+    if not re.fullmatch("[0-9a-f]{4,31}", name):
+        return None
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    found = client.search_runs(experiments, f"attributes.run_id LIKE '{name}%'", max_results=2)
+    if len(found) > 1:
+        raise TrackingError(f"the ids of several runs begin with {name}: give more of its digits")
+    return found[0] if found else None
 
 
 def find_study(client: "MlflowClient", experiment_id: str, name: str) -> "MlflowRun":

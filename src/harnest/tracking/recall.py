@@ -72,8 +72,9 @@ class RecordedRun:
 def recall(name: str, address: str, checkpoint: Path | None = None) -> RecordedRun:
     """Find a run by its directory, or by its MLflow identity in the store at ``address``.
 
-    Its checkpoint is the best one, unless another is given. Raises `TrackingError` where there is
-    no such run, `CheckpointError` where it has no best checkpoint and needs it.
+    The beginning of an identity is enough. Its checkpoint is the best one, unless another is given.
+    Raises `TrackingError` where there is no such run, `CheckpointError` where it has no best
+    checkpoint and needs it.
     """
     directory = Path(name)
     if directory.is_dir():
@@ -86,6 +87,10 @@ def recall(name: str, address: str, checkpoint: Path | None = None) -> RecordedR
         raise TrackingError(
             f"{name} is neither the directory of a run nor recorded: {error}"
         ) from error
+    from harnest.tracking.find import find_beginning  # which imports this module
+
+    begins = find_beginning(client, name)
+    name = name if begins is None else begins.info.run_id
     try:
         client.get_run(name)
         config = OmegaConf.load(client.download_artifacts(name, _CONFIG))

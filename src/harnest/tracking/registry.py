@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 def load_model(name: str, address: str) -> Any:
     """Load the `mlflow.pyfunc` model that ``name`` means.
 
-    A run's directory, a run's identity in the store at ``address``, a registered model's name
-    (its alias ``champion``, or else its latest version), ``NAME@ALIAS``, ``NAME/VERSION``, or
-    any address that begins with ``models:/``. Raises `TrackingError` where there is none.
+    A run's directory, a run's identity in the store at ``address``, or the beginning of it, a
+    registered model's name (its alias ``champion``, or else its latest version), ``NAME@ALIAS``,
+    ``NAME/VERSION``, or any address that begins with ``models:/``. Raises `TrackingError` where
+    there is none.
     """
     directory = Path(name)
     if directory.is_dir():
@@ -63,16 +64,31 @@ def _load(where: str) -> Any:
 def _address_of(client: "MlflowClient", name: str) -> str:
     from mlflow.exceptions import MlflowException
 
+    from harnest.tracking.find import find_beginning
+
     try:
         run = client.get_run(name)
     except MlflowException:
-        return _registered(client, name)
+        begins = None if _is_registered(client, name) else find_beginning(client, name)
+        if begins is None:
+            return _registered(client, name)
+        run = begins
     outputs = run.outputs.model_outputs if run.outputs is not None else []
     if not outputs:
         raise TrackingError(
             f"run {name} has no model: it was pruned, or ended before its model was saved"
         )
     return f"models:/{outputs[-1].model_id}"
+
+
+def _is_registered(client: "MlflowClient", name: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(name)
+    except MlflowException:
+        return False
+    return True
 
 
 def _registered(client: "MlflowClient", name: str) -> str:

@@ -34,6 +34,7 @@ from harnest.tracking.summary import (
     best_of,
     import_libraries,
     list_ended,
+    show_begun,
     show_progress,
     summarise,
 )
@@ -185,11 +186,16 @@ class StudyRecord(Callback):
 
     def on_trial_start(self, trial: "TrialFacts", directory: Path) -> Mapping[str, str]:
         """Start the trial's run; its process finds it by the returned environment."""
+        self.trials[trial.number] = trial
+        show_begun(self.parent, self.study, list(self.trials.values()))
         tags = {PARENT: self.parent.run_id, TRIAL: str(trial.number)}
         if trial.retry_of is not None:
             tags["retry_of"] = f"trial-{trial.retry_of}"
         child = self.children[trial.number] = self._begin(directory, f"trial-{trial.number}", tags)
         return _finds(child)
+
+    def on_trial_divided(self, trial: "TrialFacts") -> None:
+        """Nothing: its run goes on, and its members get runs of their own."""
 
     def on_member_start(self, trial: "TrialFacts", name: str, directory: Path) -> Mapping[str, str]:
         """Start the run of a trial's member, nested in the trial's."""
@@ -237,6 +243,7 @@ class StudyRecord(Callback):
             run.files(sorted(directory.glob("*.log")))
         self._end(run, trial)
         trials = list(self.trials.values())
+        show_begun(self.parent, self.study, trials)
         show_progress(self.parent, self.study, trials)
         list_ended(self.parent, trials, self.children)
         ended = sum(one.state.is_finished() for one in trials)
@@ -260,9 +267,10 @@ class StudyRecord(Callback):
             raise
         lines = [f"look:    {how_to_look(self.address)}"]
         best = best_of(trials, self.study)
-        model = self.study.directory / str(best.number if best else None) / BEST
-        if model.is_file():  # the jobs are the trainer's
-            lines.append(f"model:   {model}")
+        place = self.study.directory / str(best.number if best else None)
+        one, several = place / BEST, sorted(place.glob(f"*/{BEST}"))
+        if one.is_file() or several:  # the jobs are the trainer's
+            lines.append(f"model:   {one}" if one.is_file() else f"models:  {place}/*/{BEST}")
             lines.append(f"promote: {program('harnest-promote')} {self.study.directory}")
         if not is_sent:
             lines.append(f"missing: {still_here(self.courier, self.study.directory)}")

@@ -49,6 +49,13 @@ def show_progress(parent: Run, study: "StudyFacts", trials: Sequence["TrialFacts
         parent.metrics(best, step=sum(trial.state.is_finished() for trial in trials))
 
 
+def show_begun(parent: Run, study: "StudyFacts", trials: Sequence["TrialFacts"]) -> None:
+    """Describe a study at work in the UI, which may still show how an earlier session ended."""
+    counts = Counter(trial.state.name.lower() for trial in trials if trial.state.name != "WAITING")
+    told = ", ".join(f"{counts[state]} {state}" for state in _STATES if counts[state])
+    parent.tag({_NOTE: f"{counts.total()} of {study.budget} trials have begun: {told}"})
+
+
 def list_ended(parent: Run, trials: Sequence["TrialFacts"], runs: Mapping[int, Run]) -> None:
     """Write the table of the trials that have ended, now and then: to read all runs takes long."""
     ended = [trial for trial in trials if trial.state.is_finished()]
