@@ -28,7 +28,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --constra
 
 # Small: formatting, style and types need no test, notebook or launcher.
 .venv/.installed-lint: .venv/.installed
-	@echo "Installing the checkers: ruff and mypy."
+	@echo "Installing the checkers: ruff, mypy and what mypy reads."
 	$(PIP_INSTALL) '.[lint]'
 	touch $@
 

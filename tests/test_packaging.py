@@ -97,7 +97,7 @@ def test_linting_needs_no_test_notebook_or_launcher():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    assert {Requirement(one).name for one in extras["lint"]} == {"ruff", "mypy"}
+    assert {Requirement(one).name for one in extras["lint"]} == {"ruff", "mypy", "submitit"}
 
 
 def test_it_works_from_any_directory(unpacked, tmp_path):
