@@ -11,22 +11,36 @@ PROFILE ?= cpu
 JUPYTER = $(if $(filter gpu,$(PROFILE)),jupyter-gpu,jupyter)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format ui notebooks screenshots results bench up down logs clean
+.PHONY: help demo test test-all test-half-precision lint format ui notebooks screenshots results bench up down logs clean
 
 help:  ## what each target does
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 24
+
+# pip is not quiet: it shows what it downloads, and how far it is.
+PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@echo "Installing harnest into .venv: several minutes at first, most of them for torch, which is large."
+	@echo "pip prints nothing while it unpacks what it has downloaded (\"Installing collected packages\")."
+	$(PIP_INSTALL) .
+	touch $@
+
+# Small: formatting, style and types need no test, notebook or launcher.
+.venv/.installed-lint: .venv/.installed
+	@echo "Installing the checkers: ruff, mypy and what mypy reads."
+	$(PIP_INSTALL) '.[lint]'
 	touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@echo "Installing what the tests need, JupyterLab and ray among it: a few minutes."
+	$(PIP_INSTALL) '.[dev]'
 	touch $@
 
 demo: .venv/.installed  ## sweep 12 trials on the smart-watch recordings, minutes on two cores
 	$(BIN)/harnest-train -m sweep=quick
+	@echo
+	@echo "These commands are in .venv. Activate it once in each terminal: source .venv/bin/activate"
 
 test: .venv/.installed-dev  ## every test but the slow ones
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not slow'
@@ -34,12 +48,16 @@ test: .venv/.installed-dev  ## every test but the slow ones
 test-all: .venv/.installed-dev  ## every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
-lint: .venv/.installed-dev  ## formatting, style, types
+# pytest fails where it finds no such test (exit code 5).
+test-half-precision: .venv/.installed-dev  ## tests in half precision again, as on a CPU without AVX-512
+	ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m half_precision
+
+lint: .venv/.installed-lint  ## formatting, style, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: .venv/.installed-dev  ## mend what can be mended by a program
+format: .venv/.installed-lint  ## mend what can be mended by a program
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -47,7 +65,7 @@ ui: .venv/.installed  ## MLflow on this folder's runs, and optuna-dashboard wher
 	$(BIN)/harnest-ui
 
 notebooks: .venv/.installed  ## JupyterLab on the notebooks, for this machine alone
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebooks]'
+	$(PIP_INSTALL) '.[notebooks]'
 	$(BIN)/jupyter lab --ip 127.0.0.1 notebooks
 
 screenshots: .venv/.installed  ## the README's pictures, after make demo; needs chromium

@@ -14,7 +14,6 @@ from harnest.assemble import assemble, build, make_classifier, make_data
 from harnest.config import FOLDER
 from harnest.data.recording import Channel
 from harnest.errors import ConfigError
-from harnest.fit import facts_of
 from harnest.models.classifier import inverse_frequencies
 
 pytestmark = pytest.mark.usefixtures("as_before")
@@ -210,15 +209,6 @@ def test_a_network_for_the_data_at_hand(tmp_path):
     assert classifier.network.lstm.input_size == 6
     assert classifier.network.head.out_features == 7
     assert classifier.network.lstm.bidirectional
-
-
-def test_auto_precision_is_bfloat16_where_hardware_multiplies_it(tmp_path, monkeypatch):
-    for has_it, precision in ((True, "bf16-mixed"), (False, "32-true")):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has_it=has_it: has_it)
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-        parts = assemble(compose("trainer=cpu", "trainer.precision=auto"), tmp_path)
-        assert parts.trainer.precision == precision
-        assert facts_of(compose(), parts)["precision"] == precision
 
 
 def test_all_may_be_trained_on_but_then_nobody_tells_a_validation_score(tmp_path):

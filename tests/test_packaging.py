@@ -1,13 +1,18 @@
 """The wheel: it holds the configs, and works without a checkout."""
 
+import contextlib
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from harnest.config import FOLDER
 from limits import HANG_TIMEOUT
@@ -69,6 +74,31 @@ def answer_of(unpacked, folder, *arguments):
         text=True,
         timeout=HANG_TIMEOUT,
     )
+
+
+def pins():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+def test_every_pin_installs_on_the_oldest_python_that_is_supported():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    oldest = project["requires-python"].removeprefix(">=") + ".0"
+    checked = 0
+    for name, version in pins().items():
+        with contextlib.suppress(PackageNotFoundError):
+            metadata = distribution(name).metadata
+            if metadata["Version"] == version and metadata["Requires-Python"]:
+                checked += 1
+                assert SpecifierSet(metadata["Requires-Python"]).contains(oldest), name
+    assert checked > 100
+
+
+def test_linting_needs_no_test_notebook_or_launcher():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    assert {Requirement(one).name for one in extras["lint"]} == {"ruff", "mypy", "submitit"}
 
 
 def test_it_works_from_any_directory(unpacked, tmp_path):

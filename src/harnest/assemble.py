@@ -1,5 +1,6 @@
 """Config -> data, classifier, callbacks, loggers, trainer: the one place that instantiates."""
 
+import logging
 import math
 import os
 import re
@@ -29,11 +30,16 @@ from harnest.models.calibrated import Calibrated
 from harnest.models.classifier import Classifier, channel_statistics, inverse_frequencies
 from harnest.models.packed.member import Member, hears_of_batches, refusals
 from harnest.models.packed.pack import is_packable, train_epoch
-from harnest.precision import fastest
+from harnest.precision import fastest, precision_error
 from harnest.quiet import quieten
 from harnest.study.report import ReportToTrial
 from harnest.study.trial import Trial
 from harnest.study.turn import is_packed, meet
+
+log = logging.getLogger(__name__)
+
+# What a network is tried on where there are no windows yet: channels, and steps of a window.
+_CHANNELS, _STEPS = 6, 64
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,10 @@ def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Pa
     )
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     classifier = make_classifier(cfg, data, kind=_kind(cfg, data, trainer))
+    few, precision = torch.from_numpy(data.windows.signals[:2]), str(cfg.trainer.precision)
+    _check_precision(trainer, classifier.network, few, precision)
+    if precision.startswith("16") and trainer.precision == "bf16-mixed":  # by Lightning
+        log.warning("trainer.precision=%s: on a CPU, bf16-mixed is used instead", precision)
     if isinstance(classifier, Member):
         # Its epoch is one batch to Lightning; the limits are its pack's to keep.
         trainer.limit_train_batches = trainer.limit_val_batches = 1
@@ -103,6 +113,39 @@ def make_trainer(cfg: DictConfig, **arguments: Any) -> L.Trainer:
         # Lightning leaves it out where a clock says when, and its EarlyStopping asks for it.
         trainer.val_check_interval = math.inf
     return trainer
+
+
+def check_precision(cfg: DictConfig) -> None:
+    """Raise `ConfigError` where this CPU cannot compute the config's network in its precision.
+
+    It needs no data, so that a sweep can ask before its first trial: the network is made for
+    windows of an arbitrary shape. Whatever else is wrong with the config is left to `assemble`.
+    """
+    quieten()
+    precision = str(cfg.trainer.precision)
+    with torch.random.fork_rng(devices=[]):
+        try:
+            network = build(cfg.model, channels=_CHANNELS, classes=2)
+            trainer = L.Trainer(
+                accelerator="cpu",
+                precision=precision,  # type: ignore[arg-type]  # Lightning checks it
+                logger=False,
+                enable_checkpointing=False,
+            )
+        except Exception:
+            return
+        _check_precision(trainer, network, torch.randn(2, _STEPS, _CHANNELS), precision)
+
+
+def _check_precision(
+    trainer: L.Trainer, network: torch.nn.Module, windows: torch.Tensor, asked: str
+) -> None:
+    why = precision_error(trainer, network, windows)
+    if why is not None:
+        raise ConfigError(
+            f"trainer.precision={asked} cannot be used: this CPU does not compute "
+            f"{type(network).__name__} in it ({why}); choose trainer.precision=32-true"
+        )
 
 
 def make_loggers(cfg: DictConfig) -> list[Logger]:

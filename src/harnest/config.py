@@ -21,6 +21,12 @@ FOLDER = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "con
 #: The number of a network's weights, as an objective or a constraint.
 PARAMETERS = "parameters"
 
+#: Values of ``trainer.precision`` that every device computes.
+FULL_PRECISIONS = ("32-true", "64-true")
+
+#: Launchers whose trials run on other machines than the sweep.
+_ELSEWHERE = ("RayLauncher", "RayAWSLauncher", "SlurmLauncher")
+
 _Test = tuple[Callable[[Any], bool], str]
 _COUNT: _Test = (lambda x: isinstance(x, int) and x >= 1, "a whole number of at least 1")
 _SHARE: _Test = (lambda x: 0 <= x < 1, "at least 0 and below 1")
@@ -138,6 +144,20 @@ def check_limits(cfg: DictConfig) -> None:
                 "trainer.accelerator=gpu cannot be used: hydra.launcher.gpus=none gives trials no "
                 "GPU; choose trainer=cpu, or hydra.launcher.gpus=auto"
             )
+
+
+def is_half_precision_here(cfg: DictConfig) -> bool:
+    """Whether a sweep's config asks for half precision, and its trials run on this CPU."""
+    precision = OmegaConf.select(cfg, "trainer.precision", default="auto")
+    if precision in ("auto", *FULL_PRECISIONS):
+        return False
+    launcher = str(OmegaConf.select(cfg, "hydra.launcher._target_"))
+    if launcher.rpartition(".")[2] in _ELSEWHERE:
+        return False
+    accelerator = OmegaConf.select(cfg, "trainer.accelerator")
+    if accelerator == "auto":
+        return OmegaConf.select(cfg, "hydra.launcher.gpus") == "none" or not _has_gpu()
+    return bool(accelerator == "cpu")
 
 
 def _has_gpu() -> bool:

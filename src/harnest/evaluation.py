@@ -1,5 +1,7 @@
 """A checkpoint's scores on the subjects that nothing was chosen by."""
 
+import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,20 +12,27 @@ if TYPE_CHECKING:
     from harnest.models.classifier import Classifier
     from harnest.tracking.judged import Judged
 
+log = logging.getLogger(__name__)
+
 
 def evaluate(cfg: "DictConfig", checkpoint: Path, figures: Path | None = None) -> dict[str, float]:
     """Loss, accuracy and macro-F1 of ``checkpoint`` on the test subjects of its config.
 
     The folder ``figures`` gets the pictures that a run has of its validation subjects, of these.
-    Raises `CheckpointError` where the checkpoint is not one of this config's network.
+    Where this CPU cannot compute the network in the config's precision, a warning says so, and the
+    scores are those of 32-true. Raises `CheckpointError` where the checkpoint is not one of this
+    config's network.
     """
+    import torch
+
     from harnest.assemble import make_trainer
+    from harnest.precision import precision_error
     from harnest.results import judge
     from harnest.tracking.figures import draw
 
     data, classifier = _loaded(cfg, checkpoint)
-    trainer = make_trainer(
-        cfg,
+    make = partial(
+        make_trainer,
         devices=1,  # several would each take as many windows, some of them twice
         strategy="auto",
         logger=False,
@@ -31,6 +40,19 @@ def evaluate(cfg: "DictConfig", checkpoint: Path, figures: Path | None = None) -
         enable_progress_bar=False,
         use_distributed_sampler=False,
     )
+    trainer = make(cfg)
+    few = torch.from_numpy(data.windows.signals[:2])
+    if (why := precision_error(trainer, classifier.network, few)) is not None:
+        # The run was trained on another machine.
+        log.warning(
+            "this CPU does not compute %s in %s (%s); the test is computed in 32-true",
+            type(classifier.network).__name__,
+            cfg.trainer.precision,
+            why,
+        )
+        cfg = cfg.copy()
+        cfg.trainer.precision = "32-true"
+        trainer = make(cfg)
     (scores,) = trainer.test(classifier, datamodule=data, verbose=False)
     if figures is not None:
         judged = judge(classifier, data, "test", trainer.strategy.root_device)

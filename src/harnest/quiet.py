@@ -19,6 +19,7 @@ def quieten() -> None:
         ".*does not have many workers.*",  # batches are gathered in place
         ".*could not find the monitored key.*",  # of an epoch that was cut short; else an error
         ".*not part of single contiguous chunk.*",  # a pack's weights of LSTMs are rows of a matrix
+        ".*AMP with fp16 is not supported on CPU.*",  # said in a line of our own
         ".*sync_dist=True.*",  # torchmetrics gathers from all devices itself
     ):
         warnings.filterwarnings("ignore", message)

@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from harnest.cli import run_hydra
-from harnest.config import check_limits, check_unsearched
+from harnest.config import check_limits, check_unsearched, is_half_precision_here
 from harnest.study import Members
 from harnest.training import run
 
@@ -13,9 +13,21 @@ def train(cfg: DictConfig) -> float | tuple[float, ...] | Members:
     return run(cfg)
 
 
+def check(cfg: DictConfig) -> None:
+    """Raise `HarnestError` for a trial's config that cannot be used here.
+
+    torch is imported only where it has to be asked.
+    """
+    check_limits(cfg)
+    if is_half_precision_here(cfg):
+        from harnest.assemble import check_precision
+
+        check_precision(cfg)
+
+
 def main() -> None:
     """``harnest-train``."""
-    run_hydra(train, config_name="train", check=check_limits, check_unsearched=check_unsearched)
+    run_hydra(train, config_name="train", check=check, check_unsearched=check_unsearched)
 
 
 if __name__ == "__main__":

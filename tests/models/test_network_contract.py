@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from half_precision import skip_unless_computed
 from harnest.models.cnn_lstm import CNNLSTM
 from harnest.models.convlstm import ConvLSTM
 from harnest.models.deepconvlstm import DeepConvLSTM
@@ -93,11 +94,20 @@ def test_the_first_and_the_last_step_both_matter(make):
         assert (network(changed) != network(windows())).any(dim=1).all()
 
 
-def test_half_precision_gives_nearly_the_same(make):
+@pytest.mark.half_precision
+def test_mixed_precision_gives_nearly_the_same(make):
     network = make(3, 5).eval()
+    skip_unless_computed(network, windows(), "bf16-mixed")
     expected = network(windows())
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(network(windows()).float(), expected, atol=0.03, rtol=0.05)
+
+
+@pytest.mark.half_precision
+def test_half_precision_gives_nearly_the_same(make):
+    network = make(3, 5).eval()
+    skip_unless_computed(network, windows(), "bf16-true")
+    expected = network(windows())
     logits = network.bfloat16()(windows().bfloat16())
     assert logits.dtype == torch.bfloat16
     torch.testing.assert_close(logits.float(), expected, atol=0.03, rtol=0.05)

@@ -53,7 +53,7 @@ def show_begun(parent: Run, study: "StudyFacts", trials: Sequence["TrialFacts"])
     """Describe a study at work in the UI, which may still show how an earlier session ended."""
     counts = Counter(trial.state.name.lower() for trial in trials if trial.state.name != "WAITING")
     told = ", ".join(f"{counts[state]} {state}" for state in _STATES if counts[state])
-    parent.tag({_NOTE: f"{counts.total()} of {study.budget} trials have begun: {told}"})
+    parent.tag({NOTE: f"{counts.total()} of {study.budget} trials have begun: {told}"})
 
 
 def list_ended(parent: Run, trials: Sequence["TrialFacts"], runs: Mapping[int, Run]) -> None:

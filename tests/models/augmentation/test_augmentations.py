@@ -121,6 +121,7 @@ def test_the_config_makes_the_augmentation_with_its_defaults(name):
     assert build(cfg.augmentation[name]) == (EVERY | {"mirror": made_mirror})[name]()
 
 
+@pytest.mark.half_precision
 def test_half_precision_does_not_blur_a_rotation():
     x = windows()
     augment = Augment([Rotation(probability=1)])

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, RMSprop
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau
 
+from half_precision import skip_unless_computed
 from harnest.data.module import Batches, Order, shuffled
 from harnest.errors import ConfigError
 from harnest.models.augmentation.jitter import Jitter
@@ -170,8 +171,11 @@ def test_each_becomes_what_it_would_alone(name, tmp_path):
     assert len({float(metrics["train/loss"]) for _, metrics in together}) == 3
 
 
+@pytest.mark.half_precision
 @pytest.mark.parametrize("name", ["lstm-all", "gru", "fcn"])
 def test_bf16_is_rounded_as_it_is_alone(name, tmp_path):
+    few = DATA["train"][0][:2]
+    skip_unless_computed(NETWORKS[name](CHANNELS, CLASSES), few, "bf16-mixed")
     members = [{"network": NETWORKS[name], "seed": seed} for seed in (1, 2)]
     together = packed(members, [trainer_for(precision="bf16-mixed") for _ in members], tmp_path)
     for member, (model, metrics) in zip(members, together, strict=True):

@@ -1,0 +1,18 @@
+"""Tests that compute in half precision: skipped where the CPU cannot."""
+
+import pytest
+import pytorch_lightning as L
+
+from harnest.precision import precision_error
+from harnest.quiet import quieten
+
+
+def skip_unless_computed(network, windows, precision):
+    """Skip the test where this CPU cannot compute ``network`` in ``precision``."""
+    quieten()
+    trainer = L.Trainer(
+        accelerator="cpu", precision=precision, logger=False, enable_checkpointing=False
+    )
+    if (why := precision_error(trainer, network, windows)) is not None:
+        name = type(network).__name__
+        pytest.skip(f"this CPU does not compute {name} in {precision}: {why}")
