@@ -48,6 +48,7 @@ START = 0.3  # seconds from the decision for a trial to its first batch
 #: Of those that compare trials with earlier ones: after so many finished trials, and epochs.
 PRUNERS: dict[str, BasePruner] = {
     "none": NopPruner(),
+    "median, 5 and 4": MedianPruner(5, 4),
     "median, 4 and 2": MedianPruner(4, 2),
     "best third, 4 and 2": PercentilePruner(33, 4, 2),
     "best 40 %, 4 and 1": PercentilePruner(40, 4, 1),

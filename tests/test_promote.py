@@ -1,11 +1,20 @@
 """From a study's winner to refits that were tested, and what the record says of them."""
 
+import re
+import signal
 import statistics
 
 import mlflow
+import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from commands import command, warm
+from harnest.assemble import make_data
+from harnest.evaluation import chance
+from harnest.study.slot import find_slots
+from harnest.tracking.replay import config_of
+from harnest.tracking.run import OBJECTIVE
 
 pytestmark = [
     pytest.mark.xdist_group("workplace"),
@@ -59,6 +68,56 @@ def test_mean_and_deviation_are_in_the_studys_run(client, promoted):
     assert parent.data.metrics["test/macro_f1.std"] == pytest.approx(deviation)
     assert f"{mean:.4f} ± {deviation:.4f}, 2 seeds" in promoted.out
     assert parent.info.status == "FINISHED"
+
+
+def test_refits_train_side_by_side_and_say_how_they_stand(promoted):
+    told = re.findall(r"^refit of trial-\d with seed (\d) (started|ended)", promoted.out, re.M)
+    assert sorted(told) == [("1", "ended"), ("1", "started"), ("2", "ended"), ("2", "started")]
+    if len(find_slots("auto", 1, "auto")) > 1:
+        assert [what for _, what in told[:2]] == ["started", "started"]
+    assert re.search(r"seed \d ended: val/macro_f1 0\.\d{4}; 0 to go$", promoted.out, re.M)
+
+
+def test_a_refit_scores_what_the_same_run_scores_alone(workplace, client, promoted):
+    winner = client.get_run(parent_of(client).data.tags["best.run_id"])
+    small = ("trainer=cpu", "model.hidden_size=8", "data.batch_size=128", "trainer.max_epochs=2")
+    same = ("seed=1", f"optimizer.lr={winner.data.params['optimizer.lr']}")
+    answer = warm("train", *small, *same, folder=workplace.folder)
+    assert answer.code == 0, answer
+    refitted, alone = runs(client, "tags.seed = '1' AND metrics.`objective` > 0")
+    assert refitted.data.tags["refit"] == winner.info.run_id
+    assert alone.data.metrics[OBJECTIVE] == refitted.data.metrics[OBJECTIVE]
+
+
+def test_the_validation_score_of_the_refits_stands_beside_the_studys(client, promoted):
+    parent = parent_of(client)
+    winner = client.get_run(parent.data.tags["best.run_id"])
+    scores = [run.data.metrics[OBJECTIVE] for run in runs(client, "tags.refit != ''")]
+    mean, deviation = statistics.fmean(scores), statistics.stdev(scores)
+    assert parent.data.metrics["val/macro_f1.mean"] == pytest.approx(mean)
+    assert parent.data.metrics["val/macro_f1.std"] == pytest.approx(deviation)
+    chosen = winner.data.metrics[OBJECTIVE]
+    told = f"{mean:.4f} ± {deviation:.4f}, 2 seeds; in the study, which chose by it, {chosen:.4f}"
+    assert told in promoted.out
+
+
+def test_an_interrupt_ends_all_refits_and_registers_nothing(workplace, client, promoted):
+    before = {run.info.run_id for run in runs(client, "")}
+    there = set(workplace.folder.glob("outputs/*/*"))
+
+    def has_begun():
+        return bool(set(workplace.folder.glob("outputs/*/*")) - there)
+
+    answer = warm(
+        *("promote", "pair", "--seeds", "12", "--name", "unfinished"),
+        folder=workplace.folder,
+        interrupt=(signal.SIGINT, has_begun),
+    )
+    assert answer.code == 130, answer
+    assert answer.err.splitlines() == ["interrupted"]
+    new = [run for run in runs(client, "") if run.info.run_id not in before]
+    assert {run.info.status for run in new} <= {"FINISHED", "KILLED"}
+    assert client.search_registered_models("name = 'unfinished'") == []
 
 
 def test_a_seed_that_was_refitted_is_not_trained_again(workplace, client, promoted):
@@ -126,3 +185,33 @@ def test_seeds_are_new_and_nobody_need_have_validated(tmp_path):
     assert "refit of trial-0 with seed 2" in answer.out
     assert "the best in train/loss" in answer.out
     assert "test/loss" in answer.out
+
+
+@pytest.mark.slow
+def test_what_is_no_better_than_guessing_is_registered_by_force_alone(tmp_path):
+    small = ("trainer=cpu", "model.hidden_size=4", "data.batch_size=256", "trainer.max_epochs=1")
+    study = ("-m", "hydra.sweeper.study=poor", "optimizer.lr=1e-9,2e-9", *small)
+    assert command("train", *study, folder=tmp_path).code == 0
+    refused = command("promote", "poor", "--seeds", "1", folder=tmp_path)
+    assert refused.code == 1, refused
+    (line,) = refused.err.splitlines()
+    assert "is no better than guessing" in line
+    assert "nothing is registered; --force" in line
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    assert client.search_registered_models() == []
+    forced = command("promote", "poor", "--seeds", "1", "--force", folder=tmp_path)
+    assert forced.code == 0, forced
+    assert "is the first champion of harnest-watch" in forced.out
+    assert "is no better than guessing" in forced.err
+
+
+def test_chance_is_what_a_guess_expects(workplace, client):
+    cfg = config_of(client, client.get_run(parent_of(client).data.tags["best.run_id"]))
+    guessed = chance(cfg)
+    data = make_data(cfg)
+    labels, classes = data.tensors("test")[1].numpy(), len(data.windows.activities)
+    drawn = np.random.default_rng(0).integers(classes, size=(200, len(labels)))
+    scores = [f1_score(labels, one, average="macro") for one in drawn]
+    assert guessed["test/macro_f1"] == pytest.approx(np.mean(scores), abs=0.005)
+    assert guessed["test/accuracy"] == np.bincount(labels).max() / len(labels)
+    assert guessed["test/loss"] == pytest.approx(np.log(classes))

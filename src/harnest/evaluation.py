@@ -60,6 +60,35 @@ def evaluate(cfg: "DictConfig", checkpoint: Path, figures: Path | None = None) -
     return dict(scores)
 
 
+def chance(cfg: "DictConfig") -> dict[str, float]:
+    """What guessing reaches on the test subjects of a config: loss, accuracy and macro-F1.
+
+    A guess is either uniform over the classes, or always the most frequent class of the test
+    windows; of the two, the better accuracy and the better macro-F1 count. A uniform guess expects
+    an F1 of ``2 p q / (p + q)`` for a class whose share of the windows is ``p``, with ``q`` one
+    over the number of classes; the mean is over the classes that the windows have. Its loss, the
+    logarithm of the number of classes, is that of the loss.
+    """
+    import numpy as np
+
+    from harnest.assemble import make_data
+    from harnest.quiet import quieten
+
+    quieten()
+    data = make_data(cfg)
+    _, labels = data.tensors("test")
+    classes = len(data.windows.activities)
+    shares = np.bincount(labels.numpy(), minlength=classes) / len(labels)
+    there, uniform, most = shares[shares > 0], 1 / classes, float(shares.max())
+    constant_f1 = 2 * most / (1 + most) / len(there)
+    uniform_f1 = float(np.mean(2 * there * uniform / (there + uniform)))
+    return {
+        "test/loss": float(np.log(classes)),
+        "test/accuracy": max(uniform, most),
+        "test/macro_f1": max(uniform_f1, constant_f1),
+    }
+
+
 def evaluated(cfg: "DictConfig", checkpoint: Path) -> "tuple[Classifier, Judged]":
     """The classifier of ``checkpoint``, and what it makes of the test subjects, window by window.
 

@@ -3,7 +3,9 @@
 import argparse
 import os
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ from harnest.errors import TrackingError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
+    from omegaconf import DictConfig
 
 #: Tag of a refit: the run that it refits.
 REFIT = "refit"
@@ -37,7 +40,8 @@ def main() -> None:
         "test subjects, which the study has not met. As in the study, the validation subjects "
         "pick the epoch and are not trained on. Mean and deviation go to the study's run; the "
         "refit with the best validation score is registered, and becomes the champion if the mean "
-        "of its test scores beats the present champion's on the same data.",
+        "of its test scores beats the present champion's on the same data. Where that mean is no "
+        "better than guessing, nothing is registered and the exit code is 1.",
         epilog="examples: harnest-promote quick | harnest-promote multirun/quick --seeds 5. "
         "A seed that was refitted before is not trained again.",
     )
@@ -48,6 +52,9 @@ def main() -> None:
     )
     parser.add_argument(
         "--name", help="the registered model (default: harnest- and the data set's name)"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="register also what is no better than guessing"
     )
     add_experiment_option(parser)
     add_store_option(parser)
@@ -71,7 +78,8 @@ def main() -> None:
                 f"a registered model cannot be called {name}: give a --name without / and :"
             )
         refits = refit(client, study, winner, arguments.seeds)
-        promote(client, study, winner, refits, name)
+        is_registered = promote(client, study, winner, refits, name, force=arguments.force)
+    sys.exit(0 if is_registered else 1)
 
 
 def winner_of(client: "MlflowClient", study: "MlflowRun", number: int | None) -> "MlflowRun":
@@ -108,12 +116,10 @@ def refit(
 ) -> list[Refit]:
     """Train and test the winner's config with the ``count`` seeds after its own ones.
 
-    New ones, because its own are part of why it won. Each is a child of the study's run; a seed
-    that was refitted and tested before is read from the record. Raises `TrackingError` where the
-    config keeps no weights to be tested.
+    New ones, because its own are part of why it won. They train side by side on this machine's
+    slots. Each is a child of the study's run; a seed that was refitted and tested before is read
+    from the record. Raises `TrackingError` where the config keeps no weights to be tested.
     """
-    from harnest.again import train_again
-    from harnest.evaluation import evaluate
     from harnest.tracking.find import find
     from harnest.tracking.recall import BEST
     from harnest.tracking.replay import config_of
@@ -131,30 +137,39 @@ def refit(
             f"study {study.info.run_name} keeps no {BEST} that could be tested: search with "
             "callbacks=default, or another choice that has checkpoint"
         )
-    refits = []
     first = cfg.seed + cfg.seeds
-    for seed in range(first, first + count):
-        if seed not in there:
-            print(f"refit of {winner.info.run_name} with seed {seed}")
-            again = cfg.copy()
-            again.seed = seed
-            again.folds, again.seeds = None, 1  # one of those that the trial may have been made of
-            done = train_again(
-                again,
-                name=f"{winner.info.run_name} seed {seed}",
-                address=client.tracking_uri,
-                tags={
-                    PARENT: study.info.run_id,
-                    STUDY: str(study.info.run_name),
-                    REFIT: identity,
-                },
-            )
-            run = find(client, group, str(done.directory))
-            tests = evaluate(again, done.directory / BEST)
-            Run(client, run.info.run_id, owned=False).metrics(tests, step=0)
-            there[seed] = Refit(run.info.run_id, seed, done.score, tests)
-        refits.append(there[seed])
-    return refits
+    seeds = range(first, first + count)
+    missing = [seed for seed in seeds if seed not in there]
+    if missing:
+        from harnest.refits import Ended, RefitJob, train_side_by_side
+
+        tags = {PARENT: study.info.run_id, STUDY: str(study.info.run_name), REFIT: identity}
+        name = winner.info.run_name
+        jobs = [
+            RefitJob(_seeded(cfg, seed), f"{name} seed {seed}", client.tracking_uri, tags)
+            for seed in missing
+        ]
+        metric = cfg.objective.metric
+        with closing(train_side_by_side(jobs)) as events:
+            for event in events:
+                seed = event.job.cfg.seed
+                told = f"refit of {name} with seed {seed}"
+                if isinstance(event, Ended):
+                    run = find(client, group, str(event.directory))
+                    Run(client, run.info.run_id, owned=False).metrics(event.tests, step=0)
+                    there[seed] = Refit(run.info.run_id, seed, event.score, event.tests)
+                    left = sum(seed not in there for seed in seeds)
+                    print(f"{told} ended: {metric} {event.score:.4f}; {left} to go", flush=True)
+                else:
+                    print(f"{told} started", flush=True)
+    return [there[seed] for seed in seeds]
+
+
+def _seeded(cfg: "DictConfig", seed: int) -> "DictConfig":
+    again = cfg.copy()
+    again.seed = seed
+    again.folds, again.seeds = None, 1  # one of those that the trial may have been made of
+    return again
 
 
 def _recorded(run: "MlflowRun") -> Refit:
@@ -172,10 +187,18 @@ def promote(
     winner: "MlflowRun",
     refits: Sequence[Refit],
     name: str,
-) -> None:
-    """Record mean and deviation, register the refit that validates best, and crown the champion."""
+    *,
+    force: bool = False,
+) -> bool:
+    """Record mean and deviation, register the refit that validates best, and crown the champion.
+
+    Returns False, and registers nothing, where the mean of the test scores is no better than
+    guessing, as `harnest.evaluation.chance` has it; ``force`` registers it all the same.
+    """
+    from harnest.evaluation import chance
     from harnest.tracking.champion import crown, model_of, register
-    from harnest.tracking.run import Run
+    from harnest.tracking.replay import config_of
+    from harnest.tracking.run import OBJECTIVE, Run
 
     params = winner.data.params
     metric, mode = params["objective.metric"], params["objective.mode"]
@@ -187,24 +210,40 @@ def promote(
         for test in sorted(best.tests)
         for word, value in _mean_and_deviation([one.tests[test] for one in refits]).items()
     }
-    Run(client, study.info.run_id, owned=False).metrics(summary, step=0)
+    validated = _mean_and_deviation([one.score for one in refits])
+    kept = {f"{metric}.{word}": value for word, value in validated.items()}
+    Run(client, study.info.run_id, owned=False).metrics(summary | kept, step=0)
     for one in refits:
         print(f"seed {one.seed}: {metric} {one.score:.4f}, {tested} {one.tests[tested]:.4f}")
+    score = winner.data.metrics.get(OBJECTIVE)
+    beside = "" if score is None else f"; in the study, which chose by it, {score:.4f}"
+    print(f"{metric:<14} {_spread(kept, metric)}, {len(refits)} seeds{beside}")
     for test in sorted(best.tests):
-        deviation = summary.get(f"{test}.std")
-        spread = "" if deviation is None else f" ± {deviation:.4f}"
-        print(f"{test:<14} {summary[f'{test}.mean']:.4f}{spread}, {len(refits)} seeds")
+        print(f"{test:<14} {_spread(summary, test)}, {len(refits)} seeds")
+    mean, guessed = summary[f"{tested}.mean"], chance(config_of(client, winner)).get(tested)
+    if guessed is not None and not sign * mean > sign * guessed:
+        told = f"warning: {tested} {mean:.4f} is no better than guessing, {guessed:.4f}"
+        if not force:
+            print(f"{told}: nothing is registered; --force registers it", file=sys.stderr)
+            return False
+        print(told, file=sys.stderr)
     run = client.get_run(best.run_id)
     model = model_of(client, run)
     if model is None:
         print(f"run {best.run_id} logged no model: nothing is registered")
-        return
+        return True
     facts = {key: run.data.tags[key] for key in ("data.digest", "subjects.test")}
     scores = {key: repr(value) for key, value in summary.items()}
     tags = {"study": str(study.info.run_name), "seed": str(best.seed), **facts, **scores}
     version = register(client, name, best.run_id, model, tags)
     print(f"registered as version {version} of {name}: seed {best.seed}, the best in {metric}")
     print(crown(client, name, version, f"{tested}.mean", mode))
+    return True
+
+
+def _spread(values: Mapping[str, float], name: str) -> str:
+    deviation = values.get(f"{name}.std")
+    return f"{values[f'{name}.mean']:.4f}" + ("" if deviation is None else f" ± {deviation:.4f}")
 
 
 def _mean_and_deviation(values: Sequence[float]) -> dict[str, float]:

@@ -153,7 +153,7 @@ def enter(application: Application, slot: Slot) -> tuple[HydraContext, TaskFunct
     os.environ.update(application.environment)
     os.chdir(application.folder)
     # The application's modules come in after this: they may look for GPUs while imported.
-    _take_slot(slot)
+    take_slot(slot)
     context, task, state = cloudpickle.loads(application.packed)
     # Hydra then refuses to start in a script that calls its main function when imported.
     GlobalHydra.instance().initialize(state["instances"][GlobalHydra].hydra)
@@ -196,7 +196,7 @@ def _import_script(script: Mapping[str, Any]) -> None:
         ) from end
 
 
-def _take_slot(slot: Slot) -> None:
+def take_slot(slot: Slot) -> None:
     """See the slot's device alone, and use no more than its threads."""
     os.environ["CUDA_VISIBLE_DEVICES"] = slot.gpu or ""
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(slot.threads)

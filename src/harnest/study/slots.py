@@ -89,14 +89,7 @@ class SlotsLauncher(Launcher):
         self.composer = Composer(hydra_context.config_loader, config)
         needed = ["harnest.study.warm", "harnest.study.process", "optuna"]
         familiar = [name for name in _FAMILIAR if name in sys.modules]
-        forkserver.set_forkserver_preload([*needed, *familiar, *self.preload])
-        # Ctrl-C reaches the warm process as well: not before it can end without a traceback.
-        resource_tracker.ensure_running()  # which would let the signal through
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            forkserver.ensure_running()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        start_warm_process([*needed, *familiar, *self.preload])
 
     @property
     def capacity(self) -> int:
@@ -251,6 +244,18 @@ class SlotsLauncher(Launcher):
         if isinstance(error, BrokenProcessPool):
             return TrialInterruptedError("the trial's process was killed before it began")
         return error
+
+
+def start_warm_process(modules: Sequence[str]) -> None:
+    """Start the process that others are forked from; it imports ``modules`` meanwhile."""
+    forkserver.set_forkserver_preload(list(modules))
+    # Ctrl-C reaches the warm process as well: not before it can end without a traceback.
+    resource_tracker.ensure_running()  # which would let the signal through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _returned(job: "Future[JobReturn]") -> JobReturn:
