@@ -106,8 +106,11 @@ def winner_of(client: "MlflowClient", study: "MlflowRun", number: int | None) ->
 
 
 def _of_trainer(run: "MlflowRun") -> "MlflowRun":
-    if "objective.metric" not in run.data.params:
-        raise TrackingError(f"{run.info.run_name} was not trained by harnest-train")
+    if not {"objective.metric", "data.name"} <= set(run.data.params):
+        raise TrackingError(
+            f"{run.info.run_name} was not trained by harnest-train: only what that has trained can "
+            "be promoted"
+        )
     return run
 
 

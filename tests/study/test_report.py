@@ -30,6 +30,7 @@ class Counting(L.LightningModule):
 
     def on_validation_epoch_end(self):
         self.log("val/loss", float(self.validations))
+        self.log("judged", float(self.validations))
         self.validations += 1
 
     def configure_optimizers(self):
@@ -90,8 +91,9 @@ def test_of_several_validations_in_an_epoch_the_last_one_counts(trained):
     assert trial.intermediate_values == {0: 1.0, 1: 3.0}
 
 
-def test_an_epoch_without_validation_reports_no_earlier_epochs_score(trained):
-    trial, _ = trained("val/loss", check_val_every_n_epoch=2, max_epochs=5)
+@pytest.mark.parametrize("metric", ["val/loss", "judged"])
+def test_an_epoch_without_validation_reports_no_earlier_epochs_score(trained, metric):
+    trial, _ = trained(metric, check_val_every_n_epoch=2, max_epochs=5)
     assert trial.intermediate_values == {1: 0.0, 3: 1.0}
 
 
@@ -99,3 +101,24 @@ def test_a_trial_that_goes_on_reports_what_was_before(trained, tmp_path):
     trained("train/loss", max_epochs=1)
     trial, _ = trained("train/loss", max_epochs=2, resume=tmp_path / "0.ckpt")
     assert trial.intermediate_values == {0: 0.0, 1: 1.0}
+
+
+def test_a_metric_that_no_epoch_logs_is_warned_of(trained):
+    with pytest.warns(UserWarning, match=r"val/f1 is not reported .*train/loss"):
+        trial, epochs = trained("val/f1", max_epochs=2)
+    assert trial.intermediate_values == {}
+    assert epochs == 2
+
+
+def test_outside_a_study_it_does_nothing(tmp_path):
+    trainer = L.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        callbacks=[ReportToTrial(None, "val/loss")],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(Counting(), range(4), range(1))
+    assert trainer.current_epoch == 2

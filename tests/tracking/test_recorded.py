@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as L
+import torch
 from foreign_bench import files_of
 from omegaconf import OmegaConf
 from pytorch_lightning.loggers import CSVLogger
@@ -230,7 +232,72 @@ def test_a_store_that_cannot_be_used_is_told_at_once(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_logger_that_was_not_started_records_nothing(logger):
-    logger.log_hyperparams({"a": 1})
-    logger.log_metrics({"a": 1.0}, 0)
-    assert logger.version is None
+class Line(L.LightningModule):
+    """Logs by step and by epoch, and may raise ``error``."""
+
+    def __init__(self, error=None):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+        self.error = error
+
+    def training_step(self, batch, batch_idx):
+        if self.error is not None:
+            raise self.error
+        loss = self.layer(batch).mean()
+        self.log("train/loss", loss, on_step=True, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val/loss", self.layer(batch).mean())
+
+    test_step = validation_step
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.01)
+
+
+def plain_trainer(logger, tmp_path):
+    return L.Trainer(
+        logger=logger,
+        max_epochs=2,
+        log_every_n_steps=1,
+        accelerator="cpu",
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+
+
+DATA = torch.utils.data.DataLoader(torch.ones(6, 1), batch_size=2)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
+def test_a_plain_trainers_run_is_the_loggers_own(store, client, tmp_path):
+    logger = MLflowLogger(store, "tests", directory=tmp_path / "mine")
+    assert logger.version is None  # nothing is recorded before training begins
+    trainer = plain_trainer(logger, tmp_path)
+    module = Line()
+    trainer.fit(module, DATA, DATA)
+    run = read(client, logger)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "mine")
+
+    def steps(name):
+        return sorted(one.step for one in client.get_metric_history(run.info.run_id, name))
+
+    assert steps("train/loss_step") == [0, 1, 2, 3, 4, 5]
+    assert steps("train/loss_epoch") == steps("val/loss") == [0, 1]
+    assert set(logger.history) == {"train/loss_epoch", "val/loss"}  # which curves are drawn from
+    trainer.test(module, DATA)
+    assert steps("val/loss") == [0, 1, 2]
+    assert read(client, logger).info.status == "FINISHED"
+    assert len(client.search_runs([run.info.experiment_id])) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
+def test_a_plain_trainers_failure_is_its_runs(store, client, tmp_path):
+    logger = MLflowLogger(store, "tests", directory=tmp_path / "mine")
+    with pytest.raises(ValueError, match="no luck"):
+        plain_trainer(logger, tmp_path).fit(Line(ValueError("no luck")), DATA)
+    run = read(client, logger)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["message"] == "ValueError: no luck"

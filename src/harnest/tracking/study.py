@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +17,7 @@ from harnest.programs import program
 from harnest.secrets import redact
 from harnest.tracking.artist import Artist, undrawn
 from harnest.tracking.courier import Courier, Outbox
+from harnest.tracking.fluent import FluentRun
 from harnest.tracking.journal import Journal, journals_below
 from harnest.tracking.provenance import origin, surroundings
 from harnest.tracking.recall import BEST
@@ -42,6 +45,7 @@ from harnest.tracking.summary import (
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
     from mlflow.entities import Run as MlflowRun
 
     from harnest.study.listener import StudyFacts, TrialFacts
@@ -74,6 +78,7 @@ class StudyRecord(Callback):
         self.experiment = experiment
         self.patience = patience
         self.config = DictConfig({})
+        self._fluent: FluentRun | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """A trial's process gets the callback, but neither its connection nor its runs."""
@@ -81,7 +86,22 @@ class StudyRecord(Callback):
             "address": redact(self.address),  # submitit keeps on disk what it sends
             "experiment": self.experiment,
             "patience": self.patience,
+            "_fluent": None,
         }
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Let MLflow's fluent API write to the trial's run; called by Hydra where the job runs."""
+        place = os.environ.get(RECORDED_IN)
+        # Of jobs in threads MLflow cannot tell whose it serves.
+        if place is not None and threading.current_thread() is threading.main_thread():
+            self._fluent = FluentRun(Journal(Path(place)), self.address, self.patience)
+            self._fluent.install()
+
+    def on_job_end(self, config: DictConfig, job_return: "JobReturn", **kwargs: Any) -> None:
+        """End the runs that the job has left active; called by Hydra where the job runs."""
+        fluent, self._fluent = self._fluent, None
+        if fluent is not None:
+            fluent.close("FINISHED" if job_return.status.name == "COMPLETED" else "FAILED")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Keep what the study's config asks for and its facts do not say; called by Hydra."""
@@ -145,6 +165,24 @@ class StudyRecord(Callback):
                 member.terminate("FINISHED")
             else:
                 member.fail(Failure(INTERRUPTED, "its sweeper process died"))
+        self._end_nested(trials)
+
+    def _end_nested(self, trials: Sequence["TrialFacts"]) -> None:
+        """End the runs that jobs have nested in theirs, and whose process died before it could."""
+        ended = {
+            self.children[trial.number].run_id: trial.state.name
+            for trial in trials
+            if trial.state.is_finished() and trial.number in self.children
+        }
+        states = {"COMPLETE": "FINISHED", "PRUNED": "KILLED"}
+        left = search(self.client, self.experiment_id, "attributes.status = 'RUNNING'")
+        while found := [run for run in left if run.data.tags.get(PARENT) in ended]:
+            left = [run for run in left if run not in found]
+            for run in found:
+                state = ended[run.data.tags[PARENT]]
+                ended[run.info.run_id] = state
+                if IDENTITY not in run.data.tags:  # which this study has not started
+                    self.client.set_terminated(run.info.run_id, states.get(state, "FAILED"))
 
     @contextmanager
     def _ended_again(self) -> Iterator[None]:
@@ -269,8 +307,12 @@ class StudyRecord(Callback):
         best = best_of(trials, self.study)
         place = self.study.directory / str(best.number if best else None)
         one, several = place / BEST, sorted(place.glob(f"*/{BEST}"))
-        if one.is_file() or several:  # the jobs are the trainer's
+        is_trained = one.is_file() or bool(several)
+        if is_trained:
             lines.append(f"model:   {one}" if one.is_file() else f"models:  {place}/*/{BEST}")
+        asked = (OmegaConf.select(self.config, key) for key in ("objective.metric", "data.name"))
+        # Else the jobs are another application's, which `harnest-promote` cannot train again.
+        if is_trained and all(asked):
             lines.append(f"promote: {program('harnest-promote')} {self.study.directory}")
         if not is_sent:
             lines.append(f"missing: {still_here(self.courier, self.study.directory)}")

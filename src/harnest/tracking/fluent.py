@@ -1,0 +1,182 @@
+"""MLflow's fluent API in a trial: `mlflow.log_metric` and the like write to the trial's run."""
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from types import ModuleType
+from typing import Any
+
+from harnest.errors import TrackingError
+from harnest.secrets import redact
+from harnest.tracking.journal import Journal
+from harnest.tracking.store import from_anywhere
+
+log = logging.getLogger(__name__)
+
+_MODULE = "mlflow.tracking.fluent"
+_VARIABLE = "MLFLOW_RUN_ID"  # what the module calls the variable that it resumes a run by
+_EXPERIMENT, _STORE = "MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_URI"
+_POLL = 0.1  # seconds between two looks at whether the run has reached MLflow
+
+
+class FluentRun:
+    """The run that `mlflow.start_run` resumes in this process whenever no run is active.
+
+    MLflow resumes the run that the environment names only once: `start_run` removes the variable,
+    and whatever is logged after the first `end_run`, such as that of `mlflow.autolog`, starts a
+    run in the experiment ``Default``. So this takes the variable's place in MLflow's module, where
+    `start_run` asks it for the run to resume; the environment stays as it is, for subprocesses.
+    The module is not imported for this: that takes seconds, and most trials do not need it.
+
+    Args:
+        journal: The journal of the trial's run.
+        address: The store of the run; without a password, where that has been left out.
+        patience: How long to wait for the store to make the run, in seconds.
+    """
+
+    name = "HARNEST_RESUMED_RUN"  # `start_run` deletes the variable of this name after `get`
+
+    def __init__(self, journal: Journal, address: str, patience: float) -> None:
+        self.journal = journal
+        self.address = from_anywhere(address)
+        self.patience = patience
+        self._run_id: str | None = os.environ.get(_VARIABLE) or None
+        self._unset = [name for name in (_EXPERIMENT, _STORE) if name not in os.environ]
+        self._module: Any = None
+        self._before: dict[str, Any] = {}
+        self._finder = _Finder(self)
+        self._told: set[str] = set()
+
+    def install(self) -> None:
+        """Take the variable's place, at once or when the module is imported."""
+        if _STORE in self._unset and "***" not in self.address:
+            os.environ[_STORE] = self.address  # else MLflow takes the working folder's
+        module = sys.modules.get(_MODULE)
+        if module is not None:
+            self.enter(module)
+        else:
+            sys.meta_path.insert(0, self._finder)
+
+    def enter(self, module: ModuleType) -> None:
+        """Take the variable's place in MLflow's module."""
+        names = (_VARIABLE, "_active_experiment_id")
+        if not all(hasattr(module, name) for name in names):
+            log.warning("this MLflow is unknown: mlflow.log_metric may not find the trial's run")
+            return
+        self._module = module
+        self._before = {name: getattr(module, name) for name in names}
+        setattr(module, _VARIABLE, self)
+
+    def get(self) -> str | None:
+        """The run to resume, or None for a new one; called by `mlflow.start_run`."""
+        assert self._module is not None
+        if self._module._active_run_stack.get():
+            return None  # nested in the active run
+        import mlflow
+
+        store = redact(from_anywhere(mlflow.get_tracking_uri()))
+        if store != redact(self.address):
+            self._tell(
+                f"mlflow writes to {store}, not to the study's store {redact(self.address)}: what "
+                "it logs is not in the trial's run"
+            )
+            return None
+        run_id = self._awaited()
+        chosen = self._module._active_experiment_id
+        # Nested runs go there as well, instead of into ``Default``.
+        experiment = mlflow.MlflowClient().get_run(run_id).info.experiment_id
+        self._module._active_experiment_id = experiment
+        if chosen not in (None, experiment):
+            self._tell("mlflow.set_experiment has no effect on a trial's run: it is in its study's")
+        os.environ[self.name] = run_id
+        return run_id
+
+    def unset(self) -> None:
+        """Called by `mlflow.end_run`: the next `start_run` resumes the trial's run again."""
+
+    def close(self, status: str) -> None:
+        """End what the task has left active, and leave MLflow as it was before the trial."""
+        with suppress(ValueError):
+            sys.meta_path.remove(self._finder)
+        module = self._module
+        if module is not None:
+            self._end_active(module, status)
+            for name, value in self._before.items():
+                setattr(module, name, value)
+        for name in self._unset:
+            os.environ.pop(name, None)
+
+    def _end_active(self, module: ModuleType, status: str) -> None:
+        """End the active runs of all threads.
+
+        The study sets the state of the trial's own run; nobody else knows of the nested ones.
+        """
+        for stack in module._active_run_stack.get_all_thread_values().values():
+            while stack:
+                run_id = stack.pop().info.run_id
+                try:
+                    module.MlflowClient().set_terminated(run_id, status)
+                    monitor = module.run_id_to_system_metrics_monitor.pop(run_id, None)
+                    if monitor is not None:
+                        monitor.finish()
+                except Exception as error:  # the trial does not fail for its record
+                    log.warning("the run %s could not be ended: %s", run_id, redact(str(error)))
+
+    def _awaited(self) -> str:
+        """The run's identity, once the study has made it."""
+        deadline = time.monotonic() + self.patience
+        while self._run_id is None:
+            with suppress(OSError):  # of another host's directory
+                self._run_id = self.journal.run_id
+            if self._run_id is None:
+                if time.monotonic() > deadline:
+                    raise TrackingError(
+                        f"the MLflow store {redact(self.address)} has not made the trial's run "
+                        f"within {self.patience:g} s, so that mlflow cannot write to it"
+                    )
+                time.sleep(_POLL)
+        return self._run_id
+
+    def _tell(self, what: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            log.warning(what)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Enters MLflow's module when it is imported."""
+
+    def __init__(self, run: FluentRun) -> None:
+        self.run = run
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Find the module as Python does, and have it entered once it is loaded."""
+        if fullname != _MODULE:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader, self.run)
+        return spec
+
+
+class _Loader(importlib.abc.Loader):
+    def __init__(self, loader: Any, run: FluentRun) -> None:
+        self.loader = loader
+        self.run = run
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        created: ModuleType | None = self.loader.create_module(spec)
+        return created
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.loader.exec_module(module)
+        self.run.enter(module)
