@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from harnest.cli import run_hydra
-from harnest.config import check_limits
+from harnest.config import check_limits, check_one_process
 from harnest.study import Members
 from harnest.training import run
 
@@ -13,9 +13,15 @@ def train(cfg: DictConfig) -> float | tuple[float, ...] | Members:
     return run(cfg)
 
 
+def check(cfg: DictConfig) -> None:
+    """Raise `ConfigError` for a trial's config that cannot be used, before the first trial."""
+    check_limits(cfg)
+    check_one_process(cfg)
+
+
 def main() -> None:
     """``harnest-train``."""
-    run_hydra(train, config_name="train", check=check_limits)
+    run_hydra(train, config_name="train", check=check)
 
 
 if __name__ == "__main__":
