@@ -220,7 +220,11 @@ def test_a_directory_that_holds_trials_of_an_unknown_study_is_refused(bench):
         ("gpu_memory", "oom", "RuntimeError: CUDA out of memory. Tried to allocate 2 GiB"),
         ("nan", "nan", "the objective is not a number"),
         ("text", "error", "the job returned 'none of your numbers', which is no number"),
-        ("none", "error", "the job returned None, which is no number"),
+        (
+            "none",
+            "error",
+            "the job returned no score; hydra/sweeper=basic runs jobs without one",
+        ),
         ("pair", "error", "the job returned 2 numbers for 1 objectives"),
     ],
 )

@@ -63,12 +63,13 @@ class Composer:
         Hydra's own keys are left out but for `_TOLD`, and so are sections that others change in
         another way.
         """
-        keys = [one for one in overrides if not self._is_group(one)]
+        keys = [one for one in overrides if not self.is_group(one)]
         plain = [one for one in keys if _is_plain(one)]
         changed = {_section(one) for one in keys if one not in plain} | {"hydra"}
         return [one for one in plain if _is_told(one) or _section(one) not in changed]
 
-    def _is_group(self, override: Override) -> bool:
+    def is_group(self, override: Override) -> bool:
+        """Whether the override chooses in a group of configs."""
         name = override.key_or_group
         if "/" in name:
             return True
