@@ -12,6 +12,7 @@ class TestJournal(StorageTestCase):
         return open_storage(f"journal://{tmp_path}/study.journal")
 
 
+@pytest.mark.slow  # each case makes the tables of a database
 class TestDatabase(StorageTestCase):
     @pytest.fixture
     def storage(self, tmp_path):
