@@ -93,17 +93,42 @@ def test_a_command_that_cannot_be_used(tmp_path, arguments, told):
     assert not list(tmp_path.iterdir())
 
 
+FSDP = "pytorch_lightning.strategies.FSDPStrategy"
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["seed=0,1", "objective.metric=val/f1"], ["objective.metric=val/f1", "val/macro_f1"]),
         (["data.batch_size=0,16"], ["data.batch_size=0", "at least 1"]),
+        (["seed=0,1", "trainer=ddp"], ["trainer.strategy=ddp", "one device", "without -m"]),
+        (["trainer=cpu,ddp"], ["trainer.strategy=ddp"]),
+        (["seed=0,1", "trainer.strategy=ddp_spawn"], ["trainer.strategy=ddp_spawn"]),
+        (
+            ["seed=0,1", "~trainer.strategy", f"+trainer.strategy._target_={FSDP}"],
+            [f"trainer.strategy={FSDP}"],
+        ),
+        (["trainer.devices=1,2"], ["trainer.devices=2", "trainer.devices=1"]),
+        (["seed=0,1", "trainer.devices=[0,1]"], ["trainer.devices=[0, 1]"]),
+        (["seed=0,1", "trainer.devices='0,1'"], ["trainer.devices=0,1"]),
+        (["seed=0,1", "+trainer.num_nodes=2"], ["trainer.num_nodes=2"]),
     ],
 )
 def test_a_sweep_over_what_cannot_be_used_ends_before_its_first_trial(tmp_path, arguments, told):
     line = warm("train", "-m", "debug=fast", *arguments, folder=tmp_path).line
     assert not [part for part in told if part not in line], line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_sweeper_that_asks_nothing_before_ends_with_its_first_job(tmp_path):
+    devices = ("trainer.accelerator=cpu", "trainer.devices=2")
+    sweeper = ("hydra/sweeper=basic", "hydra/launcher=basic")
+    answer = warm("train", "-m", "debug=fast", "seed=0,1", *devices, *sweeper, folder=tmp_path)
+    assert (answer.code, answer.out) == (2, "")
+    last = answer.err.splitlines()[-1]  # after Hydra's own, which names the job
+    assert last.startswith("trainer.devices=2: each trial of a sweep trains on one device")
+    assert not list(tmp_path.rglob("checkpoints"))
 
 
 IN_THE_CONFIG = [

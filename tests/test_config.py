@@ -2,6 +2,7 @@
 
 import copy
 import re
+from contextlib import nullcontext
 
 import hydra
 import pytest
@@ -249,3 +250,26 @@ def test_a_sweep_takes_any_sampler_and_any_pruner(sweep, part, choice, make):
     other = "pruner" if part == "sampler" else "sampler"
     assert make(composed.hydra.sweeper[part])
     assert composed.hydra.runtime.choices[f"hydra/sweeper/{other}"].endswith(f"_{sweep}")
+
+
+@pytest.mark.parametrize(
+    ("launcher", "overrides", "is_refused"),
+    [
+        ("slots", ["trainer.devices=auto"], False),  # a slot has one of them
+        ("slots", ["trainer.devices=-1"], False),
+        ("basic", ["trainer.devices=auto"], True),
+        ("basic", ["trainer.devices=-1"], True),
+        ("basic", ["trainer.devices=auto", "trainer.accelerator=cpu"], False),
+        ("basic", ["trainer.devices='1'", "trainer.strategy=single_device"], False),
+        ("basic", ["trainer.devices=[1]"], False),
+    ],
+)
+def test_all_devices_of_a_trial_are_those_that_its_launcher_lets_it_see(
+    monkeypatch, launcher, overrides, is_refused
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with hydra.initialize_config_dir(str(config.FOLDER)):
+        chosen = [f"hydra/launcher={launcher}", *overrides]
+        cfg = hydra.compose("train", chosen, return_hydra_config=True)
+    with pytest.raises(ConfigError, match="one device") if is_refused else nullcontext():
+        config.check_one_process(cfg)

@@ -2,11 +2,12 @@
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from harnest.errors import ConfigError
 from harnest.models import METRICS
@@ -26,6 +27,9 @@ FULL_PRECISIONS = ("32-true", "64-true")
 
 #: Launchers whose trials run on other machines than the sweep.
 _ELSEWHERE = ("RayLauncher", "RayAWSLauncher", "SlurmLauncher")
+
+#: Names of Lightning's strategies, and of their classes, that train in the process that there is.
+_ON_ONE_DEVICE = re.compile(r"auto$|single_|SingleDevice")
 
 _Test = tuple[Callable[[Any], bool], str]
 _COUNT: _Test = (lambda x: isinstance(x, int) and x >= 1, "a whole number of at least 1")
@@ -158,6 +162,54 @@ def is_half_precision_here(cfg: DictConfig) -> bool:
     if accelerator == "auto":
         return OmegaConf.select(cfg, "hydra.launcher.gpus") == "none" or not _has_gpu()
     return bool(accelerator == "cpu")
+
+
+def check_one_process(cfg: DictConfig) -> None:
+    """Raise `ConfigError` for a trial of a sweep that would train in several processes.
+
+    Lightning starts the whole command again for each device but the first, or forks the process
+    that the launcher watches. What the launcher's machine alone can tell is not asked here.
+    """
+    strategy = OmegaConf.select(cfg, "trainer.strategy", default="auto")
+    name = str(strategy.get("_target_") if isinstance(strategy, DictConfig) else strategy)
+    asked = {
+        f"trainer.strategy={name}": not _ON_ONE_DEVICE.match(name.rpartition(".")[2]),
+        f"trainer.num_nodes={OmegaConf.select(cfg, 'trainer.num_nodes')}": (
+            _number(OmegaConf.select(cfg, "trainer.num_nodes")) > 1
+        ),
+        f"trainer.devices={OmegaConf.select(cfg, 'trainer.devices')}": _devices(cfg) > 1,
+    }
+    several = [key for key, is_several in asked.items() if is_several]
+    if several:
+        raise several_devices(several[0])
+
+
+def several_devices(asked: str) -> ConfigError:
+    """The error of a trial that would train on several devices, in words of what was ``asked``."""
+    return ConfigError(
+        f"{asked}: each trial of a sweep trains on one device, in one process; choose "
+        "trainer.devices=1 trainer.strategy=auto, or train a single run, without -m (--multirun)"
+    )
+
+
+def _devices(cfg: DictConfig) -> int:
+    """How many devices a trial asks for; 1 where only its own machine knows."""
+    devices = OmegaConf.select(cfg, "trainer.devices", default=1)
+    if isinstance(devices, ListConfig):
+        return len(devices)
+    if isinstance(devices, str) and "," in devices:
+        return len([one for one in devices.split(",") if one.strip()])
+    if str(devices) not in ("auto", "-1"):
+        return _number(devices)
+    launcher = str(OmegaConf.select(cfg, "hydra.launcher._target_")).rpartition(".")[2]
+    sees_all = launcher in ("BasicLauncher", "JoblibLauncher", "LocalLauncher")
+    is_cpu = OmegaConf.select(cfg, "trainer.accelerator") == "cpu"  # whose cores are one device
+    return len(visible_gpus()) if sees_all and not is_cpu else 1
+
+
+def _number(value: Any) -> int:
+    """A whole number, also where it is a text; 1 for all that Lightning has to refuse."""
+    return int(value) if str(value).isdecimal() else 1
 
 
 def _has_gpu() -> bool:

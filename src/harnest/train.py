@@ -3,7 +3,12 @@
 from omegaconf import DictConfig
 
 from harnest.cli import run_hydra
-from harnest.config import check_limits, check_unsearched, is_half_precision_here
+from harnest.config import (
+    check_limits,
+    check_one_process,
+    check_unsearched,
+    is_half_precision_here,
+)
 from harnest.study import Members
 from harnest.training import run
 
@@ -19,6 +24,7 @@ def check(cfg: DictConfig) -> None:
     torch is imported only where it has to be asked.
     """
     check_limits(cfg)
+    check_one_process(cfg)
     if is_half_precision_here(cfg):
         from harnest.assemble import check_precision
 

@@ -4,9 +4,11 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from harnest.config import check_limits, is_divided
+from harnest.config import check_limits, check_one_process, is_divided, several_devices
 from harnest.errors import ConfigError
 from harnest.study import Members, current_trial
 from harnest.study.interrupts import Interrupts
@@ -25,6 +27,9 @@ def run(
     `HarnestError` for what the user can mend, KeyboardInterrupt when interrupted.
     """
     check_limits(cfg)
+    is_swept = HydraConfig.get().mode == RunMode.MULTIRUN
+    if is_swept:  # also by a sweeper that has not asked before
+        check_one_process(cfg)
     trial = current_trial()
     if is_divided(cfg) and trial is None:
         raise ConfigError(
@@ -34,8 +39,6 @@ def run(
     # An import that is broken off may lose Ctrl-C, or take it for an error of its own.
     interrupts = Interrupts()
     with interrupts.held():
-        from hydra.core.hydra_config import HydraConfig
-
         from harnest.assemble import assemble, make_loggers
         from harnest.division import members_of
         from harnest.fit import (
@@ -61,6 +64,9 @@ def run(
         with recorded(loggers, cfg, directory, name=name, facts={}, data_set=None):
             return members_of(cfg)
     parts = assemble(cfg, directory, trial)
+    devices = parts.trainer.num_devices * parts.trainer.num_nodes
+    if is_swept and devices > 1:  # of what only the trial's own machine can tell
+        raise several_devices(f"trainer.devices={cfg.trainer.devices}")
     if cfg.resume is not None:
         check_checkpoint(parts.classifier, Path(cfg.resume))
         if trial is None:  # one that was interrupted after its last epoch has its score to tell

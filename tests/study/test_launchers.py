@@ -55,6 +55,7 @@ def test_a_trial_prunes_nests_and_ends_in_the_right_state(launched):
         "diverge": ("FAIL", "nan"),
         "finish-again": ("COMPLETE", None),
         "quit": ("FAIL", "error"),
+        "forget": ("COMPLETE", None),  # what its process was told of it
     }
     launched.sweep(f"do={','.join(ends)}", "seconds=0.2", *PRUNER)
     assert launched.endings() == ends
@@ -67,6 +68,7 @@ def test_a_trial_prunes_nests_and_ends_in_the_right_state(launched):
         "trial-3": "FAILED",
         "trial-4": "FINISHED",
         "trial-5": "FAILED",
+        "trial-6": "FINISHED",
     }
     parents = {run.data.tags.get("mlflow.parentRunId") for run in runs.values()}
     assert parents == {None, runs["s"].info.run_id}

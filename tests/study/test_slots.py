@@ -11,7 +11,7 @@ from itertools import pairwise
 import mlflow
 import pytest
 from foreign_bench import wait_until
-from mortal_bench import gone
+from mortal_bench import Folder, gone
 
 from harnest.errors import StudyError
 from harnest.study.slot import find_slots
@@ -21,6 +21,7 @@ from limits import HANG_TIMEOUT
 def test_each_death_ends_its_own_trial_alone_with_its_reason(folder):
     deaths = {
         "finish": ("COMPLETE", None),
+        "forget": ("COMPLETE", None),  # what the sweeper has told its process
         "kill": ("FAIL", "killed"),
         "crash": ("FAIL", "killed"),
         "leave": ("FAIL", "killed"),
@@ -34,7 +35,7 @@ def test_each_death_ends_its_own_trial_alone_with_its_reason(folder):
     folder.sweep(
         f"do={','.join(deaths)}",
         "seconds=0.5",
-        "hydra.launcher.cpu_slots=10",
+        "hydra.launcher.cpu_slots=11",
         "hydra.sweeper.max_failure_rate=1",
     )
     assert folder.endings() == deaths
@@ -265,6 +266,61 @@ def test_a_script_that_runs_when_imported_is_told_what_to_do(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT + CONFIG + "job()\n")
     assert 'put its call under if __name__ == "__main__":' in run_script(script, code=1)
+
+
+OUTSIDE = """
+import os
+import sys
+import hydra
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+
+getstate = JobReturn.__getstate__
+
+def counted(self):
+    print("pickled", file=sys.stderr, flush=True)
+    return getstate(self)
+
+JobReturn.__getstate__ = counted
+
+class Forget(Callback):
+    def on_job_start(self, config, **kwargs):
+        if config.x == 1:
+            del os.environ["HARNEST_TRIAL"]
+
+@hydra.main(config_path=None, config_name="app", execution_whitelist="__main__.*")
+def job(cfg):
+    return cfg.x
+
+from hydra.core.config_store import ConfigStore
+ConfigStore.instance().store(name="app", node={
+    "defaults": [
+        "_self_", {"override hydra/sweeper": "study"}, {"override hydra/launcher": "slots"}
+    ],
+    "hydra": {
+        "sweeper": {"study": "s"},
+        "launcher": {"cpu_slots": 1},
+        "callbacks": {"forget": {"_target_": "__main__.Forget"}},
+    },
+    "x": 0,
+})
+if __name__ == "__main__":
+    job()
+"""
+
+
+def test_an_error_outside_of_the_task_fails_its_trial_without_delay(tmp_path):
+    """Hydra lets the error and the return hold each other: pickled once, and not for ever."""
+    script = tmp_path / "script.py"
+    script.write_text(OUTSIDE)
+    run_script(script, code=0)
+    trials = Folder(tmp_path).trials()
+    assert [trial.state.name for trial in trials] == ["FAIL", "COMPLETE"]
+    assert trials[0].user_attrs["message"] == "KeyError: 'HARNEST_TRIAL'"
+    assert "env_override" in trials[0].user_attrs["details"]
+    for number in range(2):
+        printed = (tmp_path / f"multirun/s/{number}/output.log").read_text()
+        assert printed.count("pickled") == 1
 
 
 def run_script(script, code):

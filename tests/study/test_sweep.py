@@ -220,7 +220,11 @@ def test_a_directory_that_holds_trials_of_an_unknown_study_is_refused(bench):
         ("gpu_memory", "oom", "RuntimeError: CUDA out of memory. Tried to allocate 2 GiB"),
         ("nan", "nan", "the objective is not a number"),
         ("text", "error", "the job returned 'none of your numbers', which is no number"),
-        ("none", "error", "the job returned None, which is no number"),
+        (
+            "none",
+            "error",
+            "the job returned no score; hydra/sweeper=basic runs jobs without one",
+        ),
         ("pair", "error", "the job returned 2 numbers for 1 objectives"),
     ],
 )
@@ -357,6 +361,14 @@ def test_items_of_lists_and_groups_elsewhere_are_searched(bench, study):
     assert [(job["items"], job["second"]["size"]) for job in jobs] == [
         (items, size) for items in ([7, 2], [8, 2]) for size in (1, 2)
     ]
+
+
+def test_a_file_among_the_configs_that_is_none_of_hydras_is_no_matter(bench):
+    own = bench.folder / "own"
+    own.mkdir()
+    (own / "environment.yml").write_text("dependencies: [pip]\n")
+    bench.sweep("x=1,2", f"--config-dir={own}")
+    assert bench.states() == ["COMPLETE"] * 2
 
 
 def test_words_reach_the_job_as_they_were_written(bench):
@@ -571,7 +583,61 @@ def test_a_trial_that_reports_no_number_has_failed_and_was_not_pruned(bench):
 
 
 @pytest.mark.parametrize("launcher", ["basic", "slots"])
-def test_a_trials_folder_is_its_number_whatever_hydra_is_told(bench, launcher):
-    bench.sweep("x=1,2,3", f"hydra/launcher={launcher}", "hydra.sweep.subdir=same")
+@pytest.mark.parametrize(
+    "subdir", ["hydra.sweep.subdir=same", "hydra.sweep.subdir='${hydra.job.num}-${x}'"]
+)
+def test_a_trials_folder_is_its_number_whatever_hydra_is_told(bench, launcher, subdir):
+    answer = bench.sweep("x=1,2,3", f"hydra/launcher={launcher}", subdir)
     assert bench.states() == ["COMPLETE"] * 3
     assert all((bench.directory(number) / "seen.json").is_file() for number in range(3))
+    (line,) = re.findall(r"hydra\.sweep\.subdir=.* is not used: .*", answer.out + answer.err)
+    assert line.startswith(f"{subdir} is not used".replace("'", ""))
+    assert "is not used" not in bench.sweep("x=1,2,3").out
+
+
+def test_a_folder_that_an_applications_configs_name_is_told_of_as_well(bench):
+    own = bench.folder / "own" / "hydra"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("# @package hydra\nsweep:\n  subdir: ${hydra.job.id}\n")
+    answer = bench.sweep("x=1,2", "--config-dir=own", "+hydra=mine")
+    assert "hydra.sweep.subdir=${hydra.job.id} is not used" in answer.out + answer.err
+    assert (bench.directory(1) / "seen.json").is_file()
+
+
+def test_a_study_whose_folder_holds_the_time_says_how_to_resume(bench):
+    (bench.folder / "own/paths").mkdir(parents=True)
+    (bench.folder / "own/paths/dated.yaml").write_text("logs: logs/${now:%Y-%m-%d}/${now:%f}\n")
+    dated = ("x=1,2", "--config-dir=own", "+paths=dated", "hydra.sweep.dir='${paths.logs}'")
+    for number in (1, 2):
+        answer = bench.sweep(*dated)
+        assert len(list(bench.folder.glob("logs/*/*"))) == number
+    (line,) = re.findall(r"hydra\.sweep\.dir=.*holds the time.*", answer.out + answer.err)
+    remedy = re.search(r"hydra\.sweep\.dir='(.*)'$", line)
+    assert remedy is not None
+    for _ in range(2):
+        answer = bench.sweep(*dated[:-1], f"hydra.sweep.dir='{remedy[1]}'")
+        assert "holds the time" not in answer.out + answer.err
+    assert "working on" not in answer.out
+    assert bench.states() == ["COMPLETE"] * 2
+
+
+def test_the_sweeps_own_config_is_kept_as_hydras_sweeper_does(bench):
+    bench.sweep("x=1,2", "n=3", "hydra.sweeper.n_trials=1")
+    kept = yaml.safe_load((bench.folder / "multirun/s/multirun.yaml").read_text())
+    assert kept["n"] == 3
+    assert kept["hydra"]["overrides"]["task"] == ["x=1,2", "n=3"]
+    bench.sweep("x=1,2", "n=3", "hydra.sweeper.n_trials=2")
+    kept = yaml.safe_load((bench.folder / "multirun/s/multirun.yaml").read_text())
+    assert kept["hydra"]["sweeper"]["n_trials"] == 2
+
+
+def test_a_trial_that_starts_the_command_again_is_no_second_sweeper(bench, monkeypatch):
+    """Lightning does, for each device but the first, with what it adds for Hydra."""
+    bench.sweep("x=1,2,3", "hydra.sweeper.n_trials=1")
+    monkeypatch.setenv("HARNEST_STUDY", "s")
+    monkeypatch.setenv("HARNEST_TRIAL", "0")
+    added = ("hydra.run.dir='outputs/x'", "hydra.job.name=train_ddp_process_1")
+    answer = bench.sweep("x=1,2,3", *added, "hydra.output_subdir=null", code=2)
+    (line,) = answer.err.strip().splitlines()
+    assert line.startswith("trial 0 of study s has started the sweep again")
+    assert bench.states() == ["COMPLETE", "WAITING", "WAITING"]

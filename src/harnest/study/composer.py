@@ -27,7 +27,7 @@ class Composer:
         self.loader = loader
         self.config = config
         self.parser = OverridesParser.create()
-        self.groups = frozenset(self.loader.list_groups(""))
+        self._groups: dict[str, bool] = {}  # what an override names, and whether it is a group
         self._composed: dict[tuple[str, ...], DictConfig] = {}
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
@@ -63,13 +63,21 @@ class Composer:
         Hydra's own keys are left out but for `_TOLD`, and so are sections that others change in
         another way.
         """
-        keys = [one for one in overrides if not self._is_group(one)]
+        keys = [one for one in overrides if not self.is_group(one)]
         plain = [one for one in keys if _is_plain(one)]
         changed = {_section(one) for one in keys if one not in plain} | {"hydra"}
         return [one for one in plain if _is_told(one) or _section(one) not in changed]
 
-    def _is_group(self, override: Override) -> bool:
-        return "/" in override.key_or_group or override.key_or_group in self.groups
+    def is_group(self, override: Override) -> bool:
+        """Whether the override chooses in a group of configs."""
+        name = override.key_or_group
+        if "/" in name:
+            return True
+        if name not in self._groups:
+            # As Hydra asks it. A list of all groups needs every file there to be a config.
+            sources = self.loader.get_sources()
+            self._groups[name] = any(source.is_group(name) for source in sources)
+        return self._groups[name]
 
 
 def _is_plain(override: Override) -> bool:

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -43,7 +44,7 @@ class Guest:
                 mark_running(directory)  # not before a signal ends this job alone
                 try:
                     own_output(directory / "output.log")
-                    return self.task(cfg)
+                    return variables_kept(self.task)(cfg)
                 finally:
                     mark_ended(directory)
         except KeyboardInterrupt as interrupt:
@@ -54,6 +55,26 @@ class Guest:
             raise
         except BaseException as end:
             raise contained(end) from end
+
+
+def variables_kept(task: TaskFunction) -> TaskFunction:
+    """The task, which leaves the variables that Hydra has set for its job as they are.
+
+    Hydra takes them away once the job has ended. Where one is gone already that is an error, for
+    which the job's return would be lost.
+    """
+
+    @wraps(task)
+    def kept(cfg: DictConfig) -> Any:
+        names = HydraConfig.get().job.env_set
+        before = {str(name): os.environ[name] for name in names if name in os.environ}
+        try:
+            return task(cfg)
+        finally:
+            for name, text in before.items():
+                os.environ.setdefault(name, text)
+
+    return kept
 
 
 def contained(error: BaseException) -> Exception:

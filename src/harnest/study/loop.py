@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
@@ -15,6 +16,7 @@ from harnest.study.engine import opened
 from harnest.study.interrupts import Interrupts
 from harnest.study.listener import StudyListener
 from harnest.study.plan import Plan
+from harnest.study.returns import Returns
 from harnest.study.runner import BatchRunner, Runner
 from harnest.study.session import BrokenStudyError, Session
 from harnest.study.terminal import Terminal
@@ -23,9 +25,12 @@ from harnest.study.trial import STORAGE
 _FULL = 2**16  # bytes: a disk with less than that is full
 
 
-def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]) -> None:
-    """Run the planned study until its budget is spent.
+def run_study(
+    plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any], config: str
+) -> Returns:
+    """Run the planned study until its budget is spent; what the jobs of this session returned.
 
+    ``config`` is the sweep's own, as YAML, which is kept in the study's directory.
     ``callbacks`` with a ``StudyListener``'s methods hear of it. Raises `StudyError` where it
     cannot be gone on with, or where none of its trials finished; KeyboardInterrupt once
     interrupted trials have been recorded.
@@ -41,12 +46,14 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
     with optional_reader(), _full_disk_told(plan), ExitStack() as stack:
         with interrupts.held(), interrupts.allowed():
             study = stack.enter_context(opened(plan, listeners))
+            _keep(config, plan.directory / "multirun.yaml")
+        session = Session(study, runner, interrupts)
         try:
             # Jobs of a launcher that takes batches may print to the same terminal.
             is_ours = not isinstance(runner, BatchRunner)
             shown = terminal.live(study.trials, runner.capacity) if is_ours else nullcontext()
             with interrupts.held(), shown:
-                Session(study, runner, interrupts).work()
+                session.work()
             complete = True
         except BrokenStudyError as broken:
             terminal.show_failure(broken.first)
@@ -65,6 +72,15 @@ def run_study(plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any]
             terminal.show_failure(first)
         why = "all were pruned" if first is None else first.message
         raise StudyError(f"study {plan.name}: none of its {len(trials)} trials finished; {why}")
+    return session.returns
+
+
+def _keep(config: str, file: Path) -> None:
+    """Write what Hydra's own sweeper writes as well: whole, as other sweepers may read it."""
+    if not file.exists() or file.read_text() != config:
+        new = file.with_name(f".{file.name}.{os.getpid()}")
+        new.write_text(config)
+        new.replace(file)
 
 
 @contextmanager

@@ -58,6 +58,9 @@ def failed(error: BaseException) -> Outcome:
 
 def scored(value: Any, objectives: int) -> Outcome:
     """The outcome of a job that returned ``value``, which should be ``objectives`` numbers."""
+    if value is None:
+        message = "the job returned no score; hydra/sweeper=basic runs jobs without one"
+        return _unusable("error", message)
     numbers = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     try:
         values = tuple(float(number) for number in numbers)

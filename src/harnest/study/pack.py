@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 
 import cloudpickle
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
 
-from harnest.study.guest import contained, own_output
-from harnest.study.process import Job, begin, enter, interrupted, perform, run
+from harnest.study.guest import own_output
+from harnest.study.process import Job, begin, broken, enter, interrupted, packed, perform, run
 from harnest.study.slot import mark_ended
 from harnest.study.turn import take_turns
 
@@ -42,7 +42,7 @@ def run_pack(jobs: Sequence[Job], place: Path) -> list[bytes]:
         sys.stdout.flush()
         sys.stderr.flush()
         mark_ended(place)
-    return [bytes(cloudpickle.dumps(returned)) for returned in returns]
+    return [packed(returned) for returned in returns]
 
 
 def _run(
@@ -51,5 +51,4 @@ def _run(
     try:
         returns[index] = perform(context, task, cloudpickle.loads(job.config))
     except BaseException as error:
-        returns[index] = JobReturn(status=JobStatus.FAILED)
-        returns[index].return_value = contained(error)
+        returns[index] = broken(error)

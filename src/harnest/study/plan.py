@@ -78,17 +78,16 @@ class Plan:
         values of the wrong kind, and what ``limits`` raises.
         """
         parser, composer = OverridesParser.create(), Composer(loader, master)
-        groups = master.hydra.runtime.choices
         defaults: dict[tuple[str, ...], DictConfig] = {}
         for values in self.space.samples():
             lines = self.space.overrides(values)
             config = composer.compose(lines)
             overrides = parser.parse_overrides(lines)
-            chosen = tuple(str(o.input_line) for o in overrides if o.key_or_group in groups)
+            chosen = tuple(str(o.input_line) for o in overrides if composer.is_group(o))
             if chosen not in defaults:
                 defaults[chosen] = composer.compose(chosen)
             for override in overrides:
-                if override.key_or_group not in groups and not override.is_delete():
+                if not composer.is_group(override) and not override.is_delete():
                     check_kind(override.key_or_group, override.value(), defaults[chosen])
             if limits is not None:
                 limits(config)

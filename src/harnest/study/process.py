@@ -19,12 +19,20 @@ import cloudpickle
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.core.utils import (
+    JobReturn,
+    JobStatus,
+    _serialize_exception_chain,
+    _serialize_traceback,
+    _take_job_return_handoff,
+    run_job,
+    setup_globals,
+)
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from harnest.errors import StudyError
-from harnest.study.guest import contained, own_output
+from harnest.study.guest import contained, own_output, variables_kept
 from harnest.study.slot import Slot, mark_ended, mark_running
 
 _GRACE = 5.0  # seconds that an orphaned job has to stop by itself
@@ -121,11 +129,21 @@ def run(job: Job) -> bytes:
         returned = perform(context, task, cloudpickle.loads(job.config))
     except KeyboardInterrupt:
         returned = interrupted()
+    except Exception as error:
+        returned = broken(error)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         mark_ended(job.directory)
-    return bytes(cloudpickle.dumps(returned))
+    return packed(returned)
+
+
+def packed(returned: JobReturn) -> bytes:
+    """Pickle a job's return here: pebble would do it while all other processes wait."""
+    try:
+        return bytes(cloudpickle.dumps(returned))
+    except Exception as error:  # of what the job returned, or of its config
+        return bytes(cloudpickle.dumps(broken(error)))
 
 
 def begin(directory: Path) -> None:
@@ -169,20 +187,35 @@ def restore(state: Any) -> None:
     setup_globals()
 
 
+def broken(error: BaseException) -> JobReturn:
+    """The return of a job that ``error`` ended somewhere else than in its task."""
+    # Hydra hangs the job's return on the error that it lets go on, and to pickle two that hold
+    # each other has no end.
+    returned = _take_job_return_handoff(error) or JobReturn()
+    returned.status = JobStatus.FAILED
+    told = contained(error)
+    if told is not error:
+        told.__cause__ = error
+    returned.return_value = told
+    returned._remote_traceback = _serialize_traceback(told.__traceback__)
+    returned._remote_exception_chain = _serialize_exception_chain(told)
+    return returned
+
+
 def perform(context: HydraContext, task: TaskFunction, config: DictConfig) -> JobReturn:
-    """Run a job in this process; an interrupt goes on."""
+    """Run a job in this process; an interrupt goes on, and any other error is in the return."""
     try:
         return run_job(
             hydra_context=context,
-            task_function=task,
+            task_function=variables_kept(task),
             config=config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-    except (Exception, KeyboardInterrupt):
+    except KeyboardInterrupt:
         raise
-    except BaseException as end:
-        raise contained(end) from end
+    except BaseException as error:
+        return broken(error)
 
 
 def _import_script(script: Mapping[str, Any]) -> None:

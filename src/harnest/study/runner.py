@@ -11,7 +11,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
 from harnest.errors import StudyError
-from harnest.study.guest import contained
+from harnest.study.guest import contained, variables_kept
 from harnest.study.launched import Launched
 from harnest.study.on_ray import OnRay
 from harnest.study.on_slurm import OnSlurm
@@ -55,6 +55,8 @@ class BatchRunner:
     """Any Hydra launcher: it runs the jobs of a batch and returns when all have ended."""
 
     def __init__(self, launcher: Launcher, capacity: int) -> None:
+        if hasattr(launcher, "task_function"):  # where Hydra's own launchers have it
+            launcher.task_function = variables_kept(launcher.task_function)
         self.launcher = launcher
         self.capacity = capacity
         self._running: list[Future[JobReturn]] = []

@@ -19,6 +19,7 @@ from harnest.study.interrupts import Interrupts
 from harnest.study.listener import TrialFacts
 from harnest.study.members import Member
 from harnest.study.outcome import Outcome, failed, outcome_of
+from harnest.study.returns import Returns
 from harnest.study.runner import BatchRunner, Runner
 from harnest.study.trial import MEMBER, NUMBER, STUDY
 
@@ -57,6 +58,7 @@ class Session:
         self._interrupts = interrupts
         self._running: dict[Future[JobReturn], Turn] = {}
         self._groups: dict[int, Group] = {}
+        self.returns = Returns()
         self._is_stopping = False
 
     def work(self) -> None:
@@ -154,6 +156,9 @@ class Session:
 
     def _take_back(self, done: "Future[JobReturn]") -> None:
         turn = self._running[done]
+        if turn.member is None and done.done():
+            with suppress(Exception):  # what cannot be pickled is only missed by a caller
+                self.returns.keep(turn.number, done)
         if turn.member is not None:
             self._take_back_member(turn, turn.member, self._outcome(done))
         elif members := members_of(done):

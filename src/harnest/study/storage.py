@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -84,24 +85,47 @@ class _WaitingStorage(_CachedStorage):
 
     def __init__(self, database: RDBStorage, patience: Patience) -> None:
         super().__init__(database)
+        self._patience = patience
+        self._wait()
 
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name not in _WAITING}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self._wait()
+
+    def _wait(self) -> None:
         def waiting(method: Any) -> Any:
-            return lambda *args, **kwargs: patience(lambda: method(*args, **kwargs))
+            return lambda *args, **kwargs: self._patience(lambda: method(*args, **kwargs))
 
-        for name in BaseStorage.__abstractmethods__:
+        for name in _WAITING:
             setattr(self, name, waiting(getattr(self, name)))
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         """Say how a trial ended; to say it again, after a try that seemed to fail, is no error."""
-        try:
-            return super().set_trial_state_values(trial_id, state, values)
-        except UpdateFinishedTrialError:
-            told = self.get_trial(trial_id)
-            if told.state is state and list(told.values or ()) == list(values or ()):
-                return True
-            raise
+        tell = super().set_trial_state_values
+        tries = count()
+
+        def try_once() -> bool:
+            is_again = next(tries) > 0
+            try:
+                return tell(trial_id, state, values)
+            except UpdateFinishedTrialError:
+                told = self.get_trial(trial_id)
+                is_told = told.state is state and list(told.values or ()) == list(values or ())
+                if is_again and is_told:
+                    return True
+                raise
+
+        return self._patience(try_once)
+
+
+#: Methods that wait as a whole.
+_WAITING = BaseStorage.__abstractmethods__ - {"set_trial_state_values"}
 
 
 class _KernelLock:
@@ -112,8 +136,12 @@ class _KernelLock:
     """
 
     def __init__(self, file: str) -> None:
+        self._file = file
         # It is held for a millisecond, so whoever waits for it looks again soon.
         self._lock = FileLock(file, thread_local=False, poll_interval=0.002)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _KernelLock, (self._file,)
 
     def acquire(self) -> bool:
         self._lock.acquire()

@@ -1,13 +1,17 @@
 """A Hydra sweeper: ask Optuna for a trial, launch it, tell Optuna what came of it."""
 
+import copy
+import logging
 import os
 import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -15,7 +19,12 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
 
 from harnest.errors import StudyError
 from harnest.study.search import COMPLETE, PRUNERS, SAMPLERS
-from harnest.study.trial import STORAGE
+from harnest.study.trial import NUMBER, STORAGE, STUDY
+
+_log = logging.getLogger(__name__)
+
+#: Directories of a study, and of a trial in it.
+_DIR, _SUBDIR = "multirun/${hydra.sweeper.study}", "${hydra.job.num}"
 
 
 class StudySweeper(Sweeper):
@@ -82,8 +91,12 @@ class StudySweeper(Sweeper):
         self.task_function = task_function
         self.config: DictConfig = config
 
-    def sweep(self, arguments: list[str]) -> None:
-        """Run the study up to its budget; called by Hydra with the command line's overrides."""
+    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
+        """Run the study up to its budget; called by Hydra with the command line's overrides.
+
+        Returns one batch, as Hydra's own sweeper does: what the jobs of this session returned, in
+        the order of their trials' numbers.
+        """
         # Optuna takes a tenth of a second to import: not for --help.
         from harnest.study.constraints import constraints_of
         from harnest.study.loop import run_study
@@ -120,6 +133,12 @@ class StudySweeper(Sweeper):
         name = str(self.study or space.name)  # 2026 is a number to YAML
         if not re.fullmatch(r"[\w.+-]+", name):
             raise StudyError(f"study {name!r}: use letters, digits and . _ + - only")
+        if os.environ.get(STUDY) == name and NUMBER in os.environ:
+            # As Lightning does for each device but the first.
+            raise StudyError(
+                f"trial {os.environ[NUMBER]} of study {name} has started the sweep again; "
+                "let a trial train on one device, in one process"
+            )
         self._settle("study", name)
         if self.storage is not None:
             self.storage = settled(self.storage)
@@ -149,7 +168,25 @@ class StudySweeper(Sweeper):
             plan.check(self.config, loader, self._check("check_unsearched"))
         launcher = self._launcher()
         runner = runner_for(launcher, self.batch, self.config.hydra.launcher, plan.directory)
-        run_study(plan, runner, self.hydra_context.callbacks.callbacks)
+        self._tell_of_directories()
+        callbacks = self.hydra_context.callbacks.callbacks
+        return [run_study(plan, runner, callbacks, OmegaConf.to_yaml(self.config))]
+
+    def _tell_of_directories(self) -> None:
+        """Say so where directories that Hydra is told are not used, or are new ones each time."""
+        told: Any = OmegaConf.to_container(self.config.hydra.sweep, resolve=False)
+        if told["subdir"] != _SUBDIR:
+            _log.warning(
+                "hydra.sweep.subdir=%s is not used: the directory of a trial is its number, %s",
+                *(told["subdir"], _SUBDIR),
+            )
+        if _is_dated(self.config):
+            what = "starts a new study" if self.storage is None else "goes on in a new directory"
+            _log.warning(
+                "hydra.sweep.dir=%s holds the time, so the same command %s; to resume a study in "
+                "its directory, give hydra.sweep.dir='%s'",
+                *(told["dir"], what, _DIR),
+            )
 
     def _check(self, name: str) -> Any:
         return getattr(self.task_function, name, None)
@@ -162,7 +199,9 @@ class StudySweeper(Sweeper):
         """
         with read_write(self.config.hydra):
             overrides = self.config.hydra.overrides
-            rest = [line for line in overrides.hydra if f"hydra.sweeper.{key}=" not in line]
+            # As they stand: some can be resolved in a job alone.
+            lines: Any = OmegaConf.to_container(overrides.hydra, resolve=False)
+            rest = [line for line in lines if f"hydra.sweeper.{key}=" not in line]
             overrides.hydra = [*rest, f"hydra.sweeper.{key}='{value}'"]
             self.config.hydra.sweeper[key] = value
 
@@ -176,6 +215,14 @@ class StudySweeper(Sweeper):
             task_function=self.task_function,
             config=self.config,
         )
+
+
+def _is_dated(config: DictConfig) -> bool:
+    """Whether the time is in the sweep's directory, in whatever key that was written."""
+    config = copy.deepcopy(config)
+    OmegaConf.clear_cache(config)
+    OmegaConf.select(config, "hydra.sweep.dir")
+    return bool(OmegaConf.get_cache(config).get("now"))  # Hydra lets it answer the same each time
 
 
 def _is_number(value: Any) -> bool:
@@ -213,7 +260,7 @@ def _register() -> None:
                 "resume_from": {},
                 "enqueue": [],
             },
-            "sweep": {"dir": "multirun/${hydra.sweeper.study}", "subdir": "${hydra.job.num}"},
+            "sweep": {"dir": _DIR, "subdir": _SUBDIR},
         },
     )
     for part, choices in (("pruner", PRUNERS), ("sampler", SAMPLERS)):

@@ -119,6 +119,8 @@ def end(do):
                 big.write(b"x" * 512)
     elif do == "linger":
         time.sleep(4)
+    elif do == "forget":
+        del os.environ["HARNEST_TRIAL"]
     elif do == "quit":
         sys.exit(0)
     elif do == "leave":
