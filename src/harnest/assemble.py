@@ -1,5 +1,6 @@
 """Config -> data, classifier, callbacks, loggers, trainer: the one place that instantiates."""
 
+import logging
 import math
 import os
 import re
@@ -22,7 +23,7 @@ from harnest.allocation import keep_freed_memory
 from harnest.config import trusted
 from harnest.data.module import WindowModule
 from harnest.data.prepare import prepare
-from harnest.data.splits import split
+from harnest.data.splits import missing_activities, split
 from harnest.errors import ConfigError, HarnestError
 from harnest.models.augmentation.contract import triads
 from harnest.models.calibrated import Calibrated
@@ -34,6 +35,8 @@ from harnest.quiet import quieten
 from harnest.study.report import ReportToTrial
 from harnest.study.trial import Trial
 from harnest.study.turn import is_packed, meet
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,11 @@ def make_loggers(cfg: DictConfig) -> list[Logger]:
     return _each(cfg.logger)
 
 
-def make_data(cfg: DictConfig) -> WindowModule:
-    """Prepare the config's data set, or take it from the cache, and split it by subject."""
+def make_data(cfg: DictConfig, *, warn: bool = True) -> WindowModule:
+    """Prepare the config's data set, or take it from the cache, and split it by subject.
+
+    With ``warn``, each part that lacks activities is named in a warning.
+    """
     data = cfg.data
     windows = prepare(
         build(data.source),
@@ -128,6 +134,9 @@ def make_data(cfg: DictConfig) -> WindowModule:
         official=windows.test_subjects,
         activities=windows.activities,
     )
+    if warn:
+        for line in missing_activities(parts, windows.labels, windows.activities):
+            log.warning(line)
     return WindowModule(windows, parts, batch_size=data.batch_size, seed=cfg.seed)
 
 

@@ -111,6 +111,8 @@ def refit(
     that was refitted and tested before is read from the record. Raises `TrackingError` where the
     config keeps no weights to be tested.
     """
+    from omegaconf import OmegaConf
+
     from harnest.again import train_again
     from harnest.evaluation import evaluate
     from harnest.tracking.find import find
@@ -129,6 +131,11 @@ def refit(
         raise TrackingError(
             f"study {study.info.run_name} keeps no {BEST} that could be tested: search with "
             "callbacks=default, or another choice that has checkpoint"
+        )
+    if OmegaConf.select(cfg, "data.test", default=0) in (None, []):
+        raise TrackingError(
+            f"study {study.info.run_name} holds nobody out (data.test): there are no test subjects "
+            "to compare models by"
         )
     refits = []
     first = cfg.seed + cfg.seeds
