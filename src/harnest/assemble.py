@@ -23,7 +23,7 @@ from harnest.allocation import keep_freed_memory
 from harnest.config import trusted
 from harnest.data.module import WindowModule
 from harnest.data.prepare import prepare
-from harnest.data.splits import split
+from harnest.data.splits import missing_activities, split
 from harnest.errors import ConfigError, HarnestError
 from harnest.models.augmentation.contract import triads
 from harnest.models.calibrated import Calibrated
@@ -153,8 +153,11 @@ def make_loggers(cfg: DictConfig) -> list[Logger]:
     return _each(cfg.logger)
 
 
-def make_data(cfg: DictConfig) -> WindowModule:
-    """Prepare the config's data set, or take it from the cache, and split it by subject."""
+def make_data(cfg: DictConfig, *, warn: bool = True) -> WindowModule:
+    """Prepare the config's data set, or take it from the cache, and split it by subject.
+
+    With ``warn``, each part that lacks activities is named in a warning.
+    """
     data = cfg.data
     windows = prepare(
         build(data.source),
@@ -171,6 +174,9 @@ def make_data(cfg: DictConfig) -> WindowModule:
         official=windows.test_subjects,
         activities=windows.activities,
     )
+    if warn:
+        for line in missing_activities(parts, windows.labels, windows.activities):
+            log.warning(line)
     return WindowModule(windows, parts, batch_size=data.batch_size, seed=cfg.seed)
 
 

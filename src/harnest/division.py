@@ -16,7 +16,7 @@ def members_of(cfg: DictConfig) -> Members:
     """
     parts: list[tuple[str, tuple[str, ...]]] = [("", ())]
     if cfg.folds is not None:
-        split = make_data(cfg).split
+        split = make_data(cfg, warn=False).split
         everyone = [*split.train_subjects, *split.validation_subjects]
         dealt = folds(everyone, cfg.folds, seed=cfg.data.split_seed)
         # By name: a share of those who are not validated on would be others in each fold.

@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harnest.errors import ConfigError
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -102,6 +104,15 @@ def evaluated(cfg: "DictConfig", checkpoint: Path) -> "tuple[Classifier, Judged]
     return classifier, judge(classifier, data, "test", torch.device("cpu"))
 
 
+def check_tested(data: "WindowModule") -> None:
+    """Raise `ConfigError` where no subject is held out for testing."""
+    if not data.split.test_subjects:
+        raise ConfigError(
+            "data.test holds nobody out: this run has no test subjects to be evaluated on; its "
+            "scores are those of validation"
+        )
+
+
 def _loaded(cfg: "DictConfig", checkpoint: Path) -> "tuple[WindowModule, Classifier]":
     import torch
 
@@ -111,6 +122,7 @@ def _loaded(cfg: "DictConfig", checkpoint: Path) -> "tuple[WindowModule, Classif
 
     quieten()
     data = make_data(cfg)
+    check_tested(data)
     classifier = make_classifier(cfg, data, calibrate=False)  # the checkpoint has what it finds
     check_checkpoint(classifier, checkpoint)
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)

@@ -140,6 +140,11 @@ def refit(
             f"study {study.info.run_name} keeps no {BEST} that could be tested: search with "
             "callbacks=default, or another choice that has checkpoint"
         )
+    if cfg.data.test in (None, []):
+        raise TrackingError(
+            f"study {study.info.run_name} holds nobody out (data.test): there are no test subjects "
+            "to compare models by"
+        )
     first = cfg.seed + cfg.seeds
     seeds = range(first, first + count)
     missing = [seed for seed in seeds if seed not in there]

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -98,6 +99,52 @@ def test_sources_may_share_a_digest_that_reads_nothing():
 
     assert prepare(Reading(), window=0.4, step=0.2).name == "made"
     assert prepare(Renamed(), window=0.4, step=0.2).name == "made"
+
+
+MODULE = """
+from dataclasses import replace
+from made import data_set
+
+class Edited:
+    name = "edited"
+
+    def digest(self):
+        return "ed"
+
+    def read(self):
+        return replace(data_set({1: [7, 4], 2: [4, 9]}), test_subjects=(NUMBER,))
+"""
+CHILD = "from edited_base import Edited\n\nclass Child(Edited):\n    name = 'child'\n"
+ASK = (
+    "import sys; sys.path[:0] = sys.argv[2:]\n"
+    "from harnest.data.prepare import prepare\n"
+    "import edited_base, edited_child\n"
+    "kind = getattr(edited_child, 'Child') if sys.argv[1] == 'Child' else edited_base.Edited\n"
+    "print(prepare(kind(), window=0.4, step=0.2).test_subjects)"
+)
+
+
+@pytest.mark.parametrize("kind", ["Edited", "Child"])
+def test_an_edited_module_of_a_source_or_its_base_makes_new_windows(tmp_path, kind):
+    (tmp_path / "edited_child.py").write_text(CHILD)
+    answers = []
+    for number in ("1", "2"):
+        (tmp_path / "edited_base.py").write_text(MODULE.replace("NUMBER", number))
+        command = [sys.executable, "-B", "-c", ASK, kind, str(tmp_path), str(Path(__file__).parent)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        answers.append(done.stdout.strip())
+    assert answers == ["(1,)", "(2,)"]
+
+
+def test_a_source_typed_into_a_notebook_counts_with_its_methods():
+    answers = []
+    for number in ("1", "2", "1"):
+        names = {"__name__": "a_notebook"}
+        exec(MODULE.replace("NUMBER", number), names)
+        windows = prepare(names["Edited"](), window=0.4, step=0.2)
+        answers.append((windows.test_subjects, windows.digest))
+    assert [subjects for subjects, _ in answers] == [(1,), (2,), (1,)]
+    assert answers[0] == answers[2]
 
 
 def test_other_content_or_lengths_are_other_windows():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harnest.data.splits import split
+from harnest.data.splits import missing_activities, split
 from harnest.errors import ConfigError, DataError
 
 # Ten subjects with three windows of each of two activities.
@@ -89,12 +89,11 @@ def test_lists_and_the_official_choice_are_taken_as_they_are():
         ({"test": "official"}, r"data\.test=official: this data set names no test subjects"),
         ({"test": [1, 2, 3], "validation": list(range(4, 11))}, "no subject is left for training"),
         ({"test": 0.99, "validation": 0.2}, "no subject is left for validation|for training"),
-        ({"test": []}, r"data\.test=\[\]: nobody is named"),
+        ({"validation": []}, r"data\.validation=\[\]: nobody is named"),
         ({"test": 1.0}, r"data\.test=1\.0: a fraction lies between 0 and 1"),
         ({"validation": 0.0}, r"data\.validation=0\.0: a fraction"),
         ({"validation": float("nan")}, r"data\.validation=nan: a fraction"),
         ({"test": 3}, r"data\.test=3: give official, a fraction .* such as \[1\]"),
-        ({"test": None}, r"data\.test=None: give official"),
         ({"validation": "official"}, r"data\.validation=official: give a fraction"),
         ({"test": ["a"]}, r"no subject a"),
         ({"seed": -1}, r"data\.split_seed=-1"),
@@ -112,14 +111,30 @@ def test_two_subjects_are_too_few():
         split([1, 2], [0, 0], validation=0.2, test=0.2, seed=0)
 
 
-def test_a_part_without_an_activity_is_refused_by_name():
+@pytest.mark.parametrize("nobody", [None, []])
+def test_nobody_needs_to_be_tested(nobody):
+    made = parts(test=nobody, validation=[3])
+    assert made.test_subjects == ()
+    assert len(made.test) == 0
+    assert made.train_subjects == (1, 2, 4, 5, 6, 7, 8, 9, 10)
+
+
+def test_the_activities_that_a_part_lacks_are_named():
     labels = np.where(SUBJECTS == 5, 0, LABELS)  # subject 5 never walks
-    with pytest.raises(DataError, match=r"validation \(subjects \[5\]\) has no window of walk.*"):
-        split(SUBJECTS, labels, validation=[5], test=[1], seed=0, activities=NAMES)
-    with pytest.raises(DataError, match=r"test \(subjects \[5\]\) has no window of 1"):
-        split(SUBJECTS, labels, validation=[1], test=[5], seed=0)
-    made = split(SUBJECTS, labels, validation=[5, 6], test=[1], seed=0, activities=NAMES)
-    assert made.validation_subjects == (5, 6)
+    for validation, test, part in (([5], [1], "validation"), ([1], [5], "test")):
+        made = split(SUBJECTS, labels, validation=validation, test=test, seed=0, activities=NAMES)
+        [line] = missing_activities(made, labels, NAMES)
+        assert line.startswith(f"no {part} subject has a window of walk: ")
+    whole = split(SUBJECTS, labels, validation=[5, 6], test=[1], seed=0, activities=NAMES)
+    assert missing_activities(whole, labels, NAMES) == []
+
+
+def test_training_lacks_only_what_is_validated_or_tested():
+    labels = np.where(SUBJECTS == 5, LABELS, 0)  # subject 5 alone walks
+    made = split(SUBJECTS, labels, validation=[5], test=None, seed=0, activities=NAMES)
+    assert missing_activities(made, labels, NAMES) == [
+        "no training subject has a window of walk: it cannot be learned"
+    ]
 
 
 def test_an_activity_that_nobody_shows_is_refused_by_name():

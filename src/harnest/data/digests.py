@@ -1,12 +1,15 @@
 """Digests of files, computed once: what a prepared data set was made from."""
 
+import functools
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from harnest.data.cache import cache_folder
@@ -18,6 +21,53 @@ _RESTED = 2.0
 def source_digest(name: str, version: int, options: Mapping[str, Any], content: str) -> str:
     """Return the digest of a source: its reader, that reader's version, options and content."""
     return hashlib.sha256(json.dumps([name, version, options, content]).encode()).hexdigest()
+
+
+@functools.cache
+def code_digest(kind: type) -> str:
+    """Return a digest of the code of a class, or "" for a class of harnest itself.
+
+    These are the files of the modules that define the class and its base classes, except those of
+    harnest, whose readers have versions, and of the standard library. A class without a file, such
+    as one typed into a notebook, counts with its compiled methods. The first answer for a class
+    is kept for the life of the process: an edited file has no effect on a class already imported.
+    """
+    files: dict[str, str] = {}
+    compiled: list[str] = []
+    for one in kind.__mro__:
+        package = one.__module__.partition(".")[0]
+        if package == "harnest" or package in sys.stdlib_module_names - {"__main__"}:
+            continue
+        path = getattr(sys.modules.get(one.__module__), "__file__", None)
+        if path and Path(path).is_file():
+            if path not in files.values():
+                files[str(len(files))] = path
+        else:
+            compiled.extend(_compiled(one))
+    if not files and not compiled:
+        return ""
+    content = [files_digest(files) if files else "", compiled]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _compiled(kind: type) -> list[str]:
+    """Describe what a class does: the byte code and constants of its methods, its plain fields."""
+    found = []
+    for name, value in sorted(vars(kind).items()):
+        function = getattr(value, "fget", getattr(value, "__func__", value))
+        code = getattr(function, "__code__", None)
+        if isinstance(code, CodeType):
+            found.append(f"{name} {_described(code)}")
+        elif not name.startswith("__") and isinstance(value, int | float | str | bytes | None):
+            found.append(f"{name} {value!r}")
+    return found
+
+
+def _described(code: CodeType) -> list[str]:
+    constants = [
+        str(_described(one)) if isinstance(one, CodeType) else repr(one) for one in code.co_consts
+    ]
+    return [code.co_code.hex(), *code.co_names, *constants]
 
 
 def files_digest(files: Mapping[str, str | Path]) -> str:

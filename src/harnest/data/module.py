@@ -193,6 +193,6 @@ class WindowModule(L.LightningDataModule):
         """Batches of the validation subjects; none where there are none."""
         return self._batches("validation") if self.split.validation_subjects else []
 
-    def test_dataloader(self) -> Loader:
-        """Batches of the test subjects."""
-        return self._batches("test")
+    def test_dataloader(self) -> Loader | list[Loader]:
+        """Batches of the test subjects; none where there are none."""
+        return self._batches("test") if self.split.test_subjects else []

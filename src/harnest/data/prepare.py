@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harnest.data.cache import Entry, cache_folder, load_or_build
+from harnest.data.digests import code_digest
 from harnest.data.recording import Channel, check
 from harnest.data.source import Source
 from harnest.data.windows import cut
@@ -62,7 +63,8 @@ def prepare(source: Source, *, window: float, step: float, cache: Path | None = 
         if not (math.isfinite(seconds) and seconds > 0):
             raise ConfigError(f"data.{key}={seconds}: give a time in seconds above 0")
     read = source.digest()
-    content = [_FORMAT, read, float(window), float(step)]
+    code = code_digest(type(source))
+    content = [_FORMAT, read, float(window), float(step), *filter(None, [code])]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     name = "".join(one if one in _PLAIN else "_" for one in source.name)
     entry = load_or_build(

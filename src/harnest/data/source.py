@@ -21,8 +21,9 @@ class Source(Protocol):
         """Return a hexadecimal digest of all that decides what `read` returns, and nothing else.
 
         These are the bytes to be read, the options and the version of the reader; neither paths
-        nor times belong to it. It is asked before every run, so it should be cheap when asked
-        again: see `harnest.data.digests`. Raises `DataError` where there is nothing to read.
+        nor times belong to it. The source files of a class outside harnest count beside it. It is
+        asked before every run, so it should be cheap when asked again: see `harnest.data.digests`.
+        Raises `DataError` where there is nothing to read.
         """
 
     def read(self) -> DataSet:

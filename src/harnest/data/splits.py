@@ -30,7 +30,7 @@ def split(
     labels: ArrayLike,
     *,
     validation: Share | None,
-    test: Share | Literal["official"],
+    test: Share | Literal["official"] | None,
     seed: int,
     official: Sequence[int] = (),
     activities: Sequence[str] = (),
@@ -41,17 +41,20 @@ def split(
     fraction, between 0 and 1, picks that share of them, at least one, by ``seed`` alone: ``test``
     a share of all, ``validation`` a share of those who are not tested; without ``validation`` all
     of them are trained on. ``test="official"`` takes
-    the ``official`` subjects, as far as they have windows. ``activities`` names the labels; an
-    activity that it names and that has no window in some part is an error too.
+    the ``official`` subjects, as far as they have windows; without ``test``, or with an empty list,
+    nobody is tested. ``activities`` names the labels. A part may lack some of them: see
+    `missing_activities`.
 
-    Raises `ConfigError` for a choice that cannot be made, and `DataError` where a part lacks an
-    activity, which could then be neither learned nor judged.
+    Raises `ConfigError` for a choice that cannot be made, and `DataError` where no subject at all
+    has a window of an activity.
     """
     subject_of, label_of = np.asarray(subjects), np.asarray(labels)
     everyone: list[int] = np.unique(subject_of).tolist()
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"data.split_seed={seed!r}: give a whole number, 0 or above")
 
+    _check_activities(label_of, activities)
+    is_tested = test is not None and (not _is_list(test) or bool(test))
     named = [] if validation is None else _named("validation", validation, everyone)
     if test == "official":
         if not official:
@@ -60,6 +63,8 @@ def split(
                 f"list out of {everyone}"
             )
         testing = sorted(set(official) & set(everyone))
+    elif test is None or not is_tested:
+        testing = []
     else:
         testing = _chosen("test", test, everyone, set(named or ()), (seed, 0))
     overlap = sorted(set(testing) & set(named or ()))
@@ -78,14 +83,13 @@ def split(
     parts = {"training": training, "validation": validating, "test": testing}
     indices: dict[str, NDArray[np.intp]] = {}
     for part, members in parts.items():
-        if not members and not (part == "validation" and validation is None):
+        is_wanted = {"validation": validation is not None, "test": is_tested}.get(part, True)
+        if not members and is_wanted:
             raise ConfigError(
                 f"no subject is left for {part}: of {len(everyone)}, data.test takes "
                 f"{len(testing)} and data.validation {len(validating)}: let them take others"
             )
         indices[part] = np.flatnonzero(np.isin(subject_of, members))
-        if members:
-            _check_activities(part, members, label_of[indices[part]], label_of, activities)
     return Split(
         train=indices["training"],
         validation=indices["validation"],
@@ -94,6 +98,10 @@ def split(
         validation_subjects=tuple(validating),
         test_subjects=tuple(testing),
     )
+
+
+def _is_list(share: object) -> bool:
+    return isinstance(share, Sequence) and not isinstance(share, str)
 
 
 def _named(key: str, share: Share, everyone: list[int]) -> list[int] | None:
@@ -129,23 +137,42 @@ def _chosen(
     return sorted(picked)
 
 
-def _check_activities(
-    part: str,
-    members: list[int],
-    present: NDArray[np.int64],
-    everywhere: NDArray[np.int64],
-    activities: Sequence[str],
-) -> None:
-    wanted = set(range(len(activities))) or set(np.unique(everywhere).tolist())
-    missing = sorted(wanted - set(np.unique(present).tolist()))
-    if not missing:
-        return
-    names = ", ".join(str(activities[label]) if activities else str(label) for label in missing)
-    if set(missing).isdisjoint(everywhere.tolist()):
+def _check_activities(labels: NDArray[np.int64], activities: Sequence[str]) -> None:
+    """Raise `DataError` for activities that no subject has a window of."""
+    missing = sorted(set(range(len(activities))) - set(np.unique(labels).tolist()))
+    if missing:
+        names = ", ".join(activities[label] for label in missing)
         raise DataError(
             f"no subject has a window of {names}: shorten data.window, or leave that activity out"
         )
-    raise DataError(
-        f"{part} (subjects {members}) has no window of {names}: choose other subjects with "
-        "data.test, data.validation or data.split_seed, or shorten data.window"
-    )
+
+
+def missing_activities(made: Split, labels: ArrayLike, activities: Sequence[str]) -> list[str]:
+    """Return one line for each part that lacks activities.
+
+    Scores of a part are those of the activities that it has. A training part is named only for
+    activities that are validated or tested.
+
+    Args:
+        made: The split.
+        labels: The labels of all windows, (n,), indices into ``activities``.
+        activities: The names of the labels.
+    """
+    label_of = np.asarray(labels)
+    indices = {"training": made.train, "validation": made.validation, "test": made.test}
+    present = {part: set(np.unique(label_of[one]).tolist()) for part, one in indices.items()}
+    everything = set(range(len(activities)))
+    lines = []
+    for part, has in present.items():
+        if len(indices[part]) == 0:
+            continue
+        wanted = present["validation"] | present["test"] if part == "training" else everything
+        names = ", ".join(activities[label] for label in sorted(wanted - has))
+        if names and part == "training":
+            lines.append(f"no training subject has a window of {names}: it cannot be learned")
+        elif names:
+            lines.append(
+                f"no {part} subject has a window of {names}: {part} scores are those of the "
+                "other activities"
+            )
+    return lines
