@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from commands import Answer, command, warm
-from databases import SERVERS
+from databases import SERVERS, SLOW
 
 # A shell's background job is started to ignore Ctrl-C, and all that it starts would too: the
 # tests that send one have to mean something there as well.
@@ -104,7 +104,13 @@ def server_called():
 
 
 @pytest.fixture(
-    params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in SERVERS]
+    params=[
+        pytest.param(
+            name,
+            marks=[pytest.mark.xdist_group(name), *([pytest.mark.slow] if name in SLOW else [])],
+        )
+        for name in SERVERS
+    ]
 )
 def server(request, server_called):
     """Each of the database servers."""

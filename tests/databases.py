@@ -20,7 +20,10 @@ from servers import free_port
 
 USER, PASSWORD = "harnest", "pl4nted-s3cr3t"
 
-# Neither server runs as root.
+# Where .ci/run unpacks MySQL's own server.
+_MYSQL = Path("/var/cache/harnest/mysql")
+
+# No server runs as root.
 _AS = {"user": "nobody", "group": "nogroup", "extra_groups": ()} if os.geteuid() == 0 else {}
 
 
@@ -108,8 +111,8 @@ def postgresql(*others: str) -> Iterator[Server]:
 
 
 @contextmanager
-def mariadb(user: str = USER) -> Iterator[Server]:
-    """``user`` may do everything, as MySQL's root may."""
+def mariadb(user: str = USER, *arguments: str) -> Iterator[Server]:
+    """``user`` may do everything, as MySQL's root may; ``arguments`` are the server's."""
     programs = _programs("mariadb", ["mariadb-install-db", "mariadbd"], ["/usr/sbin"])
     with _folder() as folder:
         data = folder / "data"
@@ -129,15 +132,70 @@ def mariadb(user: str = USER) -> Iterator[Server]:
             "skip-name-resolve": "on",
             "innodb-flush-log-at-trx-commit": 2,  # no commit is lost with a killed server
             "max-connections": 100,
+            "log-bin": "binlog",  # as MySQL by default: it restricts who may create triggers
+            "server-id": 1,
         }
         settings = [f"--{key}={value}" for key, value in options.items()]
-        command = [programs["mariadbd"], "--no-defaults", *settings]
+        command = [programs["mariadbd"], "--no-defaults", *settings, *arguments]
         yield from _served(
             Server("mysql+pymysql", port, command, folder, "mysql", signal.SIGTERM, user)
         )
 
 
-SERVERS: dict[str, Callable[[], Iterator[Server]]] = {"postgresql": postgresql, "mariadb": mariadb}
+@contextmanager
+def mysql(user: str = USER, *arguments: str) -> Iterator[Server]:
+    """MySQL's own server, from where ``.ci/unpack-mysql`` puts it; else as `mariadb`."""
+    root = _MYSQL
+    if not (root / "usr/sbin/mysqld").is_file():
+        pytest.skip(f"MySQL's server is not in {root}: as root, .ci/unpack-mysql {root}")
+    # Its libraries, libc among them, are newer than this system's.
+    (loader,) = root.glob("usr/lib/*/ld-linux-*.so.*")
+    libraries = f"{loader.parent}:{root}/usr/lib/mysql/private"
+    program = [str(loader), "--library-path", libraries, str(root / "usr/sbin/mysqld")]
+    with _folder() as folder:
+        port = free_port()
+        options = {
+            "basedir": root / "usr",
+            "datadir": folder / "data",
+            "innodb-flush-log-at-trx-commit": 2,  # no commit is lost with a killed server
+        }
+        command = [*program, "--no-defaults", *(f"--{k}={v}" for k, v in options.items())]
+        _run([*command, "--initialize-insecure"], folder)
+        (folder / "init.sql").write_text(
+            f"CREATE USER IF NOT EXISTS '{user}'@'%' IDENTIFIED BY '{PASSWORD}';\n"
+            f"GRANT ALL ON *.* TO '{user}'@'%' WITH GRANT OPTION;\n"
+        )
+        options = {
+            "port": port,
+            "bind-address": "127.0.0.1",
+            "socket": folder / "socket",
+            "pid-file": folder / "pid",
+            "init-file": folder / "init.sql",
+            "mysqlx": "off",
+            "secure-file-priv": "NULL",  # no folder of the system is needed
+            "max-connections": 100,
+        }
+        settings = [f"--{key}={value}" for key, value in options.items()]
+        yield from _served(
+            Server(
+                "mysql+pymysql",
+                port,
+                [*command, "--skip-name-resolve", *settings, *arguments],
+                folder,
+                "mysql",
+                signal.SIGTERM,
+                user,
+            )
+        )
+
+
+SERVERS: dict[str, Callable[[], Iterator[Server]]] = {
+    "postgresql": postgresql,
+    "mariadb": mariadb,
+    "mysql": mysql,
+}
+#: Those that take seconds to start, or are not packaged for every system.
+SLOW = {"mysql"}
 
 
 def _served(server: Server) -> Iterator[Server]:

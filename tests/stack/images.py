@@ -40,7 +40,9 @@ def steps(stage: str) -> list[list[str]]:
     for words in own:
         if words[0] == "COPY" and words[1].startswith("--from="):
             done += steps(words[1].removeprefix("--from="))
-        elif words[0] == "COPY" or words[:3] == ["RUN", "pip", "install"]:
+        elif words[0] == "COPY":
+            done.append([word for word in words if not word.startswith("--chmod=")])
+        elif words[:3] == ["RUN", "pip", "install"]:
             done.append(words)
     return done
 

@@ -111,7 +111,8 @@ class Stack:
 
     def process(self, service: str, command: list[str], changed: dict[str, str]) -> dict:
         here = self.file["services"][service]
-        image = self._image(here.get("build", {}).get("target"), service)
+        target = here["build"]["target"]
+        image = self._image(None if target == "database" else target, service)
         given = here["environment"] | changed
         environment = {name: self._here(service, value) for name, value in given.items()}
         path = [*([image / "venv/bin"] if image else []), self.volume("stand-ins")]
@@ -158,7 +159,11 @@ def native_stack() -> Iterator[Stack]:
     example = compose.settings((compose.ROOT / ".env.example").read_text())
     file = compose.stack(example | SECRETS)
     # Not pytest's own folder, which is kept: environments are large.
-    with mariadb("root") as server, tempfile.TemporaryDirectory(prefix="harnest-stack-") as folder:
+    options = file["services"]["database"]["command"]
+    with (
+        mariadb("root", *options) as server,
+        tempfile.TemporaryDirectory(prefix="harnest-stack-") as folder,
+    ):
         ports = {name: free_port() for name in _PORTS} | {"database": server.port}
         stack = Stack(Path(folder), server, ports, file)
         for name, program in (("mysql", "mariadb"), ("mysqldump", "mariadb-dump")):

@@ -50,6 +50,13 @@ def open_store(address: str) -> "MlflowClient":
                 f"the MLflow server at {redact(address)} does not know this user and password: set "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             ) from error
+        if scheme.startswith(("mysql", "mariadb")) and _lacks_triggers(error):
+            raise TrackingError(
+                f"the MLflow store {redact(address)} cannot be made: MySQL's binary log forbids "
+                "its triggers; start the server with --skip-log-bin or "
+                "--log-bin-trust-function-creators=1 (log_bin_trust_function_creators), and "
+                "give MLflow a new, empty database"
+            ) from error
         first = str(error).strip().splitlines()[0]
         raise TrackingError(
             f"the MLflow store {redact(address)} cannot be used: {redact(first)}"
@@ -141,6 +148,15 @@ def _beside_database(address: str, experiment: str) -> str | None:
 def _file(address: str) -> Path:
     """Where a local database is; options may follow in its address, as ``?timeout=30``."""
     return Path(address.removeprefix(_SQLITE).partition("?")[0]).absolute()
+
+
+def _lacks_triggers(error: BaseException | None) -> bool:
+    """Whether MLflow's schema failed at its triggers, now (1419) or in an earlier try (1050)."""
+    while error is not None:
+        if "(1419," in str(error) or "(1050," in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _await_server(address: str) -> None:
