@@ -23,6 +23,14 @@ _FOR_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 _SQLITE = "sqlite:///"
 _PATIENCE = 5.0  # seconds for a server to accept a connection
 
+#: By MySQL's error number. Only the first start says 1419: MySQL rolls no table back, so each later
+#: one finds tables that it did not expect.
+_UNFINISHED = {
+    1419: "MySQL's binary log forbids its triggers",
+    1050: "the database has a part of MLflow's tables, from a start that failed (as where MySQL's "
+    "binary log forbids its triggers) or that another process makes now",
+}
+
 
 def open_store(address: str) -> "MlflowClient":
     """Open the store at ``address``, making a local database first where there is none.
@@ -50,12 +58,11 @@ def open_store(address: str) -> "MlflowClient":
                 f"the MLflow server at {redact(address)} does not know this user and password: set "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             ) from error
-        if scheme.startswith(("mysql", "mariadb")) and _lacks_triggers(error):
+        if scheme.startswith("mysql") and (reason := _why_unfinished(error)):
             raise TrackingError(
-                f"the MLflow store {redact(address)} cannot be made: MySQL's binary log forbids "
-                "its triggers; start the server with --skip-log-bin or "
-                "--log-bin-trust-function-creators=1 (log_bin_trust_function_creators), and "
-                "give MLflow a new, empty database"
+                f"the MLflow store {redact(address)} cannot be made: {reason}; start the server "
+                "with --skip-log-bin or --log-bin-trust-function-creators=1, and give MLflow a "
+                "new, empty database"
             ) from error
         first = str(error).strip().splitlines()[0]
         raise TrackingError(
@@ -150,13 +157,14 @@ def _file(address: str) -> Path:
     return Path(address.removeprefix(_SQLITE).partition("?")[0]).absolute()
 
 
-def _lacks_triggers(error: BaseException | None) -> bool:
-    """Whether MLflow's schema failed at its triggers, now (1419) or in an earlier try (1050)."""
+def _why_unfinished(error: BaseException | None) -> str | None:
+    """Why MySQL's error keeps MLflow from making its schema, where a binary log is the reason."""
     while error is not None:
-        if "(1419," in str(error) or "(1050," in str(error):
-            return True
+        for code, reason in _UNFINISHED.items():
+            if error.args[:1] == (code,):
+                return reason
         error = error.__cause__ or error.__context__
-    return False
+    return None
 
 
 def _await_server(address: str) -> None:
