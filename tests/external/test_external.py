@@ -110,3 +110,35 @@ def test_a_name_that_is_nearly_theirs_is_offered(tmp_path):
 def test_a_key_that_is_nearly_theirs_is_offered(tmp_path):
     line = command("train", *CONFIGS, "model=conv", "model.witdh=3", folder=tmp_path).line
     assert "did you mean model.width?" in line
+
+
+PARTIAL = ("experiment=bench_conv", "data=partial_bench", "trainer.max_epochs=2", "threads=1")
+
+
+def test_a_part_may_lack_an_activity(tmp_path):
+    validated = ("data.validation=[2]", "data.test=[4]")
+    answer = command("train", *CONFIGS, *PARTIAL, *validated, folder=tmp_path, **OURS)
+    assert answer.code == 0, answer
+    said = answer.out + answer.err
+    assert said.count("no validation subject has a window of fast (4 Hz)") == 1
+    (run,) = recorded(tmp_path, "tags.trial IS NULL")
+    assert run.info.status == "FINISHED"
+    assert 0 <= run.data.metrics["objective"] <= 1
+    tested = warm("evaluate", run.data.tags["directory"], folder=tmp_path, **OURS)
+    assert tested.code == 0, tested
+    assert "test/macro_f1" in tested.out
+
+
+def test_everybody_is_left_out_once_where_nobody_is_held_out(tmp_path):
+    folds = ("-m", "folds=loso", "data.test=null", "hydra.sweeper.study=loso")
+    answer = command("train", *CONFIGS, *PARTIAL, *folds, folder=tmp_path, **OURS)
+    assert answer.code == 0, answer
+    runs = recorded(tmp_path, "tags.`subjects.validation` != ''")
+    assert {run.data.tags["subjects.validation"] for run in runs} == set("123456")
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    promoted = warm("promote", "loso", folder=tmp_path, **OURS)
+    assert promoted.code == 2
+    assert "holds nobody out" in promoted.err
+    refused = warm("evaluate", runs[0].data.tags["directory"], folder=tmp_path, **OURS)
+    assert refused.code == 2
+    assert "test subjects" in refused.err

@@ -12,6 +12,8 @@ from dataclasses import replace
 import optuna
 import pytest
 from foreign_bench import Answer, files_of, is_written, wait_until
+from optuna.storages import _CachedStorage
+from sqlalchemy.exc import OperationalError
 
 from databases import PASSWORD
 from harnest.errors import StudyError
@@ -364,16 +366,23 @@ def _stop_then_release(bench, server):
     (bench.folder / "release").touch()
 
 
-def test_saying_how_a_trial_ended_twice_is_no_error_but_another_end_is(database):
-    """As after a first try that was written before its connection broke."""
+def test_an_end_that_was_written_before_its_connection_broke_is_no_error(database, monkeypatch):
     study = optuna.create_study(storage=open_storage(database))
     trial = study.ask()._trial_id
     storage = reopen_storage(database)
-    for _ in range(2):
-        assert storage.set_trial_state_values(trial, optuna.trial.TrialState.COMPLETE, [1.5])
+    write = _CachedStorage.set_trial_state_values
+
+    def lose_connection(*arguments):
+        write(*arguments)
+        monkeypatch.undo()
+        raise OperationalError("the connection was lost", None, Exception())
+
+    monkeypatch.setattr(_CachedStorage, "set_trial_state_values", lose_connection)
+    assert storage.set_trial_state_values(trial, optuna.trial.TrialState.COMPLETE, [1.5])
     assert study.trials[0].value == 1.5
-    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
-        storage.set_trial_state_values(trial, optuna.trial.TrialState.COMPLETE, [2.5])
+    for value in (1.5, 2.5):
+        with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+            storage.set_trial_state_values(trial, optuna.trial.TrialState.COMPLETE, [value])
 
 
 def test_a_lock_on_a_server_has_one_holder_at_a_time(server, database):

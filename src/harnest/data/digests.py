@@ -64,10 +64,13 @@ def _compiled(kind: type) -> list[str]:
 
 
 def _described(code: CodeType) -> list[str]:
-    constants = [
-        str(_described(one)) if isinstance(one, CodeType) else repr(one) for one in code.co_consts
-    ]
-    return [code.co_code.hex(), *code.co_names, *constants]
+    def constant(value: Any) -> str:
+        if isinstance(value, CodeType):
+            return str(_described(value))
+        # The order of a set differs from process to process.
+        return str(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)
+
+    return [code.co_code.hex(), *code.co_names, *map(constant, code.co_consts)]
 
 
 def files_digest(files: Mapping[str, str | Path]) -> str:

@@ -40,10 +40,9 @@ def split(
     ``subjects`` and ``labels`` are those of the windows, (n,) each. A list names subjects. A
     fraction, between 0 and 1, picks that share of them, at least one, by ``seed`` alone: ``test``
     a share of all, ``validation`` a share of those who are not tested; without ``validation`` all
-    of them are trained on. ``test="official"`` takes
-    the ``official`` subjects, as far as they have windows; without ``test``, or with an empty list,
-    nobody is tested. ``activities`` names the labels. A part may lack some of them: see
-    `missing_activities`.
+    of them are trained on. ``test="official"`` takes the ``official`` subjects, as far as they have
+    windows; without ``test``, or with an empty list, nobody is tested. ``activities`` names the
+    labels. A part may lack some of them: see `missing_activities`.
 
     Raises `ConfigError` for a choice that cannot be made, and `DataError` where no subject at all
     has a window of an activity.
@@ -63,6 +62,11 @@ def split(
                 f"list out of {everyone}"
             )
         testing = sorted(set(official) & set(everyone))
+        if not testing:
+            raise ConfigError(
+                f"data.test=official: none of the official test subjects {sorted(official)} has a "
+                "window: give a fraction, a list of subjects, or a shorter data.window"
+            )
     elif test is None or not is_tested:
         testing = []
     else:
@@ -150,8 +154,8 @@ def _check_activities(labels: NDArray[np.int64], activities: Sequence[str]) -> N
 def missing_activities(made: Split, labels: ArrayLike, activities: Sequence[str]) -> list[str]:
     """Return one line for each part that lacks activities.
 
-    Scores of a part are those of the activities that it has. A training part is named only for
-    activities that are validated or tested.
+    In the scores of a part, an activity that it lacks counts only where it is predicted: macro-F1
+    then takes it as 0. A training part is named only for activities that are validated or tested.
 
     Args:
         made: The split.
@@ -172,7 +176,7 @@ def missing_activities(made: Split, labels: ArrayLike, activities: Sequence[str]
             lines.append(f"no training subject has a window of {names}: it cannot be learned")
         elif names:
             lines.append(
-                f"no {part} subject has a window of {names}: {part} scores are those of the "
-                "other activities"
+                f"no {part} subject has a window of {names}: in {part} scores an activity that is "
+                "missing counts only where it is predicted"
             )
     return lines

@@ -1,6 +1,6 @@
 """Recordings of a vibrating bench, made up: a class of harnest's contract for sources."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -38,3 +38,22 @@ class Bench:
         signal = (3 * wave + noise).astype(np.float32)
         segments = (Segment(0, 600, 0), Segment(600, 1200, 1))
         return Recording(f"person-{subject}", subject, signal, segments)
+
+
+@dataclass(frozen=True)
+class PartialBench(Bench):
+    """The same, but every second person shakes it slowly alone."""
+
+    name: ClassVar[str] = "partial_bench"
+
+    def digest(self) -> str:
+        """As `Bench.digest`, of another reader."""
+        return source_digest(self.name, 1, {"subjects": self.subjects}, "")
+
+    def read(self) -> DataSet:
+        """Return one recording of 60 s per person, of which only half may be labelled."""
+        whole = super().read()
+        recordings = tuple(
+            replace(one, segments=one.segments[: 1 + one.subject % 2]) for one in whole.recordings
+        )
+        return replace(whole, name=self.name, recordings=recordings)
