@@ -59,7 +59,6 @@ def rmdir(folder):
 Path.rmdir = rmdir
 
 from harnest.train import main
-from limits import HANG_TIMEOUT
 
 main()
 """

@@ -97,7 +97,7 @@ def test_a_trial_that_lost_its_patience_has_ended(tmp_path):
     last = f"resume={first}/checkpoints/last.ckpt"
     line = warm("train", *SMALL, *impatient, last, folder=tmp_path).line
     assert "1 of 1 validations without improvement are done" in line
-    study = ("-m", "hydra/launcher=basic", "hydra.sweeper.study=s", "seed=0")
+    study = ("-m", "hydra/launcher=basic", "hydra.sweeper.study=s", "seed=choice(0)")
     answer = warm("train", *study, *SMALL, *impatient, last, folder=tmp_path)
     assert answer.code == 0, answer
     assert len(epochs_of(first)) == 2
@@ -138,7 +138,7 @@ def test_a_run_that_has_nothing_left_to_train_is_told_so(ended, tmp_path, limits
 
 def test_a_trial_that_has_nothing_left_to_train_has_its_score(ended, tmp_path):
     """As one that was interrupted before it told its score, and is run again."""
-    study = ("-m", "hydra/launcher=basic", "hydra.sweeper.study=s", "seed=0")
+    study = ("-m", "hydra/launcher=basic", "hydra.sweeper.study=s", "seed=choice(0)")
     going_on = (f"resume={ended}", "trainer.max_epochs=2")
     answer = warm("train", *study, *SMALL, *going_on, folder=tmp_path)
     assert answer.code == 0, answer

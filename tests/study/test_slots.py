@@ -61,7 +61,8 @@ def test_each_death_ends_its_own_trial_alone_with_its_reason(folder):
 
 def test_a_trial_that_hangs_is_ended_at_its_time_out(folder):
     folder.sweep("do=hang", "seconds=0", "hydra.launcher.timeout=8", code=2)
-    assert folder.endings() == {"hang": ("FAIL", "timeout")}
+    (trial,) = folder.trials()
+    assert (trial.state.name, trial.user_attrs["reason"]) == ("FAIL", "timeout")
     run = folder.runs()["trial-0"]
     assert (run.info.status, run.data.tags["reason"]) == ("FAILED", "timeout")
     assert not (folder.path / "multirun/s/0/.pid").exists()
