@@ -52,7 +52,8 @@ class Terminal:
             self._count(trial)
         self.console.print(
             f"[bold]study {study.name}[/]: {study.budget} trials, {_aims(study)}{study.sampler}, "
-            f"{study.pruner}, in {escape(str(study.directory))}"
+            f"{study.pruner}, in {escape(str(study.directory))}",
+            soft_wrap=not self.console.is_terminal,  # between words
         )
         done = len(self._counted)
         if done >= study.budget:
@@ -119,7 +120,8 @@ class Terminal:
             Text(self._best_so_far(), "bold"),
             Text(f"{len(self._counted)}/{self.study.budget}", "dim"),
         ]
-        self.console.print(Text("   ").join(part for part in parts if part))
+        line = Text("   ").join(part for part in parts if part)
+        self.console.print(line, soft_wrap=not self.console.is_terminal)
 
     def on_study_end(self, trials: Sequence[TrialFacts], complete: bool) -> list[str]:
         """Print the ranked table and the winner, or those that none beats in every objective."""
