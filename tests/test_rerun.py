@@ -135,7 +135,7 @@ def test_a_trial_of_several_objectives_and_one_of_several_runs(tmp_path):
     small = ("trainer=cpu", "model.hidden_size=4", "data.batch_size=128", "trainer.max_epochs=1")
     for study in (("two", "objective.also={parameters: min}"), ("mean", "seeds=2")):
         options = (f"hydra.sweeper.study={study[0]}", study[1], "threads=1", *small)
-        answer = command("train", "-m", *options, folder=tmp_path)
+        answer = command("train", "-m", "optimizer.lr=choice(1e-3)", *options, folder=tmp_path)
         assert answer.code == 0, answer
     again = warm("rerun", "multirun/two/0", folder=tmp_path)
     assert again.out.endswith(", the same as recorded\n"), again
