@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from commands import Answer, command, warm
-from databases import SERVERS, SLOW
+from databases import ON_REQUEST, SERVERS
 
 # A shell's background job is started to ignore Ctrl-C, and all that it starts would too: the
 # tests that send one have to mean something there as well.
@@ -105,15 +105,13 @@ def server_called():
 
 @pytest.fixture(
     params=[
-        pytest.param(
-            name,
-            marks=[pytest.mark.xdist_group(name), *([pytest.mark.slow] if name in SLOW else [])],
-        )
+        pytest.param(name, marks=pytest.mark.xdist_group(name))
         for name in SERVERS
+        if name not in ON_REQUEST
     ]
 )
 def server(request, server_called):
-    """Each of the database servers."""
+    """Each of the database servers but those that a test asks for by `databases.on_all_servers`."""
     return server_called(request.param)
 
 

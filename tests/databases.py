@@ -194,8 +194,20 @@ SERVERS: dict[str, Callable[[], Iterator[Server]]] = {
     "mariadb": mariadb,
     "mysql": mysql,
 }
-#: Those that take seconds to start, or are not packaged for every system.
-SLOW = {"mysql"}
+#: MySQL starts slowly and is much like MariaDB: tests of what differs, and of the essentials.
+ON_REQUEST = {"mysql"}
+
+on_all_servers = pytest.mark.parametrize(
+    "server",
+    [
+        pytest.param(
+            name,
+            marks=[pytest.mark.xdist_group(name), *[pytest.mark.slow] * (name in ON_REQUEST)],
+        )
+        for name in SERVERS
+    ],
+    indirect=True,
+)
 
 
 def _served(server: Server) -> Iterator[Server]:

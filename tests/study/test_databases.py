@@ -15,7 +15,7 @@ from foreign_bench import Answer, files_of, is_written, wait_until
 from optuna.storages import _CachedStorage
 from sqlalchemy.exc import OperationalError
 
-from databases import PASSWORD
+from databases import PASSWORD, on_all_servers
 from harnest.errors import StudyError
 from harnest.study import ownership, patience
 from harnest.study.lock import LockLostError, lock_in
@@ -60,6 +60,7 @@ def killed_at_the_end(*sweepers):
             sweeper.communicate()
 
 
+@on_all_servers
 def test_a_study_on_a_server_goes_on(bench, database):
     command = ("x=1,2,3", "steps=2", "do=fail@2", f"hydra.sweeper.storage={database}")
     bench.sweep(*command, "hydra.sweeper.n_trials=2")
@@ -139,6 +140,7 @@ def test_a_missing_driver_is_told_with_the_extra_that_brings_it(bench, monkeypat
     assert f"pip install 'harnest[{extra}]'" in line
 
 
+@on_all_servers
 @pytest.mark.slow
 def test_sweepers_on_several_hosts_share_a_study(bench, database, store, client, monkeypatch):
     monkeypatch.setenv("KEPT", database)
@@ -317,6 +319,7 @@ def test_the_best_of_another_study_on_the_server_is_tried_first(bench, database)
     assert trials_in(database, "after")[0].params == {"x": 1}
 
 
+@on_all_servers
 @pytest.mark.slow
 def test_an_outage_in_the_middle_is_waited_for(bench, server, database):
     """Once the server is killed and away for half a minute, and once it is stopped."""
@@ -366,6 +369,7 @@ def _stop_then_release(bench, server):
     (bench.folder / "release").touch()
 
 
+@on_all_servers
 def test_an_end_that_was_written_before_its_connection_broke_is_no_error(database, monkeypatch):
     study = optuna.create_study(storage=open_storage(database))
     trial = study.ask()._trial_id
@@ -385,6 +389,7 @@ def test_an_end_that_was_written_before_its_connection_broke_is_no_error(databas
             storage.set_trial_state_values(trial, optuna.trial.TrialState.COMPLETE, [value])
 
 
+@on_all_servers
 def test_a_lock_on_a_server_has_one_holder_at_a_time(server, database):
     order = []
 

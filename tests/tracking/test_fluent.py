@@ -35,8 +35,16 @@ def sweep(store, client, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("launcher", ["slots", "basic", "joblib"])
-@pytest.mark.parametrize("how", ["log", "start", "experiment"])
+@pytest.mark.parametrize(
+    ("launcher", "how"),
+    [
+        ("slots", "log"),
+        ("slots", "start"),
+        ("slots", "experiment"),
+        ("basic", "start"),
+        ("joblib", "log"),
+    ],
+)
 def test_what_is_logged_is_in_the_trials_run(sweep, launcher, how):
     found = sweep(f"hydra/launcher={launcher}", f"text={how}")
     runs = {run.info.run_name: run for run in found}
@@ -48,9 +56,8 @@ def test_what_is_logged_is_in_the_trials_run(sweep, launcher, how):
         assert run.data.metrics.get("n") == (x if how == "start" else None)
 
 
-@pytest.mark.parametrize("launcher", ["slots", "basic"])
-def test_a_nested_run_that_is_left_active_is_ended_with_its_trial(sweep, launcher):
-    runs = sweep(f"hydra/launcher={launcher}", "text=nested")
+def test_a_nested_run_that_is_left_active_is_ended_with_its_trial(sweep):
+    runs = sweep("hydra/launcher=slots", "text=nested")
     trials = {run.info.run_id for run in runs if run.info.run_name.startswith("trial-")}
     inner = [run for run in runs if run.info.run_name == "inner"]
     assert {run.data.tags["mlflow.parentRunId"] for run in inner} == trials
