@@ -1,4 +1,4 @@
-"""Configs trained again side by side, each in a process of its own on a free slot."""
+"""Trains configs again in parallel, one process per free slot."""
 
 import os
 import signal

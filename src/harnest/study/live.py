@@ -143,7 +143,7 @@ class LiveTable:
         return _BETWEEN.join(parts)
 
     def _left(self, trials: Sequence[TrialFacts]) -> float | None:
-        """Seconds that the rest takes, if it goes on as it went; None before anything ended.
+        """Estimated seconds until the study ends; None before any job has ended.
 
         What waits takes the slot that falls free first. A trial of several members is that many
         jobs, and each is as long as those that have ended.

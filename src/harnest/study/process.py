@@ -203,7 +203,7 @@ def broken(error: BaseException) -> JobReturn:
 
 
 def perform(context: HydraContext, task: TaskFunction, config: DictConfig) -> JobReturn:
-    """Run a job in this process; an interrupt goes on, and any other error is in the return."""
+    """Run a job in this process; raises interrupts, and returns any other error."""
     try:
         return run_job(
             hydra_context=context,

@@ -1,4 +1,4 @@
-"""What the jobs of a sweep returned, for whoever called Hydra from Python."""
+"""The job returns of a sweep, for Python callers of Hydra."""
 
 import zlib
 from collections.abc import Sequence
