@@ -32,7 +32,7 @@ def test_the_score_is_the_mean_of_folds_and_seeds(divided):
     (trial,) = optuna.load_study(study_name="f", storage=open_storage(journal_in(folder))).trials
     assert len(trial.intermediate_values) == 6
     assert trial.value == pytest.approx(statistics.fmean(trial.intermediate_values.values()))
-    assert re.search(r"best: trial 0, 0\.\d{4} ± 0\.\d{4}", answer.out)
+    assert re.search(r"best: trial 0, val/macro_f1 0\.\d{4} ± 0\.\d{4}\n", answer.out)
     assert all((folder / "0" / name / "checkpoints/best.ckpt").is_file() for name in names)
 
 

@@ -97,7 +97,7 @@ def test_their_code_is_not_called_unless_it_is_trusted(tmp_path):
 
 def test_the_help_page_lists_their_choices(tmp_path):
     page = command("train", *CONFIGS, "--help", folder=tmp_path).out
-    assert "data: bench, hapt, uci_har, watch" in page
+    assert "data: bench, hapt, partial_bench, uci_har, watch" in page
     assert re.search(r"model: .*\bconv, ", page)
     assert re.search(r"experiment: .*\bbench_conv, ", page)
 

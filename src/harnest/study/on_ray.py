@@ -1,5 +1,6 @@
 """Single jobs in ray's workers, on this machine or on a cluster."""
 
+import logging
 import os
 import signal
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ from harnest.study.guest import Guest
 if TYPE_CHECKING:
     from harnest.study.process import Application
 
+log = logging.getLogger(__name__)
+
+_ATTEMPTS = 4  # to start ray
 _LEAST = 1e-4  # the smallest share that ray counts in
 
 
@@ -103,11 +107,18 @@ class OnRay:
 
         if not ray.is_initialized():
             before = signal.getsignal(signal.SIGTERM)
-            try:
-                ray.init(**self._init)
-            except ConnectionError as error:
-                told = str(error).strip().splitlines()[0]
-                raise StudyError(f"hydra.launcher.ray.init: {told}") from error
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    ray.init(**self._init)
+                    break
+                except ConnectionError as error:
+                    told = str(error).strip().splitlines()[0]
+                    raise StudyError(f"hydra.launcher.ray.init: {told}") from error
+                except Exception as error:
+                    # ray allows 30 s for its start, which is too short on a busy machine.
+                    if "timed out during startup" not in str(error) or attempt == _ATTEMPTS:
+                        raise
+                    log.warning("ray timed out during startup: attempt %d", attempt + 1)
             signal.signal(signal.SIGTERM, before)  # ray takes it, and it is the loop's
         task = Guest(self._launcher.task_function)
         self._application = Application.of(self._launcher.hydra_context, task)

@@ -132,9 +132,9 @@ class Terminal:
         best = [trial for trial in in_order if trial.is_best]
         for trial in best if several else best[:1]:
             word = "best (none beats it in everything)" if several else "best"
+            described = named_scores(trial, self.study.metric_names), setting(trial.params)
             self.console.print(
-                f"{word}: trial {trial.number}, {named_scores(trial, self.study.metric_names)}, "
-                f"{setting(trial.params)}"
+                f"{word}: trial {trial.number}, {', '.join(filter(None, described))}"
             )
         end = "complete" if complete else "not complete; the same command goes on"
         self.console.print(f"\n[bold]study {self.study.name} is {end}[/]")

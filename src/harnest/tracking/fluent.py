@@ -44,6 +44,7 @@ class FluentRun:
 
     def __init__(self, journal: Journal, address: str, patience: float) -> None:
         self.journal = journal
+        self.as_written = address
         self.address = from_anywhere(address)
         self.patience = patience
         self._run_id: str | None = os.environ.get(_VARIABLE) or None
@@ -56,7 +57,8 @@ class FluentRun:
     def install(self) -> None:
         """Take the variable's place, at once or when the module is imported."""
         if _STORE in self._unset and "***" not in self.address:
-            os.environ[_STORE] = self.address  # else MLflow takes the working folder's
+            # As the config has it: what reads the variable later records the same address.
+            os.environ[_STORE] = self.as_written
         module = sys.modules.get(_MODULE)
         if module is not None:
             self.enter(module)
@@ -80,6 +82,8 @@ class FluentRun:
             return None  # nested in the active run
         import mlflow
 
+        if _STORE in self._unset and mlflow.get_tracking_uri() == self.as_written:
+            mlflow.set_tracking_uri(self.address)  # the task may have changed the working folder
         store = redact(from_anywhere(mlflow.get_tracking_uri()))
         if store != redact(self.address):
             self._tell(
@@ -109,6 +113,10 @@ class FluentRun:
             self._end_active(module, status)
             for name, value in self._before.items():
                 setattr(module, name, value)
+            if _STORE in self._unset:
+                import mlflow
+
+                mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # forgets the address
         for name in self._unset:
             os.environ.pop(name, None)
 

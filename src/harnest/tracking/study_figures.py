@@ -144,7 +144,7 @@ def _add_pruned(
 ) -> None:
     figure.add_scatter(
         x=xs, y=[value for _, value in trials], mode="markers", name=PRUNED, legendgroup=PRUNED,
-        text=[f"trial {trial.user_attrs[_NUMBER]}" for trial, _ in trials],
+        text=[f"trial {trial.user_attrs.get(_NUMBER, trial.number)}" for trial, _ in trials],
         marker={"symbol": "x-thin-open", "color": _PRUNED, "size": 7},
         hovertemplate="%{text}, pruned: last %{y:.4f} at %{x}<extra></extra>", **where,
     )  # fmt: skip
