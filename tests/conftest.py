@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+import hypothesis
 import pytest
 
 from commands import Answer, command, warm
@@ -23,6 +24,10 @@ _OTHERS = (
     "MLFLOW_TRACKING_URI",
     "STUDY_STORAGE",
 )
+
+# A busy machine may take any time for an example.
+hypothesis.settings.register_profile("harnest", deadline=None)
+hypothesis.settings.load_profile("harnest")
 
 # One thread per process is fastest for small networks where several tests run at once: torch's
 # threads wait for each other by spinning. What is trained as a trial is told its number anyway.

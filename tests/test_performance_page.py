@@ -11,7 +11,11 @@ import pytest
 
 from limits import HANG_TIMEOUT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # programs that measure
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),  # programs that measure
+    pytest.mark.xdist_group("performance page"),
+]
 
 PROGRAM = Path(__file__).parents[1] / "benchmarks" / "table.py"
 PAGE = """# Performance

@@ -8,7 +8,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-pytestmark = pytest.mark.slow  # five folds
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("results page")]  # five folds
 
 PROGRAM = Path(__file__).parents[1] / "benchmarks" / "results.py"
 SMALL = ("data.batch_size=256", "trainer.max_epochs=1")

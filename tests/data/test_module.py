@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as L
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made import data_set
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -36,7 +36,6 @@ def numbers(made):
 
 
 @given(count=COUNTS, size=SIZES, seed=st.none() | st.integers(0, 2**40))
-@settings(deadline=None)
 def test_each_pass_meets_every_window_once_in_full_batches_but_the_last(count, size, seed):
     made = batches(count, size, key=None if seed is None else lambda: seed)
     assert sorted(numbers(made)) == list(range(count))
@@ -51,7 +50,6 @@ def test_windows_that_are_only_judged_keep_their_order():
 
 
 @given(count=COUNTS, size=SIZES, world=st.integers(1, 8), seed=st.none() | st.integers(0, 10**6))
-@settings(deadline=None)
 def test_devices_share_a_pass_without_loss(count, size, world, seed):
     key = None if seed is None else lambda: seed
     shares = [batches(count, size, key=key, rank=rank, world=world) for rank in range(world)]

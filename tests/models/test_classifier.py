@@ -102,7 +102,7 @@ def test_the_network_is_given_normalised_channels():
     scale=st.floats(0.1, 100),
     shape=st.tuples(*3 * [st.integers(2, 9)]),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_statistics_are_those_of_numpy(offset, scale, shape):
     x = (np.random.default_rng(0).normal(size=shape) * scale + offset).astype(np.float32)
     mean, std = channel_statistics(torch.from_numpy(x))
@@ -112,7 +112,7 @@ def test_statistics_are_those_of_numpy(offset, scale, shape):
 
 
 @given(value=st.floats(-1e6, 1e6, width=32), windows=st.integers(1, 300))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @example(value=0.10000000149011612, windows=700)
 def test_a_channel_that_never_changes_becomes_zero(value, windows):
     x = torch.full((windows, 10, 1), value)
@@ -141,7 +141,7 @@ def test_class_weights_are_the_inverse_of_the_frequencies():
 
 
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 40), size=st.integers(1, 12))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @example(seed=0, count=33, size=8)
 def test_metrics_are_those_of_scikit_learn_whatever_the_batches(seed, count, size):
     logits, labels = random_answers(seed, count)

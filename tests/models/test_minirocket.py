@@ -159,7 +159,7 @@ def test_a_penalty_that_is_none_is_refused(ridge):
 
 
 @given(length=st.integers(1, 600), each=st.integers(1, 150))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @example(length=128, each=119)
 def test_dilations_fit_into_the_window_and_share_the_features(length, each):
     found = dilations(length, each)

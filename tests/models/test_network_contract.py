@@ -59,7 +59,7 @@ def windows(batch=4, time=20, channels=3):
     classes=st.integers(2, 12),
     dropout=st.sampled_from([0.0, 0.3]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_windows_of_any_shape_give_one_logit_per_class(
     make, batch, time, channels, classes, dropout
 ):

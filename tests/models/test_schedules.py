@@ -36,7 +36,7 @@ def test_it_rises_evenly_and_falls_along_half_a_cosine():
     warmup=st.floats(0, 0.99),
     final=st.floats(0, 1),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_it_rises_once_and_ends_at_the_final_share(total, warmup, final):
     found = rates(total, warmup=warmup, final=final)
     assert all(0 <= rate <= 2 + 1e-9 for rate in found)

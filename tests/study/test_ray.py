@@ -18,7 +18,8 @@ from mortal_bench import Folder
 
 from limits import HANG_TIMEOUT
 
-pytestmark = pytest.mark.slow  # ray takes many seconds to start
+# ray takes many seconds to start, and fails where that takes more than 30.
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 QUARTERS = ("+hydra.launcher.ray.remote={num_cpus: 1, num_gpus: 0.25}",)
 HERE = (

@@ -89,7 +89,7 @@ def test_a_run_that_was_made_but_not_noted_is_found_again(journal, client):
     assert len(client.search_runs(["0"])) == 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, 120), max_size=8), st.lists(st.integers(0, 120), max_size=8))
 def test_requests_hold_every_write_in_order_and_no_more_than_mlflow_takes(sizes, others):
     given = [

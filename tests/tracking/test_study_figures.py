@@ -184,7 +184,7 @@ def test_trials_need_not_have_every_parameter():
 scores = st.floats(allow_nan=False) | st.sampled_from([math.inf, -math.inf])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(scores, min_size=1, max_size=4), st.sampled_from(["minimize", "maximize"]))
 def test_any_values_can_be_drawn(values, direction):
     trials = [finished(n, value, steps=0, lr=10.0 ** -(n + 1)) for n, value in enumerate(values)]

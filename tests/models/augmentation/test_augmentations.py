@@ -37,7 +37,7 @@ TRIADS = ((0, 1, 2), (5, 4, 3))
 
 each = pytest.mark.parametrize("make", SIGNAL.values(), ids=SIGNAL)
 shapes = given(batch=st.integers(1, 9), time=st.integers(1, 60), seed=st.integers(0, 10**6))
-briefly = settings(max_examples=20, deadline=None)
+briefly = settings(max_examples=20)
 
 
 def windows(batch=8, time=50, channels=7, seed=0):
@@ -85,7 +85,7 @@ def test_each_window_is_changed_in_its_own_way(make):
 
 @each
 @given(seed=st.integers(0, 10**6), share=st.sampled_from([0.0, 0.3, 1.0]))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_windows_are_changed_with_the_probability(make, seed, share):
     x = windows(400, 30)
     torch.manual_seed(seed)
@@ -295,7 +295,7 @@ def test_magnitude_warp_is_a_smooth_curve_around_one():
     time=st.integers(1, 60),
     seed=st.integers(0, 10**6),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_permutation_keeps_every_step_and_at_most_so_many_pieces(pieces, batch, time, seed):
     ramp = torch.arange(time, dtype=torch.float32)[None, :, None].repeat(batch, 1, 3)
     mixed = applied(Permutation(pieces), ramp, seed)
