@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from hydra import compose, initialize_config_dir
 
-from harnest import config
-from harnest.assemble import make_data
-from harnest.tracking.judged import confusion, macro_f1
+from harnest.core.paths import CONFIG_DIR
+from harnest.har.predictions import confusion, macro_f1
+from harnest.training.components import make_data
 
 AEON = "aeon==1.6.0"
 FIT = """
@@ -39,7 +39,7 @@ def main() -> None:
     """Print each seed's scores, and their means."""
     archive = Path(sys.argv[1]).absolute()
     seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 2
-    with initialize_config_dir(str(config.FOLDER)):
+    with initialize_config_dir(str(CONFIG_DIR)):
         cfg = compose("train", ["data=hapt", "data.validation=null", f"data.archive='{archive}'"])
     data = make_data(cfg)
     parts = {part: data.tensors(part) for part in ("train", "test")}

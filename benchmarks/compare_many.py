@@ -25,10 +25,10 @@ from mlflow.entities import Metric, Param, RunTag
 from optuna.distributions import FloatDistribution, IntDistribution, distribution_to_json
 from optuna.trial import TrialState
 
-from harnest.study.listener import StudyFacts, TrialFacts
-from harnest.tracking.run import Run
+from harnest.study.events import StudyFacts, TrialFacts
+from harnest.tracking.run_writer import Run
 from harnest.tracking.store import experiment_id, open_store
-from harnest.tracking.summary import list_ended, summarise
+from harnest.tracking.study_summary import list_ended, summarise
 
 SPACE = {
     "optimizer.lr": FloatDistribution(1e-4, 1e-1, log=True),

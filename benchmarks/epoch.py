@@ -25,8 +25,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from harnest import config
-from harnest.assemble import assemble, make_classifier, make_data
+from harnest.core.paths import CONFIG_DIR
+from harnest.training.components import assemble, make_classifier, make_data
 
 CASES = {
     f"{name}, {data}": [f"data={data}", *network]
@@ -131,7 +131,7 @@ def measure(overrides: list[str], epochs: int) -> list[tuple[float, float]]:
     packed = archive()
     if "data=hapt" in overrides and packed is not None:
         overrides = [*overrides, f"data.archive='{packed}'"]
-    with initialize_config_dir(str(config.FOLDER)):
+    with initialize_config_dir(str(CONFIG_DIR)):
         cfg = compose(
             "train",
             [

@@ -43,7 +43,7 @@ hydra:
   sweeper: {study: s}
   callbacks:
     mlflow:
-      _target_: harnest.tracking.study.StudyRecord
+      _target_: harnest.tracking.study_record.StudyRecord
       tracking_uri: sqlite:///mlflow.db
       experiment: many
 """

@@ -35,15 +35,15 @@ from clock import LEFT_OUT, Clock
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from harnest import config
-from harnest.assemble import assemble
-from harnest.fit import fit
-from harnest.study.turn import take_turns
+from harnest.core.paths import CONFIG_DIR
+from harnest.study.execution.barrier import take_turns
+from harnest.training.components import assemble
+from harnest.training.fit import fit
 
 
 def configured(overrides: list[str]) -> DictConfig:
     """The config of one trial."""
-    with initialize_config_dir(str(config.FOLDER)):
+    with initialize_config_dir(str(CONFIG_DIR)):
         quiet = ["trainer.enable_progress_bar=false", "logger=none", "callbacks=none"]
         return compose("train", ["model=lstm", *quiet, *overrides])
 

@@ -38,7 +38,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.model_selection import cross_val_predict
 
-from harnest.study.storage import journal_in, open_storage
+from harnest.study.storage.optuna_storage import journal_in, open_storage
 
 TRIALS = 24
 SLOTS = 2

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 from page import put
 
-from harnest import config
+from harnest.core.paths import CONFIG_DIR
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -99,9 +99,9 @@ def jobs_of(entry: Entry, seeds: int, more: Sequence[str]) -> Iterator[Job]:
     """The runs that ``entry`` is made of, seed by seed."""
     from hydra import compose, initialize_config_dir
 
-    from harnest.data.folds import folds
+    from harnest.har.data.folds import folds
 
-    with initialize_config_dir(str(config.FOLDER)):
+    with initialize_config_dir(str(CONFIG_DIR)):
         cfg = compose("train", [*entry.overrides, *PROTOCOL, *more])
     tests: list[object] = [cfg.data.test]
     if entry.data == "watch":
@@ -123,11 +123,11 @@ def recorded(client: "MlflowClient", group: str, job: Job) -> "MlflowRun | None"
 
 def make(client: "MlflowClient", group: str, job: Job) -> None:
     """Train ``job`` unless it was, test it unless it was."""
-    from harnest.again import train_again
-    from harnest.evaluation import evaluated
-    from harnest.tracking.judged import confusion, macro_f1
-    from harnest.tracking.recall import recall
-    from harnest.tracking.run import Run
+    from harnest.har.evaluation import evaluated
+    from harnest.har.predictions import confusion, macro_f1
+    from harnest.tracking.load_run import recall
+    from harnest.tracking.run_writer import Run
+    from harnest.training.retrain import train_again
 
     run = recorded(client, group, job)
     if run is None:

@@ -27,7 +27,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial
 
-from harnest.study.storage import journal_in, open_storage
+from harnest.study.storage.optuna_storage import journal_in, open_storage
 
 PROGRAM = str(Path(sys.executable).with_name("harnest-train"))
 TRIALS = 12

@@ -88,7 +88,7 @@ def serve(address: str, port: int) -> None:
     """Be the gRPC proxy."""
     from optuna.storages import run_grpc_proxy_server
 
-    from harnest.study.storage import open_storage
+    from harnest.study.storage.optuna_storage import open_storage
 
     run_grpc_proxy_server(open_storage(address), host="127.0.0.1", port=port)
 
@@ -97,7 +97,7 @@ def opened(address: str, first: bool = False):
     """Open as the sweeper does, or as its trials do."""
     from optuna.storages import GrpcStorageProxy
 
-    from harnest.study.storage import open_storage, reopen_storage
+    from harnest.study.storage.optuna_storage import open_storage, reopen_storage
 
     if address.startswith("grpc"):
         proxy = GrpcStorageProxy(host="127.0.0.1", port=int(address.removeprefix("grpc://")))
@@ -260,7 +260,7 @@ class Instant(Launcher):
 
 def sweep() -> None:
     """Be the application: its launcher returns at once, its engine is timed."""
-    from harnest.study.engine import OpenStudy
+    from harnest.study.manager import OpenStudy
 
     Plugins.instance().register(Instant)
     ConfigStore.instance().store(

@@ -87,7 +87,7 @@ def moments(folder: Path, numbers: range) -> Iterator[tuple[float, ...]]:
     """Of each trial but the last: decided, first batch, last batch, known; the next decided."""
     import optuna
 
-    from harnest.study.storage import journal_in, open_storage
+    from harnest.study.storage.optuna_storage import journal_in, open_storage
 
     directory = folder / "multirun" / "quick"
     study = optuna.load_study(study_name="quick", storage=open_storage(journal_in(directory)))
@@ -126,10 +126,10 @@ def plain_seconds(folder: Path, options: list[str], times: int) -> list[float]:
     from hydra import compose, initialize_config_dir
     from moments import Moments
 
-    from harnest import config
-    from harnest.assemble import assemble
+    from harnest.core.paths import CONFIG_DIR
+    from harnest.training.components import assemble
 
-    with initialize_config_dir(str(config.FOLDER)):
+    with initialize_config_dir(str(CONFIG_DIR)):
         cfg = compose("train", [*options, "logger=none", "callbacks=none"])
     found = []
     for _ in range(times):

@@ -32,10 +32,10 @@ import pyarrow.csv  # noqa: F401  not to be imported while the clock runs
 from hapt import archive
 from numpy.lib.stride_tricks import sliding_window_view
 
-from harnest.data.prepare import prepare
-from harnest.data.source import Source
-from harnest.data.sources.hapt import Hapt
-from harnest.data.sources.watch import Watch
+from harnest.har.data.prepare import prepare
+from harnest.har.data.source import Source
+from harnest.har.data.sources.hapt import Hapt
+from harnest.har.data.sources.watch import Watch
 
 WAYS = ("pandas", "first", "cached", "read")
 SECONDS = {"watch": (4.0, 2.0), "HAPT": (2.56, 1.28)}  # of a window, and from one to the next

@@ -13,18 +13,18 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from harnest.data.prepare import Windows, prepare
-from harnest.data.sources.watch import Watch
-from harnest.models.augmentation.channel_dropout import ChannelDropout
-from harnest.models.augmentation.contract import Layout, triads
-from harnest.models.augmentation.jitter import Jitter
-from harnest.models.augmentation.magnitude_warp import MagnitudeWarp
-from harnest.models.augmentation.mirror import Mirror
-from harnest.models.augmentation.permutation import Permutation
-from harnest.models.augmentation.rotation import Rotation
-from harnest.models.augmentation.scaling import Scaling
-from harnest.models.augmentation.time_warp import TimeWarp
-from harnest.models.classifier import channel_statistics
+from harnest.har.augmentation.base import Layout, triads
+from harnest.har.augmentation.channel_dropout import ChannelDropout
+from harnest.har.augmentation.jitter import Jitter
+from harnest.har.augmentation.magnitude_warp import MagnitudeWarp
+from harnest.har.augmentation.mirror import Mirror
+from harnest.har.augmentation.permutation import Permutation
+from harnest.har.augmentation.rotation import Rotation
+from harnest.har.augmentation.scaling import Scaling
+from harnest.har.augmentation.time_warp import TimeWarp
+from harnest.har.classifier import channel_statistics
+from harnest.har.data.prepare import Windows, prepare
+from harnest.har.data.sources.watch import Watch
 
 IMAGES = Path(__file__).parent / "images"
 SHOWN = {

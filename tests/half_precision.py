@@ -3,8 +3,8 @@
 import pytest
 import pytorch_lightning as L
 
-from harnest.precision import precision_error
-from harnest.quiet import quieten
+from harnest.core.silence_libraries import quieten
+from harnest.training.precision import precision_error
 
 
 def skip_unless_computed(network, windows, precision):

@@ -9,8 +9,8 @@ import pytest
 #: Prints how many pages the system gave to the process in one of the later training steps.
 STEPS = """
 import resource, sys, torch
-from harnest.allocation import keep_freed_memory
-from harnest.models.lstm import LSTM
+from harnest.training.malloc import keep_freed_memory
+from harnest.har.networks.lstm import LSTM
 
 torch.set_num_threads(1)
 if sys.argv[1] == "kept":

@@ -10,11 +10,11 @@ import torch
 from omegaconf import OmegaConf
 from pytorch_lightning.loggers.logger import DummyLogger
 
-from harnest.assemble import assemble, build, make_classifier, make_data
-from harnest.config import FOLDER
-from harnest.data.recording import Channel
-from harnest.errors import ConfigError
-from harnest.models.classifier import inverse_frequencies
+from harnest.core.errors import ConfigError
+from harnest.core.paths import CONFIG_DIR
+from harnest.har.classifier import inverse_frequencies
+from harnest.har.data.recording import Channel
+from harnest.training.components import assemble, build, make_classifier, make_data
 
 pytestmark = pytest.mark.usefixtures("as_before")
 
@@ -33,7 +33,7 @@ def one_cycle(step):
 
 def compose(*overrides):
     common = ["logger=none", "callbacks=none", "trainer.enable_progress_bar=false"]
-    with hydra.initialize_config_dir(str(FOLDER)):
+    with hydra.initialize_config_dir(str(CONFIG_DIR)):
         return hydra.compose("train", [*common, *SMALL, *overrides])
 
 

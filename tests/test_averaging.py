@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 from torch.optim import swa_utils
 
 from commands import warm
-from harnest.assemble import assemble, make_classifier, make_data
-from harnest.config import FOLDER
+from harnest.core.paths import CONFIG_DIR
+from harnest.training.components import assemble, make_classifier, make_data
 
 pytestmark = [
     pytest.mark.slow,
@@ -137,7 +137,7 @@ def test_swa_takes_batch_normalisation_where_a_gpu_averages(tmp_path, monkeypatc
     quiet = ("logger=none", "callbacks.checkpoint=null", "trainer.enable_progress_bar=false")
     small = ("model=fcn", "model.hidden_size=8", "trainer.max_epochs=4")
     few = ("trainer.limit_train_batches=2", "trainer.limit_val_batches=1")
-    with hydra.initialize_config_dir(str(FOLDER)):
+    with hydra.initialize_config_dir(str(CONFIG_DIR)):
         cfg = hydra.compose("train", ["trainer=cpu", "callbacks=swa", *quiet, *small, *few])
     parts = assemble(cfg, tmp_path)
     parts.trainer.fit(parts.classifier, datamodule=parts.data)

@@ -148,7 +148,10 @@ IN_THE_CONFIG = [
     (["data=uci_har", "data.archive=other.zip"], ["other.zip", "data=hapt"]),
     (["data=hapt", "data.archive=notes.zip"], ["notes.zip"]),
     (["model.pooling=max"], ["pooling=max", "last, mean or attention"]),
-    (["model._target_=harnest.models.lstm.GRU"], ["harnest.models.lstm.GRU", "importable"]),
+    (
+        ["model._target_=harnest.har.networks.lstm.GRU"],
+        ["harnest.har.networks.lstm.GRU", "importable"],
+    ),
     (["model._target_=mylab.Net"], ["mylab.Net", "HARNEST_TRUST=mylab"]),
     (["+callbacks.x._target_=os.system"], ["os.system", "may not call"]),
     (["+model.depth=3"], ["LSTM", "depth"]),

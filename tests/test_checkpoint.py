@@ -10,7 +10,7 @@ import pytest
 from pytorch_lightning import Trainer
 from pytorch_lightning.demos.boring_classes import BoringModel
 
-from harnest.checkpoint import BestAndLast
+from harnest.training.callbacks.checkpoint import BestAndLast
 
 
 def test_a_copy_that_is_broken_off_is_no_checkpoint(tmp_path):

@@ -11,8 +11,8 @@ import yaml
 from omegaconf import ValidationError
 
 from commands import command
-from harnest.cli import errors_as_lines
-from harnest.config import FOLDER
+from harnest.cli.app import errors_as_lines
+from harnest.core.paths import CONFIG_DIR
 from limits import HANG_TIMEOUT
 
 HEAVY = (
@@ -27,7 +27,7 @@ HEAVY = (
 )
 GROUPS = {
     folder.name: {path.stem for path in folder.glob("*.yaml")}
-    for folder in FOLDER.iterdir()
+    for folder in CONFIG_DIR.iterdir()
     if folder.is_dir() and folder.name != "hydra"
 }
 
@@ -58,7 +58,7 @@ def rmdir(folder):
 
 Path.rmdir = rmdir
 
-from harnest.train import main
+from harnest.cli.train import main
 
 main()
 """
@@ -138,7 +138,7 @@ def test_where_the_config_comes_from_is_shown(tmp_path):
 )
 def test_nothing_heavy_is_imported_before_a_run_begins(tmp_path, arguments, code):
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "harnest.train", *arguments],
+        [sys.executable, "-X", "importtime", "-m", "harnest.cli.train", *arguments],
         cwd=tmp_path,
         env=os.environ | {"COMP_LINE": "harnest-train model=", "COMP_POINT": "20"},
         capture_output=True,

@@ -10,22 +10,25 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from harnest import config, values
-from harnest.errors import ConfigError
-from harnest.study.search import PRUNERS, make_pruner, make_sampler
+from harnest.core import type_check
+from harnest.core.errors import ConfigError
+from harnest.core.paths import CONFIG_DIR
+from harnest.core.trust import trusted
+from harnest.study.space.samplers import PRUNERS, make_pruner, make_sampler
+from harnest.training import config
 
-FILES = sorted(config.FOLDER.rglob("*.yaml"))
-GROUPS = sorted({path.parent.name for path in FILES if path.parent.parent == config.FOLDER})
+FILES = sorted(CONFIG_DIR.rglob("*.yaml"))
+GROUPS = sorted({path.parent.name for path in FILES if path.parent.parent == CONFIG_DIR})
 CHOICES = [
     (group, path.stem)
     for group in GROUPS
     if group not in ("hydra", "sweep")
-    for path in sorted((config.FOLDER / group).glob("*.yaml"))
+    for path in sorted((CONFIG_DIR / group).glob("*.yaml"))
 ]
 
 
 def compose(*overrides, **options):
-    with hydra.initialize_config_dir(str(config.FOLDER)):
+    with hydra.initialize_config_dir(str(CONFIG_DIR)):
         return hydra.compose("train", list(overrides), **options)
 
 
@@ -90,7 +93,7 @@ def test_trials_that_get_no_gpu_cannot_ask_for_one(monkeypatch):
         config.check_limits(cfg)
 
 
-@pytest.mark.parametrize("path", sorted((config.FOLDER / "sweep").glob("*.yaml")))
+@pytest.mark.parametrize("path", sorted((CONFIG_DIR / "sweep").glob("*.yaml")))
 def test_each_sweep_composes_and_names_its_study(path):
     cfg = compose(f"sweep={path.stem}", return_hydra_config=True)
     assert cfg.hydra.sweeper.study == path.stem
@@ -158,14 +161,14 @@ def test_a_key_without_a_comment_is_found(text, missing):
 OWN = [path for path in FILES if path.parent.name not in ("job_logging", "hydra_logging", "help")]
 
 
-@pytest.mark.parametrize("path", OWN, ids=lambda path: str(path.relative_to(config.FOLDER)))
+@pytest.mark.parametrize("path", OWN, ids=lambda path: str(path.relative_to(CONFIG_DIR)))
 def test_every_key_says_what_it_means(path):
     text = path.read_text()
     assert re.search(r"^# (?!@package)", text, re.MULTILINE)
     assert not unexplained(text)
 
 
-@pytest.mark.parametrize("key", [*config.LIMITS, *values.MIXED])
+@pytest.mark.parametrize("key", [*config.LIMITS, *type_check.MIXED])
 def test_each_limit_belongs_to_a_key(key, defaults):
     assert OmegaConf.select(defaults, key, default="missing") != "missing"
 
@@ -223,17 +226,17 @@ def test_what_is_left_out_has_no_limit():
 
 
 def test_the_user_says_what_else_is_trusted(monkeypatch):
-    assert not any(name.startswith(("mylab", "torch.*", "os")) for name in config.trusted())
+    assert not any(name.startswith(("mylab", "torch.*", "os")) for name in trusted())
     monkeypatch.setenv("HARNEST_TRUST", "mylab, other.models  third.*")
-    assert set(config.trusted()) >= {"mylab.*", "other.models.*", "third.*", "harnest.*"}
-    assert "other.models" in config.trusted()  # it may be a class
+    assert set(trusted()) >= {"mylab.*", "other.models.*", "third.*", "harnest.*"}
+    assert "other.models" in trusted()  # it may be a class
 
 
 @pytest.mark.parametrize("name", ["*", "mylab*", "mylab.", "my-lab", "/home/me/mylab"])
 def test_what_is_no_name_is_not_trusted(monkeypatch, name):
     monkeypatch.setenv("HARNEST_TRUST", f"harnest,{name}")
     with pytest.raises(ConfigError, match="give names of packages"):
-        config.trusted()
+        trusted()
 
 
 @pytest.mark.parametrize("sweep", ["quick", "architectures"])
@@ -268,7 +271,7 @@ def test_all_devices_of_a_trial_are_those_that_its_launcher_lets_it_see(
     monkeypatch, launcher, overrides, is_refused
 ):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    with hydra.initialize_config_dir(str(config.FOLDER)):
+    with hydra.initialize_config_dir(str(CONFIG_DIR)):
         chosen = [f"hydra/launcher={launcher}", *overrides]
         cfg = hydra.compose("train", chosen, return_hydra_config=True)
     with pytest.raises(ConfigError, match="one device") if is_refused else nullcontext():

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from commands import command
-from harnest.study.storage import journal_in, open_storage
+from harnest.study.storage.optuna_storage import journal_in, open_storage
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("divided")]
 

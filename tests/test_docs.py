@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from markdown_it import MarkdownIt
 
 from blocks import LANGUAGES, PAGES, ROOT, Reader, blocks_of
-from harnest import config
+from harnest.core.paths import CONFIG_DIR
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
@@ -40,7 +40,7 @@ def compose(text, folder):
     (folder / "sweep").mkdir()
     (folder / "sweep" / "block.yaml").write_text(f"# @package _global_\n{text}")
     GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(config.FOLDER)):
+    with hydra.initialize_config_dir(str(CONFIG_DIR)):
         path = f"hydra.searchpath=['file://{folder}']"
         cfg = hydra.compose("train", [path, "sweep=block"], return_hydra_config=True)
     assert cfg.hydra.sweeper.study is None or cfg.hydra.sweeper.study

@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 from sklearn.metrics import accuracy_score, f1_score
 
 from commands import warm
-from harnest.assemble import make_classifier, make_data
-from harnest.evaluate import main
-from harnest.evaluation import evaluate
+from harnest.cli.evaluate import main
+from harnest.har.evaluation import evaluate
+from harnest.training.components import make_classifier, make_data
 
 pytestmark = [
     pytest.mark.xdist_group("workplace"),
@@ -130,7 +130,7 @@ def test_scores_that_cannot_be_recorded_are_shown(workplace, monkeypatch, capsys
         return {"test/loss": 0.25}
 
     monkeypatch.chdir(workplace.folder)
-    monkeypatch.setattr("harnest.evaluate.evaluate", tested_late)
+    monkeypatch.setattr("harnest.cli.evaluate.evaluate", tested_late)
     monkeypatch.setattr(sys, "argv", ["harnest-evaluate", "multirun/pair/0"])
     try:
         with pytest.raises(SystemExit) as ended:

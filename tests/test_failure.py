@@ -1,7 +1,7 @@
 import pytest
 
-from harnest.errors import DivergedError
-from harnest.failure import INTERRUPTED, TrialKilledError, TrialTimeoutError, failure_of
+from harnest.core.errors import DivergedError
+from harnest.core.failure import INTERRUPTED, TrialKilledError, TrialTimeoutError, failure_of
 
 
 class OutOfMemoryError(Exception):

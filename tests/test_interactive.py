@@ -5,9 +5,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from commands import warm
-from harnest.errors import ConfigError
-from harnest.interactive import begin, compose
-from harnest.training import run
+from harnest.core.errors import ConfigError
+from harnest.training.interactive import begin, compose
+from harnest.training.run import run
 
 SMALL = ("trainer=cpu", "model.hidden_size=8", "data.batch_size=128", "trainer.max_epochs=2")
 
@@ -42,7 +42,7 @@ def test_the_directory_is_where_it_is_however_it_was_named(folder):
 
 def test_to_compose_writes_nothing(folder):
     cfg = compose("model=gru", "model.layers=2")
-    assert cfg.model._target_ == "harnest.models.gru.GRU"
+    assert cfg.model._target_ == "harnest.har.networks.gru.GRU"
     assert cfg.model.layers == 2
     assert "hydra" not in cfg
     assert list(folder.iterdir()) == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harnest.names import all_keys, choices, nearest
+from harnest.core.suggestions import all_keys, choices, nearest
 
 VALID = [
     "seed",

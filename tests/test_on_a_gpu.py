@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from commands import command
-from harnest.assemble import assemble
-from harnest.config import FOLDER
-from harnest.data import module
+from harnest.core.paths import CONFIG_DIR
+from harnest.har.data import data_module
+from harnest.training.components import assemble
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU"),
@@ -21,8 +21,8 @@ pytestmark = [
 ]
 
 SMALL = ("trainer.max_epochs=2", "data.batch_size=256")
-MODELS = sorted(file.stem for file in (FOLDER / "model").glob("*.yaml"))
-AUGMENTATIONS = sorted(file.stem for file in (FOLDER / "augmentation").glob("*.yaml"))
+MODELS = sorted(file.stem for file in (CONFIG_DIR / "model").glob("*.yaml"))
+AUGMENTATIONS = sorted(file.stem for file in (CONFIG_DIR / "augmentation").glob("*.yaml"))
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def scores(tmp_path):
     def trained(*overrides):
         quiet = ("logger=none", "callbacks=none", "trainer.enable_progress_bar=false")
         short = ("trainer.limit_train_batches=3", "trainer.limit_val_batches=2")
-        with hydra.initialize_config_dir(str(FOLDER)):
+        with hydra.initialize_config_dir(str(CONFIG_DIR)):
             cfg = hydra.compose("train", [*SMALL, *quiet, *short, *overrides])
         parts = assemble(cfg, tmp_path)
         parts.trainer.fit(parts.classifier, datamodule=parts.data)
@@ -59,7 +59,7 @@ def test_every_augmentation_repeats_itself(augmentation, scores):
 
 @pytest.mark.parametrize(
     "averaging",
-    ["pytorch_lightning.callbacks.EMAWeightAveraging", "harnest.averaging.SWA"],
+    ["pytorch_lightning.callbacks.EMAWeightAveraging", "harnest.training.callbacks.averaging.SWA"],
 )
 def test_weights_are_averaged_with_the_counts_of_batch_normalisation(averaging, scores):
     options = ("model=fcn", "trainer.max_epochs=4", f"+callbacks.averaging._target_={averaging}")
@@ -79,7 +79,7 @@ def test_a_run_is_nearly_what_it_is_on_the_processor(scores):
 
 def test_windows_that_the_card_has_no_room_for_come_from_main_memory(scores, monkeypatch, caplog):
     resident = scores("cuda_graph=false")
-    monkeypatch.setattr(module, "_SHARE", 1e-9)
+    monkeypatch.setattr(data_module, "_SHARE", 1e-9)
     caplog.set_level("INFO", "harnest")
     assert scores() == resident
     assert "the train windows stay in main memory" in caplog.text

@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from harnest.config import FOLDER
+from harnest.core.paths import CONFIG_DIR
 from limits import HANG_TIMEOUT
 
 ROOT = Path(__file__).parents[1]
@@ -46,7 +46,9 @@ def unpacked(wheel, tmp_path_factory):
 
 def test_the_wheel_holds_code_configs_and_licence(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    configs = {f"harnest/conf/{path.relative_to(FOLDER)}" for path in FOLDER.rglob("*.yaml")}
+    configs = {
+        f"harnest/conf/{path.relative_to(CONFIG_DIR)}" for path in CONFIG_DIR.rglob("*.yaml")
+    }
     sources = [*ROOT.glob("src/**/*.py"), *ROOT.glob("src/**/*.j2")]
     modules = {f"harnest/{path.relative_to(ROOT / 'src/harnest')}" for path in sources}
     assert configs | modules <= names
@@ -103,10 +105,10 @@ def test_linting_needs_no_test_notebook_or_launcher():
 
 
 def test_it_works_from_any_directory(unpacked, tmp_path):
-    shown = answer_of(unpacked, tmp_path, "harnest.train", "--cfg", "job")
+    shown = answer_of(unpacked, tmp_path, "harnest.cli.train", "--cfg", "job")
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert yaml.safe_load(shown.stdout)["model"]["_target_"] == "harnest.models.lstm.LSTM"
-    origin = "import harnest.config; print(harnest.config.FOLDER)"
+    assert yaml.safe_load(shown.stdout)["model"]["_target_"] == "harnest.har.networks.lstm.LSTM"
+    origin = "import harnest.training.config; print(harnest.core.paths.CONFIG_DIR)"
     where = subprocess.run(
         [sys.executable, "-c", origin],
         cwd=tmp_path,
@@ -120,6 +122,6 @@ def test_it_works_from_any_directory(unpacked, tmp_path):
 @pytest.mark.slow
 def test_it_trains_from_any_directory(unpacked, tmp_path):
     arguments = ("debug=fast", "trainer=cpu", "model.hidden_size=4")
-    trained = answer_of(unpacked, tmp_path, "harnest.train", *arguments)
+    trained = answer_of(unpacked, tmp_path, "harnest.cli.train", *arguments)
     assert trained.returncode == 0, trained
     assert str(tmp_path / "outputs") in trained.stderr

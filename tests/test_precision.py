@@ -13,14 +13,15 @@ import torch
 from torch import nn
 
 from commands import command, warm
-from harnest.assemble import assemble
-from harnest.config import FOLDER, is_half_precision_here
-from harnest.evaluation import evaluate
-from harnest.fit import facts_of
-from harnest.models.fcn import FCN
-from harnest.models.gru import GRU
-from harnest.models.lstm import LSTM
-from harnest.precision import precision_error
+from harnest.core.paths import CONFIG_DIR
+from harnest.har.evaluation import evaluate
+from harnest.har.networks.fcn import FCN
+from harnest.har.networks.gru import GRU
+from harnest.har.networks.lstm import LSTM
+from harnest.training.components import assemble
+from harnest.training.config import is_half_precision_here
+from harnest.training.fit import facts_of
+from harnest.training.precision import precision_error
 
 pytestmark = [pytest.mark.half_precision, pytest.mark.usefixtures("as_before")]
 
@@ -35,7 +36,7 @@ only_x86 = pytest.mark.skipif(
 
 def compose(*overrides):
     common = ["callbacks=none", "trainer.enable_progress_bar=false"]
-    with hydra.initialize_config_dir(str(FOLDER)):
+    with hydra.initialize_config_dir(str(CONFIG_DIR)):
         return hydra.compose("train", [*common, *SMALL, *overrides])
 
 
@@ -115,7 +116,7 @@ def test_auto_is_bfloat16_where_hardware_multiplies_it(tmp_path, monkeypatch, ha
 
 def test_a_trial_on_another_machine_is_not_judged_by_this_one():
     def judged(*overrides):
-        with hydra.initialize_config_dir(str(FOLDER)):
+        with hydra.initialize_config_dir(str(CONFIG_DIR)):
             options = [*SMALL, "trainer.precision=bf16-mixed", *overrides]
             cfg = hydra.compose("train", options, return_hydra_config=True)
         return is_half_precision_here(cfg)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harnest.programs import program, this_command
+from harnest.core.command_line import program, this_command
 
 
 @pytest.fixture

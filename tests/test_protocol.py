@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from commands import command
-from harnest.assemble import assemble
-from harnest.config import FOLDER
-from harnest.study.storage import journal_in, open_storage
+from harnest.core.paths import CONFIG_DIR
+from harnest.study.storage.optuna_storage import journal_in, open_storage
+from harnest.training.components import assemble
 
 SMALL = ("model=fcn", "model.hidden_size=16", "data.batch_size=128", "trainer=cpu", "logger=none")
 
@@ -18,7 +18,7 @@ SMALL = ("model=fcn", "model.hidden_size=16", "data.batch_size=128", "trainer=cp
 def score(folder, labels):
     """Macro-F1 on validation subjects after two epochs with what ``labels`` makes of the labels."""
     overrides = [*SMALL, "callbacks=none", "trainer.max_epochs=2", "optimizer.lr=1e-2"]
-    with hydra.initialize_config_dir(str(FOLDER)):
+    with hydra.initialize_config_dir(str(CONFIG_DIR)):
         cfg = hydra.compose("train", [*overrides, "trainer.enable_progress_bar=false"])
     parts = assemble(cfg, folder)
     given = torch.from_numpy(parts.data.windows.labels)

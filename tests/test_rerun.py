@@ -8,7 +8,7 @@ import mlflow
 import pytest
 
 from commands import command, warm
-from harnest.tracking.replay import differences
+from harnest.tracking.reproduce import differences
 from servers import Server
 
 pytestmark = [

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harnest.secrets import move_to_environment, redact
+from harnest.core.secrets import move_to_environment, redact
 
 words = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=12)
 # What may stand in a password without being encoded, as RFC 3986 has it.

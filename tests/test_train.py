@@ -17,7 +17,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from commands import command, epochs_of, score_in, warm
-from harnest.study.storage import journal_in, open_storage
+from harnest.study.storage.optuna_storage import journal_in, open_storage
 from harnest.tracking.provenance import provenance
 from limits import HANG_TIMEOUT
 
@@ -109,7 +109,7 @@ class TestLoneRun:
         params = run.data.params
         assert params["model.hidden_size"] == "8"
         assert params["optimizer.lr"] == "0.01"
-        assert params["data.source._target_"] == "harnest.data.sources.watch.Watch"
+        assert params["data.source._target_"] == "harnest.har.data.sources.watch.Watch"
         assert params["trainer.max_epochs"] == "3"
         assert params["seed"] == "0"
 

@@ -3,8 +3,8 @@
 import pytest
 from omegaconf import OmegaConf
 
-from harnest.errors import ConfigError
-from harnest.values import check_kind
+from harnest.core.errors import ConfigError
+from harnest.core.type_check import check_kind
 
 DEFAULTS = OmegaConf.create(
     {

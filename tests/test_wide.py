@@ -2,7 +2,7 @@
 
 import pytest
 
-from harnest.wide import GAP, cut, fit, left_out
+from harnest.core.terminal_width import GAP, cut, fit, left_out
 
 HEADS = ["run", "state", "score", "hidden_size", "optimizer.lr", "epochs"]
 LINES = [["trial-3", "FINISHED", "0.7676", "64", "0.001", "8"]]

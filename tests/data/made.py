@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harnest.data.recording import Channel, DataSet, Recording, Segment
+from harnest.har.data.recording import Channel, DataSet, Recording, Segment
 
 SHARED = Path(os.environ.get("HARNEST_SHARED_DATA", Path(__file__).parents[2] / "../shared/data"))
 REAL_HAPT = SHARED / "HAPT Data Set.zip"

@@ -5,9 +5,9 @@ import zlib
 import pytest
 from made import hapt_files, uci_har_files, unpacked, zipped
 
-from harnest.data import archives
-from harnest.data.archives import FolderFiles, open_zip
-from harnest.errors import DataError
+from harnest.core.errors import DataError
+from harnest.har.data import archives
+from harnest.har.data.archives import FolderFiles, open_zip
 
 FILES = {"RawData/labels.txt": b"1 2 3\n" * 50, "RawData/a.txt": b"x" * 5000, "other.txt": b"y"}
 MARKER = "RawData/labels.txt"

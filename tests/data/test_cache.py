@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harnest.data import cache
-from harnest.data.cache import Entry, cache_folder, load, load_or_build
-from harnest.errors import DataError
+from harnest.core.errors import DataError
+from harnest.har.data import cache
+from harnest.har.data.cache import Entry, cache_folder, load, load_or_build
 
 DIGEST = "d" * 64
 
@@ -167,7 +167,7 @@ BUILDER = """
 import os, sys, time
 from pathlib import Path
 import numpy as np
-from harnest.data import cache
+from harnest.har.data import cache
 
 folder, mark, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 arrays = {"big": np.arange(6000, dtype=np.float32).reshape(10, 100, 6), "one": np.arange(10)}

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from harnest.data.csv_recording import read_csv
-from harnest.data.recording import Channel
-from harnest.errors import DataError
+from harnest.core.errors import DataError
+from harnest.har.data.csv_recording import read_csv
+from harnest.har.data.recording import Channel
 
 CHANNELS = (Channel("acc_x", "g"), Channel("gyro_x", "rad/s"))
 RATE = 50.0

@@ -4,7 +4,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from harnest.data.source import Source
+from harnest.har.data.source import Source
 
 GROUP = Path(__file__).parents[2] / "conf" / "data"
 CONFIGS = sorted(GROUP.glob("*.yaml"))
@@ -13,7 +13,7 @@ OWN |= {"split_seed", "batch_size", "cache"}
 
 
 def built(config):
-    return instantiate(config, _execution_whitelist_=["harnest.data.sources.*"])
+    return instantiate(config, _execution_whitelist_=["harnest.har.data.sources.*"])
 
 
 def composed(name, **overrides):

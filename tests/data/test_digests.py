@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from harnest.data import digests
-from harnest.data.digests import files_digest, source_digest
+from harnest.har.data import digests
+from harnest.har.data.digests import files_digest, source_digest
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from harnest.data import download
-from harnest.data.download import fetch
-from harnest.errors import DataError
+from harnest.core.errors import DataError
+from harnest.har.data import download
+from harnest.har.data.download import fetch
 from limits import HANG_TIMEOUT
 
 BODY = bytes(range(256)) * 4000
@@ -175,8 +175,8 @@ def test_a_folder_that_cannot_be_written_is_named(server, monkeypatch, tmp_path)
 
 FETCHER = """
 import sys
-from harnest.data import download
-from harnest.errors import DataError
+from harnest.har.data import download
+from harnest.core.errors import DataError
 
 look = download._changed
 

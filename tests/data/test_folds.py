@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harnest.data.folds import folds
-from harnest.errors import ConfigError
+from harnest.core.errors import ConfigError
+from harnest.har.data.folds import folds
 
 SUBJECTS = st.lists(st.integers(1, 99), min_size=2, max_size=40, unique=True)
 

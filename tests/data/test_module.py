@@ -12,9 +12,9 @@ from made import data_set
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
-from harnest.data.module import Batches, Order, WindowModule
-from harnest.data.prepare import prepare
-from harnest.data.splits import split
+from harnest.har.data.data_module import Batches, Order, WindowModule
+from harnest.har.data.prepare import prepare
+from harnest.har.data.splits import split
 
 COUNTS = st.integers(1, 60)
 SIZES = st.integers(1, 20)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from made import data_set
 
-from harnest.data.prepare import prepare
-from harnest.data.recording import DataSet
-from harnest.errors import ConfigError, DataError
+from harnest.core.errors import ConfigError, DataError
+from harnest.har.data.prepare import prepare
+from harnest.har.data.recording import DataSet
 
 # 10 Hz; windows of 0.4 s have 4 steps.
 DATA = replace(data_set({1: [7, 4], 2: [4, 9]}), test_subjects=(2,))
@@ -117,7 +117,7 @@ class Edited:
 CHILD = "from edited_base import Edited\n\nclass Child(Edited):\n    name = 'child'\n"
 ASK = (
     "import sys; sys.path[:0] = sys.argv[2:]\n"
-    "from harnest.data.prepare import prepare\n"
+    "from harnest.har.data.prepare import prepare\n"
     "import edited_base, edited_child\n"
     "kind = getattr(edited_child, 'Child') if sys.argv[1] == 'Child' else edited_base.Edited\n"
     "print(prepare(kind(), window=0.4, step=0.2).test_subjects)"
@@ -221,8 +221,9 @@ def test_a_cache_that_cannot_be_written_is_refused_by_option(tmp_path):
 
 def test_importing_brings_in_nothing_heavy():
     code = (
-        "import sys, harnest.data.prepare, harnest.data.splits, harnest.data.sources.watch, "
-        "harnest.data.sources.hapt, harnest.data.sources.uci_har\n"
+        "import sys, harnest.har.data.prepare, harnest.har.data.splits, "
+        "harnest.har.data.sources.watch, "
+        "harnest.har.data.sources.hapt, harnest.har.data.sources.uci_har\n"
         "heavy = {'pyarrow', 'pooch', 'requests', 'torch', 'scipy', 'pandas', 'seglearn', 'hydra',"
         " 'omegaconf', 'mlflow', 'optuna', 'sklearn'}\n"
         "print(sorted(heavy & set(sys.modules)))"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from made import data_set
 
-from harnest.data.recording import Segment, check
-from harnest.errors import DataError
+from harnest.core.errors import DataError
+from harnest.har.data.recording import Segment, check
 
 GOOD = data_set({1: [7, 4], 2: [4]})
 FIRST, SECOND = GOOD.recordings

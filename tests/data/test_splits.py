@@ -3,8 +3,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harnest.data.splits import missing_activities, split
-from harnest.errors import ConfigError, DataError
+from harnest.core.errors import ConfigError, DataError
+from harnest.har.data.splits import missing_activities, split
 
 # Ten subjects with three windows of each of two activities.
 SUBJECTS = np.repeat(np.arange(1, 11), 6)

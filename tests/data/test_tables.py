@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from harnest.data.tables import parse
-from harnest.errors import DataError
+from harnest.core.errors import DataError
+from harnest.har.data.tables import parse
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made import data_set
 
-from harnest.data.windows import cut
-from harnest.errors import DataError
+from harnest.core.errors import DataError
+from harnest.har.data.windows import cut
 
 
 def test_windows_start_with_their_segment_and_never_cross_its_end():

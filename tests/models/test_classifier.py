@@ -14,12 +14,12 @@ from sklearn.metrics import accuracy_score, f1_score
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
-from harnest.data.module import Batches, Order
-from harnest.errors import ConfigError
-from harnest.models import METRICS
-from harnest.models.augmentation.mixup import Mixup
-from harnest.models.classifier import Classifier, channel_statistics, inverse_frequencies
-from harnest.models.lstm import LSTM
+from harnest.core.errors import ConfigError
+from harnest.har.augmentation.mixup import Mixup
+from harnest.har.classifier import Classifier, channel_statistics, inverse_frequencies
+from harnest.har.data.data_module import Batches, Order
+from harnest.har.networks import METRICS
+from harnest.har.networks.lstm import LSTM
 
 CLASSES = 4
 

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from harnest.errors import ConfigError
-from harnest.models.convlstm import ConvLSTM
-from harnest.models.deepconvlstm import DeepConvLSTM
-from harnest.models.fcn import FCN
-from harnest.models.inception import InceptionTime, Peak
-from harnest.models.resnet import ResNet
-from harnest.models.tcn import TCN
-from harnest.models.transformer import Transformer
+from harnest.core.errors import ConfigError
+from harnest.har.networks.convlstm import ConvLSTM
+from harnest.har.networks.deepconvlstm import DeepConvLSTM
+from harnest.har.networks.fcn import FCN
+from harnest.har.networks.inception import InceptionTime, Peak
+from harnest.har.networks.resnet import ResNet
+from harnest.har.networks.tcn import TCN
+from harnest.har.networks.transformer import Transformer
 
 
 def windows(time=30, channels=3):

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from harnest.models.dropout import noise
-from harnest.models.recurrence import StackedGRU, StackedLSTM
+from harnest.har.networks.dropout import noise
+from harnest.har.networks.recurrence import StackedGRU, StackedLSTM
 
 
 @given(

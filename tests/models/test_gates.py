@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harnest.models.cnn_lstm import CNNLSTM
-from harnest.models.deepconvlstm import DeepConvLSTM
-from harnest.models.gates import begin
-from harnest.models.gru import GRU
-from harnest.models.lstm import LSTM
+from harnest.har.networks.cnn_lstm import CNNLSTM
+from harnest.har.networks.deepconvlstm import DeepConvLSTM
+from harnest.har.networks.gru import GRU
+from harnest.har.networks.lstm import LSTM
+from harnest.har.networks.recurrent_init import begin
 
 
 def recurrence_of(make: Callable[..., nn.Module], **options: object) -> nn.RNNBase:

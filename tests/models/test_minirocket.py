@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from harnest.errors import ConfigError
-from harnest.models.minirocket import MiniRocket, dilations, golden_ratios
+from harnest.core.errors import ConfigError
+from harnest.har.networks.minirocket import MiniRocket, dilations, golden_ratios
 
 
 @pytest.fixture

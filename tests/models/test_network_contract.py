@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from half_precision import skip_unless_computed
-from harnest.models.cnn_lstm import CNNLSTM
-from harnest.models.convlstm import ConvLSTM
-from harnest.models.deepconvlstm import DeepConvLSTM
-from harnest.models.fcn import FCN
-from harnest.models.gru import GRU
-from harnest.models.inception import InceptionTime
-from harnest.models.lstm import LSTM
-from harnest.models.minirocket import MiniRocket
-from harnest.models.resnet import ResNet
-from harnest.models.tcn import TCN
-from harnest.models.transformer import Transformer
+from harnest.har.networks.cnn_lstm import CNNLSTM
+from harnest.har.networks.convlstm import ConvLSTM
+from harnest.har.networks.deepconvlstm import DeepConvLSTM
+from harnest.har.networks.fcn import FCN
+from harnest.har.networks.gru import GRU
+from harnest.har.networks.inception import InceptionTime
+from harnest.har.networks.lstm import LSTM
+from harnest.har.networks.minirocket import MiniRocket
+from harnest.har.networks.resnet import ResNet
+from harnest.har.networks.tcn import TCN
+from harnest.har.networks.transformer import Transformer
 
 # Small ones, since they are made and run hundreds of times.
 NETWORKS = {

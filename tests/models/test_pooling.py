@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from harnest.errors import ConfigError
-from harnest.models.gru import GRU
-from harnest.models.lstm import LSTM
+from harnest.core.errors import ConfigError
+from harnest.har.networks.gru import GRU
+from harnest.har.networks.lstm import LSTM
 
 HIDDEN = 6
 

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harnest.errors import ConfigError
-from harnest.models.schedules import warmup_cosine
+from harnest.core.errors import ConfigError
+from harnest.training.schedules import warmup_cosine
 
 
 def rates(total_steps, **options):

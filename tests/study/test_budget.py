@@ -5,7 +5,7 @@ import json
 import optuna
 import pytest
 
-from harnest.study.storage import journal_in, open_storage
+from harnest.study.storage.optuna_storage import journal_in, open_storage
 
 
 def test_known_good_configurations_are_tried_first(bench):

@@ -6,8 +6,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from harnest.config import FOLDER
-from harnest.study.composer import Composer
+from harnest.core.paths import CONFIG_DIR
+from harnest.study.execution.config_cache import Composer
 
 
 def told(number, *overrides):
@@ -47,7 +47,7 @@ JOBS = (
 
 @pytest.fixture
 def composer():
-    with hydra.initialize_config_dir(str(FOLDER)):
+    with hydra.initialize_config_dir(str(CONFIG_DIR)):
         # As a sweep settles the address of its study, which may hold a password.
         settled = "hydra.sweeper.storage='${oc.env:HOME}'"
         master = hydra.compose("train", [settled], return_hydra_config=True)

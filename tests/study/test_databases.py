@@ -16,12 +16,12 @@ from optuna.storages import _CachedStorage
 from sqlalchemy.exc import OperationalError
 
 from databases import PASSWORD, on_all_servers
-from harnest.errors import StudyError
-from harnest.study import ownership, patience
-from harnest.study.lock import LockLostError, lock_in
-from harnest.study.runner import BatchRunner
-from harnest.study.space import SearchSpace
-from harnest.study.storage import open_storage, reopen_storage
+from harnest.core.errors import StudyError
+from harnest.study.execution.executor import BatchRunner
+from harnest.study.space.search_space import SearchSpace
+from harnest.study.storage import lease, retry
+from harnest.study.storage.lock import LockLostError, lock_in
+from harnest.study.storage.optuna_storage import open_storage, reopen_storage
 from limits import HANG_TIMEOUT
 
 
@@ -230,7 +230,7 @@ def test_the_trial_of_a_sweeper_that_died_on_another_host_is_run_again(
     hosts.two.sweep(*hosts.command, "hydra.sweeper.n_trials=2")
     assert states_in(database) == ["RUNNING", "COMPLETE", "WAITING"]  # too early to say
 
-    monkeypatch.setattr(ownership, "GRACE", 1)
+    monkeypatch.setattr(lease, "GRACE", 1)
     hosts.two.sweep(*hosts.command)
     is_taken_over(database, client)
 
@@ -239,7 +239,7 @@ def test_the_trial_of_a_sweeper_that_died_on_another_host_is_run_again(
 def test_a_sweeper_that_runs_out_of_trials_takes_over_from_a_dead_one(
     hosts, database, client, monkeypatch
 ):
-    grace = ownership.INTERVAL + 3  # not before it is dead
+    grace = lease.INTERVAL + 3  # not before it is dead
 
     def kill_and_release():
         try:
@@ -249,7 +249,7 @@ def test_a_sweeper_that_runs_out_of_trials_takes_over_from_a_dead_one(
         finally:
             hosts.release()
 
-    monkeypatch.setattr(ownership, "GRACE", grace)
+    monkeypatch.setattr(lease, "GRACE", grace)
     monkeypatch.chdir(hosts.two.folder)
     killing = threading.Thread(target=kill_and_release)
     killing.start()
@@ -349,7 +349,7 @@ def test_an_outage_in_the_middle_is_waited_for(bench, server, database):
 
 @pytest.mark.slow
 def test_patience_comes_to_an_end_and_the_study_can_go_on(bench, server, database, monkeypatch):
-    monkeypatch.setattr(patience, "PATIENCE", 1.5)
+    monkeypatch.setattr(retry, "PATIENCE", 1.5)
     command = ("x=1,2,3", "do=hang@1", f"hydra.sweeper.storage={database}")
     stopping = threading.Thread(target=lambda: _stop_then_release(bench, server))
     stopping.start()
@@ -411,7 +411,7 @@ def test_a_lock_on_a_server_has_one_holder_at_a_time(server, database):
 
 def test_a_lock_goes_with_its_holder(database):
     code = (
-        "import sys, time; from harnest.study.lock import lock_in\n"
+        "import sys, time; from harnest.study.storage.lock import lock_in\n"
         "with lock_in(sys.argv[1], 's')(): print('held', flush=True); time.sleep(3600)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, database], stdout=subprocess.PIPE)

@@ -25,9 +25,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 BUDGET = 14
 GRACE = 10  # seconds
 COMMAND = (
-    "from harnest.study import ownership, patience\n"
-    f"ownership.INTERVAL, ownership.GRACE = 2, {GRACE}\n"
-    "from harnest.train import main\n"
+    "from harnest.study.storage import lease\n"
+    f"lease.INTERVAL, lease.GRACE = 2, {GRACE}\n"
+    "from harnest.cli.train import main\n"
     "main()"
 )
 

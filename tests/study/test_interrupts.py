@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from harnest.study.interrupts import Interrupts
+from harnest.study.execution.interrupts import Interrupts
 
 
 def test_an_interrupt_that_is_swallowed_is_heard_the_next_time():

@@ -10,8 +10,8 @@ import pytest
 from foreign_bench import wait_until
 from mortal_bench import Folder, gone
 
-from harnest.failure import TrialInterruptedError
-from harnest.study.side_by_side import SideBySide
+from harnest.core.failure import TrialInterruptedError
+from harnest.study.execution.threaded_executor import SideBySide
 from limits import HANG_TIMEOUT
 
 SLOW = pytest.mark.slow  # each job of submitit's, and ray itself, takes seconds to start

@@ -13,8 +13,8 @@ from foreign_bench import APP
 from optuna.trial import TrialState
 from rich.console import Console
 
-from harnest.study.listener import TrialFacts
-from harnest.study.live import LiveTable
+from harnest.study.console.live_table import LiveTable
+from harnest.study.events import TrialFacts
 
 TRIALS = [
     TrialFacts(0, {"x": 1}, TrialState.COMPLETE, (0.5,), {0: 0.5}, timedelta(seconds=60)),

@@ -10,11 +10,11 @@ import pytest
 from foreign_bench import is_written, wait_until
 from optuna.trial import TrialState
 
-from harnest.errors import StudyError
-from harnest.failure import TrialInterruptedError
+from harnest.core.errors import StudyError
+from harnest.core.failure import TrialInterruptedError
 from harnest.study import Member, Members, Trial
-from harnest.study.listener import TrialFacts
-from harnest.study.storage import journal_in, open_storage
+from harnest.study.events import TrialFacts
+from harnest.study.storage.optuna_storage import journal_in, open_storage
 from limits import HANG_TIMEOUT
 
 DIVIDED = ("do=divide", "steps=2")

@@ -11,11 +11,11 @@ import optuna
 import pytest
 from foreign_bench import APP, files_of, is_written, wait_until
 
-from harnest.errors import StudyError
-from harnest.study.listener import TrialFacts
-from harnest.study.runner import BatchRunner
-from harnest.study.storage import journal_in, open_storage
-from harnest.study.terminal import Terminal
+from harnest.core.errors import StudyError
+from harnest.study.console.terminal import Terminal
+from harnest.study.events import TrialFacts
+from harnest.study.execution.executor import BatchRunner
+from harnest.study.storage.optuna_storage import journal_in, open_storage
 from limits import HANG_TIMEOUT
 
 HANG = ("x=1,2,3", "do=hang@1")

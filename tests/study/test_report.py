@@ -4,9 +4,9 @@ import optuna
 import pytest
 import pytorch_lightning as L
 
-from harnest.study.report import ReportToTrial
-from harnest.study.storage import journal_in, open_storage
+from harnest.study.storage.optuna_storage import journal_in, open_storage
 from harnest.study.trial import Trial
+from harnest.training.callbacks.pruning import ReportToTrial
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 

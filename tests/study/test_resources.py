@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from harnest.study.storage import open_storage
+from harnest.study.storage.optuna_storage import open_storage
 from limits import HANG_TIMEOUT
 
 LIMIT = 2**30  # bytes: enough for a sweep whose trials ask for little

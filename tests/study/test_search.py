@@ -9,9 +9,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
-from harnest.errors import StudyError
-from harnest.study.search import PRUNERS, make_pruner, make_sampler
-from harnest.study.space import SearchSpace
+from harnest.core.errors import StudyError
+from harnest.study.space.samplers import PRUNERS, make_pruner, make_sampler
+from harnest.study.space.search_space import SearchSpace
 
 Plugins.instance()  # registers the choices
 

@@ -13,8 +13,8 @@ import pytest
 from foreign_bench import wait_until
 from mortal_bench import Folder, gone
 
-from harnest.errors import StudyError
-from harnest.study.slot import find_slots
+from harnest.core.errors import StudyError
+from harnest.study.execution.slot import find_slots
 from limits import HANG_TIMEOUT
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from harnest.errors import StudyError
-from harnest.study.listener import TrialFacts
-from harnest.study.space import SearchSpace
+from harnest.core.errors import StudyError
+from harnest.study.events import TrialFacts
+from harnest.study.space.search_space import SearchSpace
 
 
 def parsed(*overrides):

@@ -10,10 +10,10 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import URL
 
-from harnest.errors import StudyError
-from harnest.secrets import redact
-from harnest.study import patience
-from harnest.study.storage import journal_in, open_storage, reopen_storage
+from harnest.core.errors import StudyError
+from harnest.core.secrets import redact
+from harnest.study.storage import retry
+from harnest.study.storage.optuna_storage import journal_in, open_storage, reopen_storage
 
 PASSWORD = "s3cr3t"
 
@@ -58,7 +58,7 @@ def test_a_study_in_a_database(bench):
 def test_a_file_beside_the_command_is_the_same_for_jobs_that_go_elsewhere(
     bench, monkeypatch, address
 ):
-    monkeypatch.setattr(patience, "PATIENCE", 1.0)
+    monkeypatch.setattr(retry, "PATIENCE", 1.0)
     where = (f"hydra.sweeper.storage='{address}'", "hydra.job.chdir=true")
     bench.sweep("x=1,2", "steps=2", *where)
     absolute = address.replace("here", f"{bench.folder}/here")
@@ -67,10 +67,10 @@ def test_a_file_beside_the_command_is_the_same_for_jobs_that_go_elsewhere(
 
 
 def test_a_database_without_tables_is_not_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(patience, "PATIENCE", 1.0)
+    monkeypatch.setattr(retry, "PATIENCE", 1.0)
     with pytest.raises(StorageInternalError) as raised:
         optuna.load_study(study_name="s", storage=reopen_storage(f"sqlite:///{tmp_path}/empty.db"))
-    assert "no such table" in patience.said(raised.value)
+    assert "no such table" in retry.said(raised.value)
 
 
 def test_a_password_is_written_nowhere(bench):

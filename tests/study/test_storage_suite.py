@@ -3,7 +3,7 @@
 import pytest
 from optuna.testing.pytest_storages import StorageTestCase
 
-from harnest.study.storage import open_storage
+from harnest.study.storage.optuna_storage import open_storage
 
 
 class TestJournal(StorageTestCase):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from harnest.study import current_trial
-from harnest.study.listener import TrialFacts
-from harnest.study.terminal import ranked
+from harnest.study.console.terminal import ranked
+from harnest.study.events import TrialFacts
 
 
 def seen(directory):

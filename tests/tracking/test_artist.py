@@ -7,9 +7,9 @@ import sys
 import pytest
 from test_figures import HISTORY, figures_in, judged
 
-from harnest.tracking.artist import Artist, draw_kept, keep, undrawn
-from harnest.tracking.figures import draw
-from harnest.tracking.journal import Journal
+from harnest.har.figures import draw
+from harnest.tracking.figure_worker import Artist, draw_kept, keep, undrawn
+from harnest.tracking.outbox.runlog import Journal
 from limits import HANG_TIMEOUT
 
 LABELS, PREDICTED = [0, 1, 2, 0, 1, 2, 0], [0, 1, 2, 1, 1, 0, 0]
@@ -77,7 +77,7 @@ def test_an_artist_that_had_nothing_to_draw_was_never_started(tmp_path):
 def test_an_artist_whose_study_was_killed_draws_what_it_was_given_and_ends(run):
     directory = run()
     done = subprocess.run(
-        [sys.executable, "-m", "harnest.tracking.artist"],
+        [sys.executable, "-m", "harnest.tracking.figure_worker"],
         input=json.dumps(str(directory)) + "\n",
         capture_output=True,
         text=True,

@@ -5,7 +5,7 @@ import shutil
 import mlflow
 import pytest
 
-from harnest.tracking.champion import crown, model_of, register
+from harnest.tracking.registry.champion import crown, model_of, register
 
 FACTS = {"data.digest": "d1", "subjects.test": "1, 2"}
 

@@ -6,9 +6,9 @@ import mlflow
 import pytest
 from foreign_bench import wait_until
 
-from harnest.tracking.courier import Courier, Outbox
-from harnest.tracking.journal import Journal
-from harnest.tracking.writes import values
+from harnest.tracking.outbox.operations import values
+from harnest.tracking.outbox.runlog import Journal
+from harnest.tracking.outbox.uploader import Courier, Outbox
 from limits import HANG_TIMEOUT
 
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from harnest.tracking.figures import draw
-from harnest.tracking.judged import Judged
-from harnest.tracking.page import page
+from harnest.har.figures import draw
+from harnest.har.predictions import Judged
+from harnest.reporting.page import page
 
 HISTORY = {
     f"{part}/{name}": [(epoch, 1 / (epoch + 1)) for epoch in range(4)]

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.models import Model
 
-from harnest.errors import TrackingError
-from harnest.sync import sync
-from harnest.tracking import writes
-from harnest.tracking.artist import undrawn
-from harnest.tracking.journal import AwayError, BusyError, Journal, journals_below
+from harnest.cli.sync import sync
+from harnest.core.errors import TrackingError
+from harnest.tracking.figure_worker import undrawn
+from harnest.tracking.outbox import operations
+from harnest.tracking.outbox.runlog import AwayError, BusyError, Journal, journals_below
 from limits import HANG_TIMEOUT
 
 STEPS = 30
@@ -30,7 +30,7 @@ EVERYTHING = [(step, float(step)) for step in range(STEPS)]
 @pytest.fixture
 def journal(store, tmp_path, monkeypatch):
     """That of a run which MLflow does not know yet."""
-    monkeypatch.setattr("harnest.tracking.journal._PATIENCE", 60.0)  # the machine may be busy
+    monkeypatch.setattr("harnest.tracking.outbox.runlog._PATIENCE", 60.0)  # the machine may be busy
     journal = Journal.begin(tmp_path / "run", store)
     journal.create("0", "one", {"kind": "test"})
     return journal
@@ -38,7 +38,7 @@ def journal(store, tmp_path, monkeypatch):
 
 def fill(journal, steps=range(STEPS)):
     for step in steps:
-        journal.add(writes.values(metrics={"loss": float(step)}, step=step))
+        journal.add(operations.values(metrics={"loss": float(step)}, step=step))
 
 
 def history(client, journal):
@@ -66,10 +66,10 @@ def test_a_run_is_made_when_its_journal_is_sent(journal, client):
 def test_sending_everything_again_changes_nothing(journal, client, tmp_path):
     (tmp_path / "run" / "a.txt").write_text("a")
     fill(journal)
-    journal.add(writes.values(params={"x": 1}, tags={"a": "b"}))
-    journal.add(writes.values(params={"x": 2, "y": 3}) | {"kind": "missing_params"})
-    journal.add(writes.files(["a.txt"], "folder"))
-    journal.add(writes.end("FINISHED"))
+    journal.add(operations.values(params={"x": 1}, tags={"a": "b"}))
+    journal.add(operations.values(params={"x": 2, "y": 3}) | {"kind": "missing_params"})
+    journal.add(operations.files(["a.txt"], "folder"))
+    journal.add(operations.end("FINISHED"))
     journal.send(client)
     before = client.get_run(journal.run_id).to_dictionary(), history(client, journal)
     assert before[0]["data"]["params"] == {"x": "1", "y": "3"}
@@ -93,14 +93,14 @@ def test_a_run_that_was_made_but_not_noted_is_found_again(journal, client):
 @given(st.lists(st.integers(0, 120), max_size=8), st.lists(st.integers(0, 120), max_size=8))
 def test_requests_hold_every_write_in_order_and_no_more_than_mlflow_takes(sizes, others):
     given = [
-        writes.values(
+        operations.values(
             metrics={f"m{n}": 0.0 for n in range(size)},
             params={f"p{number}.{n}": n for n in range(min(other, 100))},
         )
         for number, (size, other) in enumerate(zip(sizes, others, strict=False))
     ]
-    given.insert(len(given) // 2, writes.end("FINISHED"))
-    requests = list(writes.merged((write, position) for position, write in enumerate(given)))
+    given.insert(len(given) // 2, operations.end("FINISHED"))
+    requests = list(operations.merged((write, position) for position, write in enumerate(given)))
     assert [write for request, _ in requests for write in request] == given
     assert [reached for _, reached in requests] == [
         sum(len(request) for request, _ in requests[: index + 1]) - 1
@@ -171,15 +171,15 @@ def test_two_threads_with_one_journal_make_one_run(journal, client, herald):
 def test_a_thread_waits_for_another_one_with_its_journal_only_so_long(
     journal, client, herald, monkeypatch
 ):
-    monkeypatch.setattr("harnest.tracking.journal._PATIENCE", 0.2)
+    monkeypatch.setattr("harnest.tracking.outbox.runlog._PATIENCE", 0.2)
     with pytest.raises(BusyError):
         journal.send(client)
 
 
 def test_what_mlflow_refuses_is_told_and_the_rest_is_sent(journal, client, caplog):
     fill(journal, range(10))
-    journal.add(writes.values(metrics={"no such name: $%!": 1.0}))
-    journal.add(writes.files(["gone.txt"], None))
+    journal.add(operations.values(metrics={"no such name: $%!": 1.0}))
+    journal.add(operations.files(["gone.txt"], None))
     fill(journal, range(10, STEPS))
     journal.send(client)
     assert history(client, journal) == EVERYTHING
@@ -231,7 +231,7 @@ def test_a_model_whose_sender_died_while_it_wrote_is_sent_again(journal, client,
     folder = journal.directory / "record" / "model"
     folder.mkdir()
     Model().save(folder / "MLmodel")
-    journal.add(writes.model("record/model", {"accuracy": 0.5}, step=1))
+    journal.add(operations.model("record/model", {"accuracy": 0.5}, step=1))
     with monkeypatch.context() as patch:
         patch.setattr(Model, "save", opened_and_no_more)
         with pytest.raises(Died):
@@ -261,7 +261,7 @@ def test_who_held_a_directory_before_is_not_missed_in_its_next_record(store, tmp
 BEGIN = """
 import os, sys
 from pathlib import Path
-from harnest.tracking.journal import RECORD, Journal
+from harnest.tracking.outbox.runlog import RECORD, Journal
 
 directory, address, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torchmetrics.functional.classification import multiclass_f1_score
 
-from harnest.tracking.judged import confusion, macro_f1, per_class
+from harnest.har.predictions import confusion, macro_f1, per_class
 
 CLASSES = 4
 PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)

@@ -6,11 +6,11 @@ import mlflow
 import pytest
 from optuna.trial import TrialState
 
-from harnest.errors import TrackingError
-from harnest.study.listener import TrialFacts
-from harnest.tracking import summary
+from harnest.core.errors import TrackingError
+from harnest.study.events import TrialFacts
+from harnest.tracking import study_summary
 from harnest.tracking.leaderboard import leaderboard
-from harnest.tracking.run import OBJECTIVE, Run
+from harnest.tracking.run_writer import OBJECTIVE, Run
 
 
 class Writer:
@@ -261,7 +261,7 @@ def test_refits_are_no_runs_of_their_own(store, writer):
 
 def at_work(client, children, listed, monkeypatch):
     """Make a study one that runs on, with a table that lists its first trials as ``listed``."""
-    monkeypatch.setattr(summary, "_AT_ONCE", 1)
+    monkeypatch.setattr(study_summary, "_AT_ONCE", 1)
     parent = client.get_run(client.get_run(children[0]).data.tags["mlflow.parentRunId"])
     client.update_run(parent.info.run_id, "RUNNING")
     facts = [
@@ -270,7 +270,7 @@ def at_work(client, children, listed, monkeypatch):
     ]
     time.sleep(0.002)
     runs = {number: Run(client, child, owned=True) for number, child in enumerate(children)}
-    summary.list_ended(Run(client, parent.info.run_id, owned=True), facts, runs)
+    study_summary.list_ended(Run(client, parent.info.run_id, owned=True), facts, runs)
     time.sleep(0.002)
 
 
@@ -303,7 +303,9 @@ def test_a_table_that_is_being_written_is_none(store, writer, client, monkeypatc
 def test_the_report_of_a_study_that_goes_on_is_not_the_one_of_yesterday(store, writer, client):
     children = writer.study("quick", TRIALS[:1])
     parent = client.get_run(children[0]).data.tags["mlflow.parentRunId"]
-    summary._log_table(Run(client, parent, owned=False), summary.table([], {}), "trials.json")
+    study_summary._log_table(
+        Run(client, parent, owned=False), study_summary.table([], {}), "trials.json"
+    )
     client.log_text(parent, "yesterday", "report.html")
     assert leaderboard(store, "harnest", ["quick"]).report() == "yesterday"
     client.update_run(parent, "RUNNING")
@@ -321,7 +323,7 @@ def test_a_run_that_begins_while_the_others_are_read_doubles_none(store, writer,
         writer.run("new", {"lr": 9}, 0.9)
         return page
 
-    monkeypatch.setattr("harnest.tracking.search._PAGE", 2)
+    monkeypatch.setattr("harnest.tracking.run_queries._PAGE", 2)
     monkeypatch.setattr(mlflow.MlflowClient, "search_runs", asked)
     rows = leaderboard(store, "harnest", []).rows
     assert [row.name for row in rows] == ["run-3", "run-2", "run-1", "run-0"]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from databases import PASSWORD, SERVERS, USER
-from harnest.errors import TrackingError
+from harnest.core.errors import TrackingError
 from harnest.tracking.store import experiment_id, open_store
 
 COMPOSE = Path(__file__).parents[2] / "docker/compose.yaml"

@@ -7,14 +7,14 @@ import time
 import mlflow
 import pytest
 
-from harnest.errors import TrackingError
-from harnest.failure import Failure
-from harnest.sync import sync
-from harnest.tracking.journal import AwayError, Journal
-from harnest.tracking.run import Run
+from harnest.cli.sync import sync
+from harnest.core.errors import TrackingError
+from harnest.core.failure import Failure
+from harnest.tracking.outbox.operations import end, files, values
+from harnest.tracking.outbox.runlog import AwayError, Journal
+from harnest.tracking.run_writer import Run
 from harnest.tracking.store import connect, experiment_id
-from harnest.tracking.study import TRIAL
-from harnest.tracking.writes import end, files, values
+from harnest.tracking.study_record import TRIAL
 from limits import HANG_TIMEOUT
 from servers import Proxy
 

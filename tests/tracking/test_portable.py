@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import nn
 
-from harnest.errors import TrackingError
-from harnest.models.classifier import Classifier
-from harnest.models.lstm import LSTM
-from harnest.tracking.logged_model import describe
-from harnest.tracking.portable import NotPortableError, save
-from harnest.tracking.registry import load_model
+from harnest.core.errors import TrackingError
+from harnest.har.classifier import Classifier
+from harnest.har.networks.lstm import LSTM
+from harnest.tracking.outbox.logged_model import describe
+from harnest.tracking.registry.serving import load_model
+from harnest.training.export import NotPortableError, save
 from limits import HANG_TIMEOUT
 from servers import free_port
 

@@ -1,9 +1,9 @@
 import pytest
 from omegaconf import OmegaConf
 
-from harnest.errors import CheckpointError, TrackingError
-from harnest.tracking.find import find
-from harnest.tracking.recall import recall
+from harnest.core.errors import CheckpointError, TrackingError
+from harnest.tracking.find_runs import find
+from harnest.tracking.load_run import recall
 
 CONFIG = {"seed": 3, "logger": {"mlflow": {"experiment": "tests"}}}
 

@@ -10,11 +10,11 @@ from foreign_bench import files_of
 from omegaconf import OmegaConf
 from pytorch_lightning.loggers import CSVLogger
 
-from harnest.errors import DivergedError, TrackingError
-from harnest.tracking.journal import journals_below
-from harnest.tracking.logger import MLflowLogger
-from harnest.tracking.recorded import recorded
-from harnest.tracking.writes import DataSetFacts
+from harnest.core.errors import DivergedError, TrackingError
+from harnest.tracking.outbox.operations import DataSetFacts
+from harnest.tracking.outbox.runlog import journals_below
+from harnest.training.logger import MLflowLogger
+from harnest.training.recorder import recorded
 from limits import HANG_TIMEOUT
 
 WATCH = DataSetFacts("watch", "abc", (200, 6), {"rate_hz": 50.0})
@@ -154,7 +154,7 @@ def test_a_second_interrupt_right_after_the_first_makes_no_good_end(
     def interrupted(error):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harnest.tracking.recorded.failure_of", interrupted)
+    monkeypatch.setattr("harnest.training.recorder.failure_of", interrupted)
     with pytest.raises(KeyboardInterrupt):
         record(logger, directory, KeyboardInterrupt())
     run = read(client, logger)

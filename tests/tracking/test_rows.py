@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harnest.tracking.rows import Row, ranked, without_seeds
+from harnest.reporting.rows import Row, ranked, without_seeds
 
 PLACES = {"FINISHED": 0, "PRUNED": 1}
 

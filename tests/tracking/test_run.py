@@ -6,12 +6,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_param_name
 
-from harnest.errors import TrackingError
-from harnest.failure import INTERRUPTED, Failure
-from harnest.tracking.courier import Outbox
-from harnest.tracking.journal import Journal
-from harnest.tracking.run import OBJECTIVE, RUN_ID, Run
-from harnest.tracking.writes import param_key
+from harnest.core.errors import TrackingError
+from harnest.core.failure import INTERRUPTED, Failure
+from harnest.tracking.outbox.operations import param_key
+from harnest.tracking.outbox.runlog import Journal
+from harnest.tracking.outbox.uploader import Outbox
+from harnest.tracking.run_writer import OBJECTIVE, RUN_ID, Run
 from limits import HANG_TIMEOUT
 
 

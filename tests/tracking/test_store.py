@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from harnest.errors import TrackingError
+from harnest.core.errors import TrackingError
 from harnest.tracking import store as stores
 from harnest.tracking.store import experiment_id, from_anywhere, open_existing, open_store
 

@@ -16,8 +16,8 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
-from harnest.study.listener import TrialFacts
-from harnest.tracking.study_figures import figures, study_of
+from harnest.reporting.study_figures import figures, study_of
+from harnest.study.events import TrialFacts
 
 SPACE = {
     key: json.loads(distribution_to_json(one))

@@ -16,15 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from harnest.errors import TrackingError
-from harnest.promote import winner_of
-from harnest.study.listener import StudyFacts, TrialFacts
-from harnest.sync import sync
-from harnest.tracking.find import find
+from harnest.cli.promote import winner_of
+from harnest.cli.sync import sync
+from harnest.core.errors import TrackingError
+from harnest.reporting.report import as_table
+from harnest.study.events import StudyFacts, TrialFacts
+from harnest.tracking.find_runs import find
 from harnest.tracking.leaderboard import leaderboard
-from harnest.tracking.report import as_table
-from harnest.tracking.study import StudyRecord, how_to_look
-from harnest.tracking.summary import best_of
+from harnest.tracking.study_record import StudyRecord, how_to_look
+from harnest.tracking.study_summary import best_of
 from limits import HANG_TIMEOUT
 
 RECORDED = "callbacks@hydra.callbacks=mlflow"
@@ -387,9 +387,9 @@ def interrupt(*arguments, **options):
 @pytest.mark.parametrize(
     "moment",
     [
-        "harnest.study.runner.BatchRunner.close",
-        "harnest.tracking.artist.Artist.finish",
-        "harnest.tracking.study.summarise",
+        "harnest.study.execution.executor.BatchRunner.close",
+        "harnest.tracking.figure_worker.Artist.finish",
+        "harnest.tracking.study_record.summarise",
     ],
     ids=["before", "drawing", "summary"],
 )
@@ -404,7 +404,7 @@ def test_an_interrupt_at_the_end_of_a_study_leaves_no_run_at_work(study, monkeyp
 @pytest.mark.parametrize("moment", ["Journal.begin", "surroundings"])
 def test_an_interrupt_while_a_study_opens_leaves_no_run_at_work(study, bench, monkeypatch, moment):
     with monkeypatch.context() as patch:
-        patch.setattr(f"harnest.tracking.study.{moment}", interrupt)
+        patch.setattr(f"harnest.tracking.study_record.{moment}", interrupt)
         record = study("x=1", code=130)
     assert (record.parent.info.status, record.children) == ("KILLED", {})
     assert not bench.directory(0).parent.exists()
@@ -413,7 +413,7 @@ def test_an_interrupt_while_a_study_opens_leaves_no_run_at_work(study, bench, mo
 def test_a_study_that_was_interrupted_while_it_went_on_is_as_before(study, monkeypatch):
     study("x=1,2", "hydra.sweeper.n_trials=1")
     with monkeypatch.context() as patch:
-        patch.setattr("harnest.tracking.study.surroundings", interrupt)
+        patch.setattr("harnest.tracking.study_record.surroundings", interrupt)
         record = study("x=1,2", code=130)
     assert record.parent.info.status == "FINISHED"
 
@@ -456,7 +456,7 @@ def test_a_sweeper_that_cannot_open_a_study_leaves_it_the_end_that_another_gave_
         assert hanging.wait(HANG_TIMEOUT) == 130
         raise TrackingError("no")
 
-    monkeypatch.setattr("harnest.tracking.study.undrawn", fail)
+    monkeypatch.setattr("harnest.tracking.study_record.undrawn", fail)
     bench.sweep("x=1,2,3", "do=hang@1", RECORDED, code=2)
     assert Record(client).parent.info.status == "KILLED"
 

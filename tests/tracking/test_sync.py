@@ -11,18 +11,18 @@ import mlflow
 import pytest
 from test_figures import judged
 
-from harnest.errors import TrackingError
-from harnest.sync import sync
-from harnest.tracking import artist
-from harnest.tracking.artist import keep, undrawn
-from harnest.tracking.journal import Journal
-from harnest.tracking.run import Run
+from harnest.cli.sync import sync
+from harnest.core.errors import TrackingError
+from harnest.tracking import figure_worker
+from harnest.tracking.figure_worker import keep, undrawn
+from harnest.tracking.outbox.runlog import Journal
+from harnest.tracking.run_writer import Run
 from servers import free_port
 
 RUN = """
 import sys
 from pathlib import Path
-from harnest.tracking.run import Run
+from harnest.tracking.run_writer import Run
 
 directory = Path(sys.argv[2])
 directory.mkdir()
@@ -103,13 +103,13 @@ def test_a_run_that_is_removed_meanwhile_keeps_nothing_from_the_others(
     for name in ("a", "b"):
         Journal.begin(tmp_path / name, store).create("0", name, {})
     keep(judged([0, 1, 2], [0, 1, 1]), {}, tmp_path / "b")
-    drawn = artist.draw_kept
+    drawn = figure_worker.draw_kept
 
     def meanwhile(directory):
         shutil.rmtree(tmp_path / "a")
         drawn(directory)
 
-    monkeypatch.setattr(artist, "draw_kept", meanwhile)
+    monkeypatch.setattr(figure_worker, "draw_kept", meanwhile)
     sync(tmp_path, None)
     assert [run.info.run_name for run in client.search_runs(["0"])] == ["b"]
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harnest.errors import StudyError
+from harnest.core.errors import StudyError
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import optuna
 from hydra.core.utils import JobReturn, JobStatus
 from optuna.trial import FrozenTrial, TrialState
 
-from harnest.failure import DIVERGED, Failure, failure_of
+from harnest.core.failure import DIVERGED, Failure, failure_of
 from harnest.study.constraints import Constraint
 from harnest.study.trial import measured_by
 

@@ -10,11 +10,11 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from harnest.study.composer import Composer
+from harnest.core.type_check import check_kind
 from harnest.study.constraints import Constraint
-from harnest.study.space import SearchSpace
-from harnest.study.storage import journal_in
-from harnest.values import check_kind
+from harnest.study.execution.config_cache import Composer
+from harnest.study.space.search_space import SearchSpace
+from harnest.study.storage.optuna_storage import journal_in
 
 Check = Callable[[DictConfig], None]
 

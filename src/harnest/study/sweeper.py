@@ -17,8 +17,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
 
-from harnest.errors import StudyError
-from harnest.study.search import COMPLETE, PRUNERS, SAMPLERS
+from harnest.core.errors import StudyError
+from harnest.study.space.samplers import COMPLETE, PRUNERS, SAMPLERS
 from harnest.study.trial import NUMBER, STORAGE, STUDY
 
 _log = logging.getLogger(__name__)
@@ -99,11 +99,11 @@ class StudySweeper(Sweeper):
         """
         # Optuna takes a tenth of a second to import: not for --help.
         from harnest.study.constraints import constraints_of
-        from harnest.study.loop import run_study
+        from harnest.study.execution.executor import runner_for
         from harnest.study.plan import Plan
-        from harnest.study.runner import runner_for
-        from harnest.study.space import SearchSpace
-        from harnest.study.storage import settled
+        from harnest.study.run_study import run_study
+        from harnest.study.space.search_space import SearchSpace
+        from harnest.study.storage.optuna_storage import settled
 
         searches = [f"{key!s}={value}" for key, value in (self.params or {}).items()]
         loader = self.hydra_context.config_loader

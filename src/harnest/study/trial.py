@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from harnest.failure import TrialInterruptedError
+from harnest.core.failure import TrialInterruptedError
 from harnest.study.constraints import Constraint, constraints_of
 
 #: Environment of a trial's process: the study's name, the trial's number, where they are kept.
@@ -40,7 +40,7 @@ class Trial:
     ) -> None:
         import optuna
 
-        from harnest.study.storage import reopen_storage
+        from harnest.study.storage.optuna_storage import reopen_storage
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         opened = optuna.load_study(study_name=study, storage=reopen_storage(storage), pruner=pruner)
@@ -104,7 +104,7 @@ def current_trial() -> Trial | None:
         return None
     from hydra.core.hydra_config import HydraConfig
 
-    from harnest.study.search import make_pruner
+    from harnest.study.space.samplers import make_pruner
 
     sweeper = HydraConfig.get().sweeper
     return Trial(

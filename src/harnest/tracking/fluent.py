@@ -12,9 +12,9 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
-from harnest.errors import TrackingError
-from harnest.secrets import redact
-from harnest.tracking.journal import Journal
+from harnest.core.errors import TrackingError
+from harnest.core.secrets import redact
+from harnest.tracking.outbox.runlog import Journal
 from harnest.tracking.store import from_anywhere
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harnest.tracking.find import (
+from harnest.reporting.rows import FINISHED, PRUNED, SEED, Row, ranked, without_seeds
+from harnest.tracking.find_runs import (
     OWN,
     best_of,
     experiment_called,
@@ -14,12 +15,11 @@ from harnest.tracking.find import (
     is_study,
     trials_of,
 )
-from harnest.tracking.rows import FINISHED, PRUNED, SEED, Row, ranked, without_seeds
-from harnest.tracking.run import BREAKS, DEVIATION, OBJECTIVE, STEPS
-from harnest.tracking.search import search
+from harnest.tracking.run_queries import search
+from harnest.tracking.run_writer import BREAKS, DEVIATION, OBJECTIVE, STEPS
 from harnest.tracking.store import open_existing
-from harnest.tracking.study import PARENT
-from harnest.tracking.summary import LISTED_AT, PARAM, REPORT, TABLE
+from harnest.tracking.study_record import PARENT
+from harnest.tracking.study_summary import LISTED_AT, PARAM, REPORT, TABLE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from harnest.errors import TrackingError
-from harnest.quiet import quieten
-from harnest.secrets import redact
+from harnest.core.errors import TrackingError
+from harnest.core.secrets import redact
+from harnest.core.silence_libraries import quieten
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

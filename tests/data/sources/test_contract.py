@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from made import REAL_HAPT, hapt_files, uci_har_files, unpacked, zipped
 
-from harnest.data.prepare import prepare
-from harnest.data.recording import check
-from harnest.data.source import Source
-from harnest.data.sources.hapt import Hapt
-from harnest.data.sources.uci_har import UciHar
-from harnest.data.sources.watch import Watch
-from harnest.data.splits import split
-from harnest.errors import DataError
+from harnest.core.errors import DataError
+from harnest.har.data.prepare import prepare
+from harnest.har.data.recording import check
+from harnest.har.data.source import Source
+from harnest.har.data.sources.hapt import Hapt
+from harnest.har.data.sources.uci_har import UciHar
+from harnest.har.data.sources.watch import Watch
+from harnest.har.data.splits import split
 
 
 @dataclass

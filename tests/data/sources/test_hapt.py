@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from made import REAL_HAPT, hapt_files, unpacked, zipped
 
-from harnest.data.download import fetch
-from harnest.data.prepare import prepare
-from harnest.data.sources import hapt
-from harnest.data.sources.hapt import Hapt
-from harnest.errors import ConfigError, DataError
+from harnest.core.errors import ConfigError, DataError
+from harnest.har.data.download import fetch
+from harnest.har.data.prepare import prepare
+from harnest.har.data.sources import hapt
+from harnest.har.data.sources.hapt import Hapt
 
 real = pytest.mark.skipif(
     not REAL_HAPT.is_file(),
@@ -145,7 +145,7 @@ def test_without_archive_or_root_it_is_downloaded_once_and_checked(made, monkeyp
         check(path)
         return path
 
-    monkeypatch.setattr("harnest.data.origin.fetch", local)
+    monkeypatch.setattr("harnest.har.data.archive_source.fetch", local)
     with pytest.raises(DataError, match=r"are \(5, 4, 60, \d+\), not \(61, 30, 1214, 1122772\)"):
         Hapt().digest()
     steps = sum(len(recording.signal) for recording in Hapt(made()).read().recordings)

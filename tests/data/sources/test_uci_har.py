@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from made import uci_har_files, uci_har_values, zipped
 
-from harnest.data.prepare import prepare
-from harnest.data.sources import uci_har
-from harnest.data.sources.uci_har import UciHar
-from harnest.errors import ConfigError, DataError
+from harnest.core.errors import ConfigError, DataError
+from harnest.har.data.prepare import prepare
+from harnest.har.data.sources import uci_har
+from harnest.har.data.sources.uci_har import UciHar
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_without_archive_or_root_it_is_downloaded_and_its_windows_counted(made, 
         check(path)
         return path
 
-    monkeypatch.setattr("harnest.data.origin.fetch", local)
+    monkeypatch.setattr("harnest.har.data.archive_source.fetch", local)
     with pytest.raises(DataError, match="36 windows for train, not 7352"):
         UciHar().digest()
     monkeypatch.setattr(uci_har, "_OFFICIAL", {"train": 36, "test": 24})

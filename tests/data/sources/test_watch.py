@@ -3,9 +3,9 @@ import importlib.util
 import numpy as np
 import pytest
 
-from harnest.data.sources import watch
-from harnest.data.sources.watch import Watch
-from harnest.errors import DataError
+from harnest.core.errors import DataError
+from harnest.har.data.sources import watch
+from harnest.har.data.sources.watch import Watch
 
 
 def test_it_has_what_its_authors_say():

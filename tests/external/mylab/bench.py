@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from harnest.data.digests import source_digest
-from harnest.data.recording import Channel, DataSet, Recording, Segment
+from harnest.har.data.digests import source_digest
+from harnest.har.data.recording import Channel, DataSet, Recording, Segment
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harnest.assemble import build
-from harnest.config import FOLDER
-from harnest.errors import ConfigError
-from harnest.models.augmentation.augment import Augment
-from harnest.models.augmentation.channel_dropout import ChannelDropout
-from harnest.models.augmentation.contract import Layout, triads
-from harnest.models.augmentation.jitter import Jitter
-from harnest.models.augmentation.magnitude_warp import MagnitudeWarp
-from harnest.models.augmentation.mirror import Mirror
-from harnest.models.augmentation.mixup import Mixup
-from harnest.models.augmentation.permutation import Permutation
-from harnest.models.augmentation.rotation import Rotation
-from harnest.models.augmentation.scaling import Scaling
-from harnest.models.augmentation.time_warp import TimeWarp
+from harnest.core.errors import ConfigError
+from harnest.core.paths import CONFIG_DIR
+from harnest.har.augmentation.augment import Augment
+from harnest.har.augmentation.base import Layout, triads
+from harnest.har.augmentation.channel_dropout import ChannelDropout
+from harnest.har.augmentation.jitter import Jitter
+from harnest.har.augmentation.magnitude_warp import MagnitudeWarp
+from harnest.har.augmentation.mirror import Mirror
+from harnest.har.augmentation.mixup import Mixup
+from harnest.har.augmentation.permutation import Permutation
+from harnest.har.augmentation.rotation import Rotation
+from harnest.har.augmentation.scaling import Scaling
+from harnest.har.augmentation.time_warp import TimeWarp
+from harnest.training.components import build
 
 SIGNAL = {
     "jitter": Jitter,
@@ -116,7 +116,7 @@ def test_options_that_cannot_be_meant_are_refused(name, options):
 
 @pytest.mark.parametrize("name", [*EVERY, "mirror"])
 def test_the_config_makes_the_augmentation_with_its_defaults(name):
-    with hydra.initialize_config_dir(str(FOLDER)):
+    with hydra.initialize_config_dir(str(CONFIG_DIR)):
         cfg = hydra.compose("train", [f"augmentation={name}"])
     assert build(cfg.augmentation[name]) == (EVERY | {"mirror": made_mirror})[name]()
 

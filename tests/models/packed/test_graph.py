@@ -7,8 +7,8 @@ import torch
 from test_pack import NETWORKS, alone, assert_same, packed, trainer_for
 from torch.optim import AdamW
 
-from harnest.models.packed import graph
-from harnest.models.packed.graph import Graphed
+from harnest.har.packed import cuda_graph
+from harnest.har.packed.cuda_graph import Graphed
 
 
 def test_on_a_processor_it_is_the_function():
@@ -79,7 +79,7 @@ def test_a_pack_learns_by_graph_what_it_learns_without(name, tmp_path, monkeypat
 
     by_graph = packed(members, trainers(), tmp_path)
     single = alone(members[0], trainers()[0])
-    monkeypatch.setattr(graph, "_WARM", 10**9)
+    monkeypatch.setattr(cuda_graph, "_WARM", 10**9)
     plain = packed(members, trainers(), tmp_path)
     torch.use_deterministic_algorithms(False)
     for (model, metrics), (expected, wanted) in zip(by_graph, plain, strict=True):

@@ -11,28 +11,28 @@ from torch.optim import SGD, Adam, AdamW, RMSprop
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau
 
 from half_precision import skip_unless_computed
-from harnest.data.module import Batches, Order, shuffled
-from harnest.errors import ConfigError
-from harnest.models.augmentation.jitter import Jitter
-from harnest.models.classifier import Classifier
-from harnest.models.cnn_lstm import CNNLSTM
-from harnest.models.convlstm import ConvLSTM
-from harnest.models.deepconvlstm import DeepConvLSTM
-from harnest.models.fcn import FCN
-from harnest.models.gru import GRU
-from harnest.models.inception import InceptionTime
-from harnest.models.lstm import LSTM
-from harnest.models.minirocket import MiniRocket
-from harnest.models.packed.dropout import PackedDropout
-from harnest.models.packed.member import Member, hears_of_batches
-from harnest.models.packed.pack import is_packable, train_epoch
-from harnest.models.packed.template import template_of
-from harnest.models.resnet import ResNet
-from harnest.models.tcn import TCN
-from harnest.models.transformer import Transformer
-from harnest.quiet import quieten
-from harnest.study.turn import meet, take_turns
-from harnest.tracking.usage import Usage
+from harnest.core.errors import ConfigError
+from harnest.core.silence_libraries import quieten
+from harnest.har.augmentation.jitter import Jitter
+from harnest.har.classifier import Classifier
+from harnest.har.data.data_module import Batches, Order, shuffled
+from harnest.har.networks.cnn_lstm import CNNLSTM
+from harnest.har.networks.convlstm import ConvLSTM
+from harnest.har.networks.deepconvlstm import DeepConvLSTM
+from harnest.har.networks.fcn import FCN
+from harnest.har.networks.gru import GRU
+from harnest.har.networks.inception import InceptionTime
+from harnest.har.networks.lstm import LSTM
+from harnest.har.networks.minirocket import MiniRocket
+from harnest.har.networks.resnet import ResNet
+from harnest.har.networks.tcn import TCN
+from harnest.har.networks.transformer import Transformer
+from harnest.har.packed.dropout import PackedDropout
+from harnest.har.packed.pack import is_packable, train_epoch
+from harnest.har.packed.packed_classifier import Member, hears_of_batches
+from harnest.har.packed.template import template_of
+from harnest.study.execution.barrier import meet, take_turns
+from harnest.training.callbacks.resource_monitor import Usage
 
 CLASSES, CHANNELS, SIZE = 4, 3, 16
 

@@ -10,7 +10,7 @@ import optuna
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from harnest.cli import errors_as_lines
+from harnest.cli.app import errors_as_lines
 from harnest.study import Member, Members, current_trial
 
 CONF = Path(__file__).with_name("conf")

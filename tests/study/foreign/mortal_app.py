@@ -14,8 +14,8 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 
-from harnest.cli import errors_as_lines
-from harnest.study import Member, Members, current_trial, is_packed, meet, session
+from harnest.cli.app import errors_as_lines
+from harnest.study import Member, Members, current_trial, is_packed, meet, trial_loop
 
 
 def live(cfg):
@@ -136,7 +136,7 @@ def end(do):
 
 def main():
     if "SWEEPER_GRACE" in os.environ:  # seconds that interrupted trials have
-        session._GRACE = float(os.environ["SWEEPER_GRACE"])
+        trial_loop._GRACE = float(os.environ["SWEEPER_GRACE"])
     with errors_as_lines():
         folder = Path(__file__).with_name("mortal")
         hydra.main(config_path=str(folder), config_name="app", execution_whitelist="harnest.*")(

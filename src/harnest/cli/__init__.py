@@ -1,0 +1,1 @@
+"""The commands: parse the command line, call the library, print."""

@@ -1,0 +1,1 @@
+"""Human activity recognition: the first field, as one task among others."""

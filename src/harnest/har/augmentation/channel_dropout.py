@@ -1,0 +1,27 @@
+"""Sensors that fail."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harnest.har.augmentation.base import Layout, check
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelDropout:
+    """Replaces whole channels of a window by their mean over the training subjects.
+
+    ``strength`` is the share of the channels, each drawn by itself. The network sees zeros there.
+    """
+
+    strength: float = 0.1
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse options that cannot be meant."""
+        check(self.strength, self.probability)
+
+    def __call__(self, x: Tensor, layout: Layout) -> Tensor:
+        """Return windows that lack some channels."""
+        return torch.where(torch.rand_like(x[:, :1]) < self.strength, layout.mean, x)

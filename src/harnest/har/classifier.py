@@ -1,0 +1,328 @@
+"""The classifier: normalise, network, loss, metrics, optimizer."""
+
+import inspect
+import math
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from typing import Any, cast
+
+import pytorch_lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from harnest.core.errors import ConfigError
+from harnest.har.augmentation.augment import Augment
+from harnest.har.augmentation.base import Augmentation, Layout, Triad
+from harnest.har.augmentation.mixup import Mixup
+from harnest.training.resume import Scheduler, advance, take_options
+
+Batch = tuple[Tensor, Tensor]
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+MakeScheduler = Callable[..., Scheduler]
+
+_BLOCK = 8192  # steps that stay in a processor's cache while their statistics are taken
+
+#: In a checkpoint: the last epoch's metrics by name, the name of the optimizer's class.
+METRICS, _OPTIMIZER = "metrics", "optimizer"
+
+_PARTS = ("train_", "val_", "test_")  # nn.Module has a method called train
+
+
+class Classifier(L.LightningModule):
+    """Classifies windows of raw physical units, (batch, time, channels).
+
+    ``mean`` and ``std``, (channels,), are those of the training subjects; they are buffers, so
+    a checkpoint carries all that its weights need. ``class_weights``, (classes,), scale the
+    loss of each class. ``monitor`` is the metric that a scheduler may wait for.
+
+    Training windows are changed by the ``augmentations``, which know of ``triads``, the channels
+    that are one sensor's three axes. Validation and test windows are classified as they are; with
+    ``copies``, by the mean probability over the window and so many augmented copies of it.
+
+    What dropout leaves out and how windows are changed depends on ``seed`` and the epoch alone, so
+    that a run that goes on from a checkpoint learns as one never stopped.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        mean: Tensor,
+        std: Tensor,
+        classes: int,
+        class_weights: Tensor | None = None,
+        label_smoothing: float = 0.0,
+        optimizer: MakeOptimizer | None = None,
+        scheduler: MakeScheduler | None = None,
+        monitor: str = "val/loss",
+        augmentations: Sequence[Augmentation | Mixup] = (),
+        triads: tuple[Triad, ...] = (),
+        copies: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.loss = nn.CrossEntropyLoss(weight=class_weights, label_smoothing=label_smoothing)
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.monitor = monitor
+        self.classes = classes
+        self.augment = Augment(augmentations)
+        self.triads = triads
+        if copies < 0:
+            raise ConfigError(f"test_time.copies={copies} cannot be used: it must be at least 0")
+        self.copies = copies
+        self.seed = seed
+        self._measured_before: dict[str, float] = {}
+        self._is_validated = False  # in this epoch
+        self._aside = ExitStack()  # where training's chance waits while copies are made
+        self.losses = nn.ModuleDict({part: MeanMetric(nan_strategy="disable") for part in _PARTS})
+        self.scores = nn.ModuleDict({part: _scores(classes) for part in _PARTS})
+        self._judged: dict[str, list[tuple[Tensor, ...]]] = {part: [] for part in _PARTS}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map raw windows (batch, time, channels) to logits (batch, classes)."""
+        logits: Tensor = self.network((x - self.mean) / self.std)
+        return logits
+
+    def augmented(self, batch: Batch) -> Batch:
+        """What training makes of a batch: windows and targets, see `Augment`."""
+        x, y = batch
+        return self.augment.mixed(self._changed(x), y, self.classes)
+
+    @torch.no_grad()
+    def examples(self, x: Tensor, y: Tensor) -> Batch:
+        """Normalised windows and labels to calibrate a network by: all, once as they are.
+
+        And once augmented, where windows are augmented in training; mixup aside.
+        """
+        if self.augment.signal:
+            x, y = torch.cat([x, self._changed(x)]), y.repeat(2)
+        return (x - self.mean) / self.std, y
+
+    def _changed(self, x: Tensor) -> Tensor:
+        return self.augment.windows(x, Layout(self.mean, self.std, self.triads))
+
+    def _held_out(self, x: Tensor) -> Tensor:
+        """Logits of windows that are not trained on, (batch, classes)."""
+        if self.copies == 0:
+            return cast(Tensor, self(x))
+        each = [self(x), *(self(self._changed(x)) for _ in range(self.copies))]
+        # The logarithm of the mean probability, but for a constant.
+        return torch.stack([logits.log_softmax(dim=1) for logits in each]).logsumexp(dim=0)
+
+    def _step(self, logits: Tensor, targets: Tensor, part: str) -> Tensor:
+        """Keep what to count of a batch; targets are labels (batch,) or shares (batch, classes)."""
+        loss: Tensor = self.loss(logits, targets)
+        labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
+        # One value for each window: torchmetrics 1.9 ignores weights where it keeps NaNs.
+        losses = loss.detach().expand(len(labels))
+        self._judged[f"{part}_"].append((losses, logits.argmax(dim=1), labels))
+        return loss
+
+    def count(self, part: str, losses: Tensor, predicted: Tensor, labels: Tensor) -> None:
+        """Count windows of ``train``, ``val`` or ``test`` in the epoch's metrics.
+
+        Takes a loss, the class predicted and the label of each, (n,).
+        """
+        cast(MeanMetric, self.losses[f"{part}_"]).update(losses)
+        cast(MetricCollection, self.scores[f"{part}_"]).update(predicted, labels)
+
+    def _log_epoch(self, part: str) -> None:
+        """Count the epoch's batches and read its metrics: once an epoch, not once a step."""
+        judged = self._judged[f"{part}_"]
+        if judged:
+            self.count(part, *map(torch.cat, zip(*judged, strict=True)))
+            judged.clear()
+        loss = cast(MeanMetric, self.losses[f"{part}_"])
+        scores = cast(MetricCollection, self.scores[f"{part}_"])
+        values = {"loss": loss.compute(), **scores.compute()}
+        self.log_dict(
+            {f"{part}/{name}": value for name, value in values.items()},
+            prog_bar=part != "train",
+            sync_dist=False,  # torchmetrics has gathered from all devices already
+        )
+        loss.reset()
+        scores.reset()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch, augmented."""
+        x, targets = self.augmented(batch)
+        return self._step(self(x), targets, "train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count one batch of validation windows."""
+        x, y = batch
+        self._step(self._held_out(x), y, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count one batch of test windows."""
+        x, y = batch
+        self._step(self._held_out(x), y, "test")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say what was measured last, and which optimizer's state a checkpoint has."""
+        checkpoint[METRICS] = {name: float(value) for name, value in self.metrics.items()}
+        checkpoint[_OPTIMIZER] = type(self.trainer.optimizers[0]).__name__
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Raise `ConfigError` where a checkpoint to go on from has another optimizer's state."""
+        if self.make_optimizer is None:
+            return
+        self._measured_before = checkpoint.get(METRICS, {})
+        now = type(self.make_optimizer(self.parameters())).__name__
+        then = checkpoint.get(_OPTIMIZER, now)
+        if now != then:
+            raise ConfigError(f"the checkpoint to resume was trained with {then}, not with {now}")
+
+    @property
+    def metrics(self) -> dict[str, float | Tensor]:
+        """What was measured last, in this run or before what it goes on from."""
+        return {**self._measured_before, **self.trainer.callback_metrics}
+
+    def on_train_start(self) -> None:
+        """In a run that goes on, train with the options and rates that its config has now."""
+        if self.trainer.ckpt_path is None:
+            return
+        made, follow = self._make_optimizer()
+        if follow is not None:
+            per_epoch = self._steps_in_an_epoch() if self._acts_on_steps() else 1
+            advance(follow, self.current_epoch * per_epoch)
+        schedulers = [config.scheduler for config in self.trainer.lr_scheduler_configs]
+        scheduler = schedulers[0] if schedulers else None
+        take_options(self.trainer.optimizers[0], scheduler, made, follow)
+
+    def on_train_epoch_start(self) -> None:
+        """Seed the epoch, and log its learning rate: at its end the scheduler has changed it."""
+        torch.manual_seed(self.epoch_seed())
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        self.log("lr", optimizer.param_groups[0]["lr"])
+
+    def epoch_seed(self) -> int:
+        """What all chance in this epoch, on this device, is drawn from."""
+        return (self.seed * 1_000_003 + self.current_epoch) * 1009 + self.global_rank
+
+    def on_validation_epoch_start(self) -> None:
+        """Seed the copies of windows: the same ones each time.
+
+        Training, in the middle of whose epoch this may be, goes on with its own chance.
+        """
+        if self.copies:
+            devices = [self.device] if self.device.type == "cuda" else []
+            self._aside.enter_context(torch.random.fork_rng(devices))
+            torch.manual_seed(self.seed)
+
+    def on_test_epoch_start(self) -> None:
+        """Seed the copies of windows: the same ones each time."""
+        self.on_validation_epoch_start()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the training metrics, and tell a scheduler that waits for a metric.
+
+        Lightning would tell it once the checkpoint is written, and where there is no new metric.
+        """
+        self._log_epoch("train")
+        is_new = self.monitor.startswith("train/") or self._is_validated
+        self._is_validated = False
+        value = self.trainer.callback_metrics.get(self.monitor)  # None in a first epoch cut short
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, ReduceLROnPlateau) and is_new and value is not None:
+                config.scheduler.step(value)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation metrics."""
+        self._log_epoch("val")
+        self._is_validated = not self.trainer.sanity_checking
+        self._aside.close()
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test metrics."""
+        self._log_epoch("test")
+        self._aside.close()
+
+    def configure_optimizers(self) -> Any:
+        """Make the optimizer, and the scheduler that acts after each epoch.
+
+        One that asks for ``total_steps`` is told how many training steps the run has, and acts
+        after each of them.
+        """
+        optimizer, scheduler = self._make_optimizer()
+        if scheduler is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {
+                "scheduler": scheduler,
+                "interval": "step" if self._acts_on_steps() else "epoch",
+                "monitor": self.monitor,
+                # See `on_train_epoch_end`.
+                "frequency": sys.maxsize if isinstance(scheduler, ReduceLROnPlateau) else 1,
+            },
+        }
+
+    def _make_optimizer(self) -> tuple[Optimizer, Scheduler | None]:
+        assert self.make_optimizer is not None, "a classifier without optimizer cannot be trained"
+        optimizer = self.make_optimizer(self.parameters())
+        if self.make_scheduler is None:
+            return optimizer, None
+        steps = {"total_steps": self._total_steps()} if self._acts_on_steps() else {}
+        return optimizer, self.make_scheduler(optimizer, **steps)
+
+    def _acts_on_steps(self) -> bool:
+        assert self.make_scheduler is not None
+        return "total_steps" in inspect.signature(self.make_scheduler).parameters
+
+    def _total_steps(self) -> int:
+        """Training steps of the whole run; any number before there is a trainer."""
+        if self._trainer is None:
+            return 1000
+        return int(self.trainer.estimated_stepping_batches)
+
+    def _steps_in_an_epoch(self) -> int:
+        """Training steps of one epoch, once there is a trainer that trains."""
+        return math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+
+
+def _scores(classes: int) -> MetricCollection:
+    # Recall weighted by how often each class occurs is accuracy; so both count the same, once.
+    return MetricCollection(
+        {
+            "accuracy": MulticlassAccuracy(classes, average="weighted", validate_args=False),
+            "macro_f1": MulticlassF1Score(classes, average="macro", validate_args=False),
+        },
+        compute_groups=[["accuracy", "macro_f1"]],
+    )
+
+
+def channel_statistics(signals: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel, (channels,), over (n, time, channels).
+
+    A channel that never changes gets the deviation 1, so that normalising leaves it at 0.
+    """
+    steps = signals.reshape(-1, signals.shape[2])
+    first = steps[0].to(torch.float64)  # from it on: what never changes has no deviation at all
+    total, squares = torch.zeros_like(first), torch.zeros_like(first)
+    for block in torch.split(steps, _BLOCK):
+        away = block.to(torch.float64) - first
+        total += away.sum(dim=0)
+        squares += away.square().sum(dim=0)
+    mean = total / len(steps)
+    std = (squares / len(steps) - mean.square()).clamp(min=0).sqrt()
+    return (first + mean).float(), torch.where(std > 0, std, 1.0).float()
+
+
+def inverse_frequencies(labels: Tensor, classes: int) -> Tensor:
+    """Weights (classes,) inverse to how often each class occurs, their mean over windows 1."""
+    counts = torch.bincount(labels, minlength=classes).clamp(min=1)
+    return (len(labels) / (classes * counts)).float()

@@ -1,0 +1,73 @@
+"""Where a published data set's files come from: its archive, a folder, or its official site."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harnest.core.errors import ConfigError, DataError
+from harnest.har.data.archives import Files, FolderFiles, open_zip
+from harnest.har.data.digests import files_digest
+from harnest.har.data.download import fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A data set's zip file, the folder that it unpacks to, or (both None) a download of it.
+
+    ``marker`` is a file by which its top folder is found, ``inner`` the name of an archive in
+    which that may lie once more, and ``reads`` how the names of the files begin that are used.
+    A download comes from ``url``, is kept as ``name``, and must pass ``check``, which raises
+    `DataError`.
+    """
+
+    archive: str | Path | None
+    root: str | Path | None
+    url: str
+    name: str
+    marker: str
+    reads: tuple[str, ...]
+    check: Callable[[Files], object]
+    inner: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse two origins at once."""
+        if self.archive is not None and self.root is not None:
+            raise ConfigError("data.archive and data.root are both given: leave one of them out")
+
+    def digest(self) -> str:
+        """Return the digest of the archive, or of the folder's files that are used."""
+        if self.root is not None:
+            folder = self._folder(self.root)
+            names = sorted(name for name in folder.names if name.startswith(self.reads))
+            files: dict[str, str | Path] = {name: folder.path(name) for name in names}
+        else:
+            files = {"archive": self._archive()}
+        try:
+            return files_digest(files)
+        except OSError as error:
+            raise DataError(
+                f"{error.filename} cannot be read ({error.strerror}): give the data set's zip file "
+                "with data.archive, or its folder with data.root"
+            ) from error
+
+    @contextmanager
+    def open(self) -> Iterator[Files]:
+        """Give the files while the context lasts; raises `DataError` for another data set's."""
+        if self.root is not None:
+            yield self._folder(self.root)
+        else:
+            with open_zip(self._archive(), self.marker, self.inner) as files:
+                yield files
+
+    def _folder(self, root: str | Path) -> FolderFiles:
+        return FolderFiles(Path(root).expanduser(), self.marker)
+
+    def _archive(self) -> Path:
+        if self.archive is not None:
+            return Path(self.archive).expanduser()
+        return fetch(self.url, self.name, self._check)
+
+    def _check(self, archive: Path) -> None:
+        with open_zip(archive, self.marker, self.inner) as files:
+            self.check(files)

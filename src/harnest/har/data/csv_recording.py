@@ -1,0 +1,165 @@
+"""A recording in a CSV file, as a trained model takes it: its channels, its rate, its units."""
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harnest.core.errors import DataError
+from harnest.har.data.recording import Channel
+
+_TIMES = ("time", "t", "seconds")
+_IN_SECONDS = (None, "s", "sec", "seconds")
+_SAME = 0.01  # rates that differ by less are the same
+_FASTEST = 10_000  # times as fast as the model's rate; a filter for more would never be made
+_GAP = 4  # sampling intervals that may be missing in a row
+
+
+@dataclass(frozen=True, eq=False)
+class CsvRecording:
+    """``signal`` is float32 (time, channels), sampled at ``rate`` [Hz] from ``start`` [s] on."""
+
+    signal: NDArray[np.float32]
+    start: float
+    rate: float
+    resampled_from: float | None
+    """The file's own rate [Hz], where it was another one."""
+
+
+def read_csv(
+    file: Path, channels: Sequence[Channel], rate: float, given_rate: float | None
+) -> CsvRecording:
+    """Read ``channels`` from ``file`` at ``rate`` [Hz], or as it is where its own is as good.
+
+    The file has a header with the channels' names, in any order and among others; a unit may
+    follow a name in brackets, ``acc_x [g]``, and has to be the channel's. Its times are in a
+    column ``time`` in seconds, or even at ``given_rate`` [Hz]. Uneven times are interpolated
+    linearly, and so are a few samples that are missing. A faster recording is brought to ``rate``
+    by polyphase resampling, whose low-pass filter removes what the lower rate cannot carry
+    (Crochiere and Rabiner, Multirate Digital Signal Processing, 1983, ch. 4); a slower one lacks
+    what the model has learned from, and is refused. Raises `DataError`.
+    """
+    table = _table(file)
+    signal = np.stack([_column(file, table, one) for one in channels], axis=1)
+    times = {column: unit for name in _TIMES for column, unit in _called(name, table).items()}
+    if given_rate is not None:
+        start, own = 0.0, given_rate
+    elif times:
+        time = next((one for one, unit in times.items() if unit in _IN_SECONDS), None)
+        if time is None:
+            raise DataError(f"{file}: no time in s, only {next(iter(times))}; add it, or --rate")
+        start, own, signal = _evenly(file, _numbers(file, table, time), signal)
+    else:
+        raise DataError(f"{file}: no column time [s]; add one, or give --rate")
+    if not 0 < own < _FASTEST * rate:
+        raise DataError(
+            f"{file}: a rate of {own:g} Hz; it must be above 0, and below {_FASTEST * rate:g}"
+        )
+    if abs(own / rate - 1) < _SAME:
+        return CsvRecording(signal.astype(np.float32), start, own, None)
+    if own < rate:
+        raise DataError(
+            f"{file} has {own:g} samples a second, and the model needs {rate:g}: what a slower "
+            "recording has missed cannot be computed"
+        )
+    return CsvRecording(_slower(signal, own, rate).astype(np.float32), start, rate, own)
+
+
+def _table(file: Path) -> Any:
+    import pandas as pd
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # By itself pandas takes a column without a name, as commas at lines' ends make one, for
+            # a sign that the first one names the rows, and each name for the next column's.
+            table = pd.read_csv(file, skipinitialspace=True, index_col=False)
+    except pd.errors.ParserWarning as error:
+        raise DataError(f"{file}: its lines hold more values than its header has names") from error
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {file}") from error
+    except (OSError, ValueError, UnicodeDecodeError) as error:  # pandas' own are ValueErrors
+        first = str(error).strip().splitlines()[0]
+        raise DataError(f"{file} is no CSV table: {first}") from error
+    if table.empty:
+        raise DataError(f"{file} holds no samples")
+    return table
+
+
+def _called(name: str, table: Any) -> dict[str, str | None]:
+    """The columns of that name, in any case, each with its unit if it has one: ``acc_x [g]``."""
+    pattern = re.compile(rf"\s*{re.escape(name)}\s*(?:[\[(]\s*(.*?)\s*[\])]\s*)?", re.IGNORECASE)
+    found = {str(column): pattern.fullmatch(str(column)) for column in table.columns}
+    return {column: match[1] for column, match in found.items() if match}
+
+
+def _column(file: Path, table: Any, channel: Channel) -> NDArray[Any]:
+    columns = _called(channel.name, table)
+    if not columns:
+        there = ", ".join(str(one) for one in table.columns)
+        raise DataError(
+            f"{file}: no column {channel.name} [{channel.unit}], which the model needs; there is "
+            f"{there}"
+        )
+    column = next((one for one, unit in columns.items() if unit in (channel.unit, None)), None)
+    if column is None:
+        unit = next(iter(columns.values()))
+        raise DataError(
+            f"{file}: {channel.name} is in {unit}, and the model takes {channel.unit}: convert it"
+        )
+    return _numbers(file, table, column)
+
+
+def _numbers(file: Path, table: Any, column: str) -> NDArray[np.float64]:
+    import pandas as pd
+
+    numbers: NDArray[np.float64] = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
+    bad = np.flatnonzero(~np.isfinite(numbers))
+    if len(bad) > 0:
+        raise DataError(f"{file}, line {bad[0] + 2}: {column} is no number")
+    return numbers
+
+
+def _evenly(
+    file: Path, times: NDArray[np.float64], signal: NDArray[np.float64]
+) -> tuple[float, float, NDArray[np.float64]]:
+    """The time of the first sample, the rate, and the samples at even times."""
+    if len(times) < 2:
+        raise DataError(f"{file} holds one sample only")
+    steps = np.diff(times)
+    back = np.flatnonzero(steps <= 0)
+    if len(back) > 0:
+        raise DataError(f"{file}, line {back[0] + 3}: time does not increase")
+    step = float(np.median(steps))
+    gaps = np.flatnonzero(steps > _GAP * step)
+    if len(gaps) > 0:
+        at = gaps[0]
+        raise DataError(
+            f"{file}, line {at + 3}: nothing for {steps[at]:.3g} s after {times[at]:g} s; cut the "
+            "file there"
+        )
+    start, end, count = float(times[0]), float(times[-1]), len(times)
+    if np.median(np.abs(steps / step - 1)) < _SAME:  # steady: a longer step lacks some
+        count += int((np.round(steps / step) - 1).clip(min=0).sum())
+    if np.abs(steps / step - 1).max() > _SAME:
+        even = np.linspace(start, end, count)
+        parts = [np.interp(even, times, signal[:, index]) for index in range(signal.shape[1])]
+        signal = np.stack(parts, axis=1)
+    return start, (count - 1) / (end - start), signal
+
+
+def _slower(signal: NDArray[np.float64], own: float, rate: float) -> NDArray[np.float64]:
+    from scipy.signal import resample_poly  # type: ignore[import-untyped]
+
+    # So exact that ten minutes drift by less than 10 ms, and the filter is quick to make.
+    ratio = Fraction(rate / own).limit_denominator(100_000)
+    slower: NDArray[np.float64] = resample_poly(
+        signal, ratio.numerator, ratio.denominator, axis=0, padtype="line"
+    )
+    return slower

@@ -1,0 +1,121 @@
+"""Digests of files, computed once: what a prepared data set was made from."""
+
+import functools
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+from harnest.har.data.cache import cache_folder
+
+_RESTED = 2.0
+"""A file changed less than this many seconds ago may change again within one tick of its clock."""
+
+
+def source_digest(name: str, version: int, options: Mapping[str, Any], content: str) -> str:
+    """Return the digest of a source: its reader, that reader's version, options and content."""
+    return hashlib.sha256(json.dumps([name, version, options, content]).encode()).hexdigest()
+
+
+@functools.cache
+def code_digest(kind: type) -> str:
+    """Return a digest of the code of a class, or "" for a class of harnest itself.
+
+    These are the files of the modules that define the class and its base classes, except those of
+    harnest, whose readers have versions, and of the standard library. A class without a file, such
+    as one typed into a notebook, counts with its compiled methods. The first answer for a class
+    is kept for the life of the process: an edited file has no effect on a class already imported.
+    """
+    files: dict[str, str] = {}
+    compiled: list[str] = []
+    for one in kind.__mro__:
+        package = one.__module__.partition(".")[0]
+        if package == "harnest" or package in sys.stdlib_module_names - {"__main__"}:
+            continue
+        path = getattr(sys.modules.get(one.__module__), "__file__", None)
+        if path and Path(path).is_file():
+            if path not in files.values():
+                files[str(len(files))] = path
+        else:
+            compiled.extend(_compiled(one))
+    if not files and not compiled:
+        return ""
+    content = [files_digest(files) if files else "", compiled]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _compiled(kind: type) -> list[str]:
+    """Describe what a class does: the byte code and constants of its methods, its plain fields."""
+    found = []
+    for name, value in sorted(vars(kind).items()):
+        function = getattr(value, "fget", getattr(value, "__func__", value))
+        code = getattr(function, "__code__", None)
+        if isinstance(code, CodeType):
+            found.append(f"{name} {_described(code)}")
+        elif not name.startswith("__") and isinstance(value, int | float | str | bytes | None):
+            found.append(f"{name} {value!r}")
+    return found
+
+
+def _described(code: CodeType) -> list[str]:
+    def constant(value: Any) -> str:
+        if isinstance(value, CodeType):
+            return str(_described(value))
+        # The order of a set differs from process to process.
+        return str(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)
+
+    return [code.co_code.hex(), *code.co_names, *map(constant, code.co_consts)]
+
+
+def files_digest(files: Mapping[str, str | Path]) -> str:
+    """Return the SHA-256, in hex, of the files' names (the keys) and contents, in the keys' order.
+
+    The user's cache folder remembers the answer for as long as each file keeps its path, size,
+    inode and time stamps, so that asking again reads no file. Raises OSError for a missing file.
+    """
+    stamp, newest = _stamp(files)
+    memo = cache_folder() / "digests" / stamp
+    try:
+        known = memo.read_text()
+    except OSError:
+        known = ""
+    if len(known) == 64:
+        return known
+    digest = hashlib.sha256()
+    with ThreadPoolExecutor() as threads:  # they hash outside of Python's lock
+        for name, content in zip(files, threads.map(_hashed, files.values()), strict=True):
+            digest.update(f"{name}\0{content}\n".encode())
+    if time.time() - newest > _RESTED and _stamp(files)[0] == stamp:
+        _remember(memo, digest.hexdigest())
+    return digest.hexdigest()
+
+
+def _hashed(path: str | Path) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stamp(files: Mapping[str, str | Path]) -> tuple[str, float]:
+    """Return a digest of what the file system says of the files, and the latest change [s]."""
+    marks, newest = [], 0.0
+    for name, path in files.items():
+        at, stat = os.path.abspath(path), os.stat(path)  # noqa: PTH100, PTH116  for speed
+        marks.append((name, at, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
+        newest = max(newest, stat.st_mtime, stat.st_ctime)
+    return hashlib.sha256(json.dumps(marks).encode()).hexdigest(), newest
+
+
+def _remember(memo: Path, digest: str) -> None:
+    # To forget costs some milliseconds the next time: no reason to fail where nothing can be
+    # written. A write cut short has fewer than 64 characters, and is not believed.
+    try:
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        memo.write_text(digest)
+    except OSError:
+        pass

@@ -1,0 +1,28 @@
+"""Subjects to folds: each is held out once."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from harnest.core.errors import ConfigError
+
+
+def folds(
+    subjects: Sequence[int], count: int | Literal["loso"], *, seed: int
+) -> tuple[tuple[int, ...], ...]:
+    """Deal ``subjects`` out to ``count`` folds, as even as can be; ``loso``: one subject each.
+
+    The order in which they are dealt depends on ``seed`` alone. Raises `ConfigError` where there
+    are fewer subjects than folds.
+    """
+    number = len(subjects) if count == "loso" else count
+    if number > len(subjects):
+        raise ConfigError(
+            f"folds={count}: only {len(subjects)} subjects are not held out for testing: "
+            "ask for fewer folds, or for loso"
+        )
+    if count == "loso":
+        return tuple((subject,) for subject in sorted(subjects))
+    dealt = np.random.default_rng((seed, 2)).permutation(sorted(subjects)).tolist()
+    return tuple(tuple(sorted(dealt[first::number])) for first in range(number))

@@ -1,0 +1,117 @@
+"""A source and a window length in, windows out: made once, opened by every trial."""
+
+import hashlib
+import json
+import math
+import string
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harnest.core.errors import ConfigError, DataError
+from harnest.har.data.cache import Entry, cache_folder, load_or_build
+from harnest.har.data.digests import code_digest
+from harnest.har.data.recording import Channel, check
+from harnest.har.data.source import Source
+from harnest.har.data.windows import cut
+
+_FORMAT = 1
+"""Raise this whenever the same source and parameters give other arrays or other facts."""
+
+_PLAIN = frozenset(f"{string.ascii_letters}{string.digits}_-")
+"""Letters that the name of a folder may have."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """All n windows of a data set, in the order of its recordings.
+
+    The arrays are memory-mapped copy-on-write: their pages are shared with every process that
+    opened the same windows. ``digest`` names the content: equal digests, equal windows.
+    """
+
+    signals: NDArray[np.float32]
+    """(n, time, channels), in the units of ``channels``."""
+    labels: NDArray[np.int64]
+    """(n,), indices into ``activities``."""
+    subjects: NDArray[np.int64]
+    """(n,), the data set's own subject numbers."""
+    rate: float
+    """Steps per second [Hz]."""
+    channels: tuple[Channel, ...]
+    activities: tuple[str, ...]
+    test_subjects: tuple[int, ...]
+    """Those whom the data set's authors set aside for testing; empty where they named none."""
+    name: str
+    digest: str
+
+
+def prepare(source: Source, *, window: float, step: float, cache: Path | None = None) -> Windows:
+    """Return the windows of ``source``, ``window`` seconds long, one every ``step`` seconds.
+
+    Both are rounded to whole steps of the data set's rate. The windows are kept in
+    ``cache``/prepared (None: the user's cache folder) and made only where they are not there yet
+    or no longer whole; processes that ask at the same time wait for the first. Raises
+    `ConfigError` for an impossible length or a source with another one's digest, `DataError` for
+    data or a folder that cannot be used.
+    """
+    _refuse_inherited_digest(source)
+    for key, seconds in (("window", window), ("step", step)):
+        if not (math.isfinite(seconds) and seconds > 0):
+            raise ConfigError(f"data.{key}={seconds}: give a time in seconds above 0")
+    read = source.digest()
+    code = code_digest(type(source))
+    content = [_FORMAT, read, float(window), float(step), *filter(None, [code])]
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    name = "".join(one if one in _PLAIN else "_" for one in source.name)
+    entry = load_or_build(
+        cache_folder(cache) / "prepared" / f"{name}-{digest[:16]}",
+        digest,
+        lambda: _build(source, window, step, read),
+    )
+    return Windows(
+        signals=entry.arrays["signals"],
+        labels=entry.arrays["labels"],
+        subjects=entry.arrays["subjects"],
+        rate=entry.meta["rate"],
+        channels=tuple(Channel(**channel) for channel in entry.meta["channels"]),
+        activities=tuple(entry.meta["activities"]),
+        test_subjects=tuple(entry.meta["test_subjects"]),
+        name=entry.meta["name"],
+        digest=digest,
+    )
+
+
+def _refuse_inherited_digest(source: Source) -> None:
+    """What reads otherwise than the class whose digest it has would get that one's windows."""
+    kind = type(source)
+    digests = next((one for one in kind.__mro__ if "digest" in vars(one)), None)
+    if digests and getattr(digests, "read", kind.read) not in (kind.read, Source.read):
+        raise ConfigError(
+            f"{kind.__qualname__} has a read() of its own and the digest() of "
+            f"{digests.__qualname__}, whose windows it would be given: it needs a digest() as well"
+        )
+
+
+def _build(source: Source, window: float, step: float, digest: str) -> Entry:
+    data_set = check(source.read())
+    if source.digest() != digest:  # they would be kept as the windows of what is there no more
+        raise DataError(f"{data_set.name}: its files were changed while they were read: try again")
+    length, stride = (round(seconds * data_set.rate) for seconds in (window, step))
+    for key, seconds, steps in (("window", window, length), ("step", step, stride)):
+        if steps < 1:
+            raise ConfigError(
+                f"data.{key}={seconds:g}: shorter than one step of {data_set.name}, which has "
+                f"{data_set.rate:g} a second: give at least {1 / data_set.rate:g}"
+            )
+    meta: dict[str, Any] = {
+        "name": data_set.name,
+        "rate": float(data_set.rate),
+        "channels": [asdict(channel) for channel in data_set.channels],
+        "activities": data_set.activities,
+        "test_subjects": [int(subject) for subject in data_set.test_subjects],
+    }
+    return Entry(cut(data_set, length, stride)._asdict(), meta)

@@ -1,0 +1,64 @@
+"""Text tables of numbers to arrays, by pyarrow's parser."""
+
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harnest.core.errors import DataError
+
+Number = TypeVar("Number", np.float32, np.int64)
+
+
+def parse(text: bytes, columns: int, dtype: type[Number], where: str) -> NDArray[Number]:
+    """Return the numbers of ``text``, (lines, columns): blanks between columns, no header.
+
+    Any number of blanks may lead, part and trail the columns. ``where`` names the text in the
+    `DataError` for a line of another length, or for what is no number of that type. It keeps
+    Python's lock only for moments, so several threads parse as many texts at once.
+    """
+    import pyarrow
+
+    try:
+        try:
+            table = _parse(text, columns, dtype)
+        except pyarrow.ArrowInvalid:
+            # Only now, since to look for stray blanks takes half as long as to parse.
+            table = _parse(_single_blanks(text), columns, dtype)
+    except pyarrow.ArrowInvalid as error:
+        problem = " ".join(str(error).split())
+        raise DataError(
+            f"{where} is no table of {columns} columns of numbers ({problem}): is it damaged, or "
+            "of another data set?"
+        ) from error
+    numbers = np.empty((table.num_rows, columns), dtype)
+    for column in range(columns):
+        numbers[:, column] = table.column(column).to_numpy()
+    return numbers
+
+
+def _parse(text: bytes, columns: int, dtype: type[Number]) -> Any:
+    import pyarrow
+    from pyarrow import csv
+
+    names = [str(column) for column in range(columns)]
+    return csv.read_csv(
+        pyarrow.BufferReader(text),
+        # One block for all: its columns then are arrays in one piece.
+        read_options=csv.ReadOptions(
+            column_names=names, use_threads=False, block_size=len(text) + 1
+        ),
+        parse_options=csv.ParseOptions(delimiter=" ", quote_char=False),
+        convert_options=csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pyarrow.from_numpy_dtype(dtype)), null_values=[]
+        ),
+    )
+
+
+def _single_blanks(text: bytes) -> bytes:
+    """Return ``text`` with one blank between columns, and none at either end of a line."""
+    characters = np.frombuffer(text, np.uint8)
+    keep = characters != ord(" ")
+    keep[1:] |= characters[:-1] > ord(" ")  # a blank stays that follows a column
+    text = characters[keep].tobytes()
+    return text.replace(b" \n", b"\n").replace(b" \r", b"\r").rstrip(b" ")

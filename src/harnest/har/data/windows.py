@@ -1,0 +1,54 @@
+"""Recordings to windows: fixed-length slices inside each labelled segment."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harnest.core.errors import DataError
+from harnest.har.data.recording import DataSet
+
+
+class Cut(NamedTuple):
+    """n windows: signals, float32 (n, time, channels); activities and subjects, int64 (n,)."""
+
+    signals: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    subjects: NDArray[np.int64]
+
+
+def cut(data_set: DataSet, length: int, step: int) -> Cut:
+    """Return the windows of ``length`` steps, one every ``step`` steps, of each labelled segment.
+
+    The first window of a segment starts with it, and no window reaches over its end: each shows
+    one activity of one subject. Windows follow the order of recordings, segments and time.
+    Raises `DataError` where no segment is long enough for one window.
+    """
+    if length < 1 or step < 1:
+        raise ValueError(f"windows of {length} steps every {step} steps: both must be at least 1")
+    segments = [
+        (recording, segment) for recording in data_set.recordings for segment in recording.segments
+    ]
+    counts = [
+        max(0, (segment.stop - segment.start - length) // step + 1) for _, segment in segments
+    ]
+    total = sum(counts)
+    if total == 0:
+        longest = max((segment.stop - segment.start for _, segment in segments), default=0)
+        raise DataError(
+            f"{data_set.name}: a window of {length / data_set.rate:g} s ({length} steps) is longer "
+            f"than every labelled segment; the longest has {longest / data_set.rate:g} s "
+            f"({longest} steps): choose a data.window no longer than that"
+        )
+    signals = np.empty((total, length, len(data_set.channels)), np.float32)
+    end = 0
+    for (recording, segment), count in zip(segments, counts, strict=True):
+        # One by one: a segment has so few that to make a view of all takes numpy longer.
+        for start in range(segment.start, segment.start + count * step, step):
+            signals[end] = recording.signal[start : start + length]
+            end += 1
+    return Cut(
+        signals,
+        np.repeat(np.array([segment.activity for _, segment in segments], np.int64), counts),
+        np.repeat(np.array([recording.subject for recording, _ in segments], np.int64), counts),
+    )

@@ -1,0 +1,130 @@
+"""A checkpoint's scores on the subjects that nothing was chosen by."""
+
+import logging
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harnest.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from harnest.har.classifier import Classifier
+    from harnest.har.data.data_module import WindowModule
+    from harnest.har.predictions import Judged
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(cfg: "DictConfig", checkpoint: Path, figures: Path | None = None) -> dict[str, float]:
+    """Loss, accuracy and macro-F1 of ``checkpoint`` on the test subjects of its config.
+
+    The folder ``figures`` gets the pictures that a run has of its validation subjects, of these.
+    Where this CPU cannot compute the network in the config's precision, a warning says so, and the
+    scores are those of 32-true. Raises `CheckpointError` where the checkpoint is not one of this
+    config's network.
+    """
+    import torch
+
+    from harnest.har.artifacts import judge
+    from harnest.har.figures import draw
+    from harnest.training.components import make_trainer
+    from harnest.training.precision import precision_error
+
+    data, classifier = _loaded(cfg, checkpoint)
+    make = partial(
+        make_trainer,
+        devices=1,  # several would each take as many windows, some of them twice
+        strategy="auto",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        use_distributed_sampler=False,
+    )
+    trainer = make(cfg)
+    few = torch.from_numpy(data.windows.signals[:2])
+    if (why := precision_error(trainer, classifier.network, few)) is not None:
+        # The run was trained on another machine.
+        log.warning(
+            "this CPU does not compute %s in %s (%s); the test is computed in 32-true",
+            type(classifier.network).__name__,
+            cfg.trainer.precision,
+            why,
+        )
+        cfg = cfg.copy()
+        cfg.trainer.precision = "32-true"
+        trainer = make(cfg)
+    (scores,) = trainer.test(classifier, datamodule=data, verbose=False)
+    if figures is not None:
+        judged = judge(classifier, data, "test", trainer.strategy.root_device)
+        draw(judged, {}, figures)
+    return dict(scores)
+
+
+def chance(cfg: "DictConfig") -> dict[str, float]:
+    """What guessing reaches on the test subjects of a config: loss, accuracy and macro-F1.
+
+    A guess is either uniform over the classes, or always the most frequent class of the test
+    windows; of the two, the better accuracy and the better macro-F1 count. A uniform guess expects
+    an F1 of ``2 p q / (p + q)`` for a class whose share of the windows is ``p``, with ``q`` one
+    over the number of classes; the mean is over the classes that the windows have. Its loss, the
+    logarithm of the number of classes, is that of the loss.
+    """
+    import numpy as np
+
+    from harnest.core.silence_libraries import quieten
+    from harnest.training.components import make_data
+
+    quieten()
+    data = make_data(cfg)
+    _, labels = data.tensors("test")
+    classes = len(data.windows.activities)
+    shares = np.bincount(labels.numpy(), minlength=classes) / len(labels)
+    there, uniform, most = shares[shares > 0], 1 / classes, float(shares.max())
+    constant_f1 = 2 * most / (1 + most) / len(there)
+    uniform_f1 = float(np.mean(2 * there * uniform / (there + uniform)))
+    return {
+        "test/loss": float(np.log(classes)),
+        "test/accuracy": max(uniform, most),
+        "test/macro_f1": max(uniform_f1, constant_f1),
+    }
+
+
+def evaluated(cfg: "DictConfig", checkpoint: Path) -> "tuple[Classifier, Judged]":
+    """The classifier of ``checkpoint``, and what it makes of the test subjects, window by window.
+
+    Raises what `evaluate` raises.
+    """
+    import torch
+
+    from harnest.har.artifacts import judge
+
+    data, classifier = _loaded(cfg, checkpoint)
+    return classifier, judge(classifier, data, "test", torch.device("cpu"))
+
+
+def check_tested(data: "WindowModule") -> None:
+    """Raise `ConfigError` where no subject is held out for testing."""
+    if not data.split.test_subjects:
+        raise ConfigError(
+            "data.test holds nobody out: this run has no test subjects to be evaluated on; its "
+            "scores are those of validation"
+        )
+
+
+def _loaded(cfg: "DictConfig", checkpoint: Path) -> "tuple[WindowModule, Classifier]":
+    import torch
+
+    from harnest.core.silence_libraries import quieten
+    from harnest.training.components import make_classifier, make_data
+    from harnest.training.fit import check_checkpoint
+
+    quieten()
+    data = make_data(cfg)
+    check_tested(data)
+    classifier = make_classifier(cfg, data, calibrate=False)  # the checkpoint has what it finds
+    check_checkpoint(classifier, checkpoint)
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    classifier.load_state_dict(state["state_dict"])
+    return data, classifier

@@ -1,0 +1,75 @@
+"""CNN-LSTM: convolutions shorten the window, an LSTM reads what is left in both directions."""
+
+import torch
+from torch import Tensor, nn
+
+from harnest.har.networks.convolution import convolution
+from harnest.har.networks.pooling import attention_score, pooled
+from harnest.har.networks.recurrent_init import begin
+from harnest.har.networks.validation import check_counts
+
+
+def rescale(x: Tensor) -> Tensor:
+    """Each channel of each window, (batch, time, channels), with mean 0 and deviation 1.
+
+    A channel that hardly moves, by less than a thousandth, keeps what little it has.
+    """
+    centered = x - x.mean(dim=1, keepdim=True)
+    return centered / centered.square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-3)
+
+
+class CNNLSTM(nn.Module):
+    """Convolutions that halve the time steps, a bidirectional LSTM, attention over its steps.
+
+    The usual order of Sainath et al., "Convolutional, Long Short-Term Memory, Fully Connected Deep
+    Neural Networks", 2015. Each of ``blocks`` is a convolution over all channels with ``filters``
+    maps, normalised over the batch, rectified, and the larger of each two steps. The LSTM then
+    reads 2**``blocks`` times fewer steps; attention is that of
+    `harnest.har.networks.lstm.LSTM`. With ``rescaled`` the channels are also
+    there in each window's own scale, so that small movements of somebody who sits or stands are
+    seen; they tell more of the activity than the device's orientation.
+
+    Takes (batch, time, channels), gives logits (batch, classes). Dropout acts on what the LSTM
+    reads and before the linear layer.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        *,
+        hidden_size: int = 64,
+        blocks: int = 2,
+        filters: int = 64,
+        kernel_size: int = 5,
+        rescaled: bool = False,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        check_counts(blocks=blocks, filters=filters, kernel_size=kernel_size)
+        self.rescaled = rescaled
+        widths = [2 * channels if rescaled else channels] + [filters] * blocks
+        self.convolutions = nn.Sequential(
+            *(
+                nn.Sequential(
+                    convolution(inputs, filters, kernel_size),
+                    nn.ReLU(),
+                    nn.MaxPool1d(2, ceil_mode=True),
+                )
+                for inputs in widths[:-1]
+            )
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.lstm = nn.LSTM(filters, hidden_size, batch_first=True, bidirectional=True)
+        begin(self.lstm)
+        self.score = attention_score(2 * hidden_size)
+        self.head = nn.Linear(2 * hidden_size, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map windows (batch, time, channels) to logits (batch, classes)."""
+        if self.rescaled:
+            x = torch.cat([x, rescale(x)], dim=2)
+        maps = self.convolutions(x.transpose(1, 2)).transpose(1, 2)
+        outputs, _ = self.lstm(self.dropout(maps))
+        logits: Tensor = self.head(self.dropout(pooled(outputs, self.score)))
+        return logits

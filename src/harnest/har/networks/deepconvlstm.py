@@ -1,0 +1,58 @@
+"""DeepConvLSTM: convolutions find features in each channel, an LSTM their order."""
+
+from torch import Tensor, nn
+
+from harnest.har.networks.recurrence import StackedLSTM
+from harnest.har.networks.recurrent_init import begin
+from harnest.har.networks.validation import check_counts
+
+
+class DeepConvLSTM(nn.Module):
+    """Four convolutions over time within each channel, then a stacked LSTM, its last state.
+
+    Ordóñez & Roggen, "Deep convolutional and LSTM recurrent neural networks for multimodal wearable
+    activity recognition", 2016. The convolutions of ``filters`` maps and ``kernel_size`` steps
+    slide along each channel with the same weights; the LSTM reads the maps of all channels. Here a
+    window is padded, so that it may be shorter than the convolutions together. Takes
+    (batch, time, channels), gives logits (batch, classes). Dropout acts before each layer of the
+    LSTM and before the linear layer.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        *,
+        hidden_size: int = 128,
+        layers: int = 2,
+        filters: int = 64,
+        kernel_size: int = 5,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        check_counts(filters=filters, kernel_size=kernel_size)
+        convolutions: list[nn.Module] = []
+        for inputs in (1, filters, filters, filters):
+            convolutions += [
+                nn.ZeroPad2d((0, 0, (kernel_size - 1) // 2, kernel_size // 2)),
+                nn.Conv2d(inputs, filters, (kernel_size, 1)),
+                nn.ReLU(),
+            ]
+        self.convolutions = nn.Sequential(*convolutions)
+        self.dropout = nn.Dropout(dropout)
+        self.lstm = StackedLSTM(
+            filters * channels,
+            hidden_size,
+            layers,
+            batch_first=True,
+            dropout=dropout if layers > 1 else 0.0,
+        )
+        begin(self.lstm)
+        self.head = nn.Linear(hidden_size, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map windows (batch, time, channels) to logits (batch, classes)."""
+        maps = self.convolutions(x.unsqueeze(1))  # (batch, filters, time, channels)
+        _, (hidden, _) = self.lstm(self.dropout(maps.transpose(1, 2).flatten(2)))
+        logits: Tensor = self.head(self.dropout(hidden[-1]))
+        return logits

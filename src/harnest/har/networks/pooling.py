@@ -1,0 +1,42 @@
+"""From the features of every step to those of the whole window."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from harnest.core.errors import ConfigError
+
+Pooling = Literal["last", "mean", "attention"]
+
+
+def check_pooling(pooling: str) -> None:
+    """Raise `ConfigError` for a pooling that there is not."""
+    if pooling not in ("last", "mean", "attention"):
+        raise ConfigError(f"pooling={pooling} is unknown: choose last, mean or attention")
+
+
+def attention_score(features: int) -> nn.Module:
+    """How much a step tells, learned: (batch, time, features) to (batch, time, 1).
+
+    Yang et al., "Hierarchical Attention Networks for Document Classification", 2016, eq. 5 to 7.
+    """
+    return nn.Sequential(
+        nn.Linear(features, features), nn.Tanh(), nn.Linear(features, 1, bias=False)
+    )
+
+
+def pooled(outputs: Tensor, score: nn.Module | None) -> Tensor:
+    """Average ``outputs``, (batch, time, features), over time, weighed by ``score`` if given."""
+    if score is None:
+        return outputs.mean(dim=1)
+    weights: Tensor = score(outputs).softmax(dim=1)
+    return (weights * outputs).sum(dim=1)
+
+
+def last_states(hidden: Tensor, *, bidirectional: bool) -> Tensor:
+    """The final state of the uppermost layer, of both directions: (batch, features).
+
+    ``hidden`` is what torch's recurrent layers return: (layers * directions, batch, size).
+    """
+    return torch.cat(tuple(hidden[-2 if bidirectional else -1 :]), dim=1)

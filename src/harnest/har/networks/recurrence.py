@@ -1,0 +1,76 @@
+"""LSTMs and GRUs layer by layer, where something of ours acts between two of them."""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harnest.har.networks.dropout import noise
+
+Layer = Callable[..., tuple[Tensor, ...]]
+
+
+class _Stacked(nn.RNNBase):
+    """What torch's own is, but that its dropout is `noise`.
+
+    Layer by layer it takes a processor no longer; a GPU has one kernel for all.
+    """
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """Map (batch, time, features), or (time, batch, features), as torch's own does."""
+        drops = self.training and self.num_layers > 1 and 0 < self.dropout < 1
+        if not drops or hx is not None or self.proj_size or not _is_batch_on_cpu(input):
+            return super().forward(input, hx)
+        return by_layers(
+            self,
+            input,
+            between=lambda steps: steps * noise(steps, self.dropout),
+            layer=partial(one_layer, self),
+        )
+
+
+def _is_batch_on_cpu(input: Any) -> bool:
+    return isinstance(input, Tensor) and input.ndim == 3 and input.device.type == "cpu"
+
+
+class StackedLSTM(_Stacked, nn.LSTM):
+    """``nn.LSTM`` that needs less time for its dropout on a processor."""
+
+
+class StackedGRU(_Stacked, nn.GRU):
+    """``nn.GRU`` that needs less time for its dropout on a processor."""
+
+
+def by_layers(
+    recurrence: nn.RNNBase, x: Tensor, *, between: Callable[[Tensor], Tensor], layer: Layer
+) -> tuple[Tensor, Any]:
+    """Outputs and last states for ``x``, as ``recurrence`` gives them; it begins with zeros.
+
+    ``between`` acts on what goes from one layer to the next, (time, batch, features). ``layer``
+    takes that and the weights of a layer, as `one_layer` does.
+    """
+    directions = 1 + recurrence.bidirectional
+    weights = recurrence.all_weights  # a list for each direction of each layer
+    steps = x.transpose(0, 1) if recurrence.batch_first else x
+    last = []
+    for first in range(0, len(weights), directions):
+        if first > 0:
+            steps = between(steps)
+        steps, *ends = layer(steps, *chain(*weights[first : first + directions]))
+        last.append(ends)
+    hidden, *cells = (torch.cat(ends) for ends in zip(*last, strict=True))
+    outputs = steps.transpose(0, 1) if recurrence.batch_first else steps
+    return outputs, (hidden, *cells) if cells else hidden
+
+
+def one_layer(recurrence: nn.RNNBase, steps: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+    """Outputs (time, batch, features) and last states (directions, batch, size) of one layer."""
+    directions = 1 + recurrence.bidirectional
+    zeros = steps.new_zeros(directions, steps.shape[1], recurrence.hidden_size)
+    options = (recurrence.bias, 1, 0.0, recurrence.training, recurrence.bidirectional, False)
+    if recurrence.mode == "LSTM":
+        return torch.lstm(steps, (zeros, zeros), weights, *options)
+    return torch.gru(steps, zeros, weights, *options)

@@ -1,0 +1,10 @@
+"""Options that networks share."""
+
+from harnest.core.errors import ConfigError
+
+
+def check_counts(**counts: int) -> None:
+    """Raise `ConfigError` for the first of ``counts``, by name, that is below 1."""
+    for name, count in counts.items():
+        if count < 1:
+            raise ConfigError(f"{name}={count} cannot be used: it must be at least 1")

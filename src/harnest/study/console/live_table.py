@@ -1,0 +1,212 @@
+"""What runs at this moment, as one table that keeps itself up to date."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from heapq import heapify, heapreplace
+from statistics import fmean
+from typing import Literal
+
+from optuna.trial import TrialState
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from harnest.core.failure import INTERRUPTED
+from harnest.core.terminal_width import cut, fit
+from harnest.study.console.formatting import COLOURS, plain_setting, progress, scores, span
+from harnest.study.events import TrialFacts
+
+_BETWEEN = "   "  # the parts of the line below it
+_PER_SECOND = 2  # how often it is drawn anew
+
+Turn = tuple[int, str]
+"""What is on a slot: a trial's number, and the name of its member or nothing."""
+
+
+class LiveTable:
+    """Slots with trial, steps, last score and time; below it the counts, the best, the end.
+
+    ``trials`` reads what is known of all trials now. ``budget`` is the study's, ``metric`` the name
+    of its score.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        trials: Callable[[], list[TrialFacts]],
+        slots: int,
+        budget: int,
+        metric: str = "score",
+    ) -> None:
+        self._console = console
+        self._trials = trials
+        self._metric = metric
+        self._budget = budget
+        self._slots: list[Turn | None] = [None] * slots
+        self._began: dict[Turn, float] = {}
+        self._took: dict[Turn, float] = {}
+        self._shown: RenderableType = ""
+        self._live = Live(
+            console=console,
+            get_renderable=self._draw,
+            refresh_per_second=_PER_SECOND,
+            transient=True,
+        )
+
+    def start(self) -> None:
+        """Begin to show it."""
+        self._live.start()
+
+    def stop(self) -> None:
+        """Take it from the screen."""
+        self._live.stop()
+
+    def begin(self, number: int, member: str = "") -> None:
+        """A trial of this sweeper or a member of one begins, on the first slot that is free."""
+        turn = (number, member)
+        self._began[turn] = time.monotonic()
+        free = self._slots.index(None) if None in self._slots else len(self._slots)
+        self._slots[free : free + 1] = [turn]
+
+    def end(self, number: int, member: str = "") -> None:
+        """It ended."""
+        turn = (number, member)
+        if turn in self._slots:
+            self._slots[self._slots.index(turn)] = None
+            self._took[turn] = time.monotonic() - self._began[turn]
+
+    def divide(self, number: int) -> None:
+        """The job that named a trial's members ended: it is no measure of what a run takes."""
+        self.end(number)
+        self._took.pop((number, ""), None)
+
+    def _draw(self) -> RenderableType:
+        # It draws in a thread of its own: a storage that is away must not end it.
+        with suppress(Exception):
+            trials = self._trials()
+            summary = _wrapped(self.summary(trials), self._console.width)
+            self._shown = Group(self.table(trials, self._console.width), Text(summary, "bold"))
+        return self._shown
+
+    def table(self, trials: Sequence[TrialFacts], width: int | None = None) -> Table:
+        """A row for each slot, and for each trial that another sweeper runs.
+
+        ``width`` is what there is room for: slot, trial and score come before what is tried, and
+        that before time and steps.
+        """
+        rows: list[tuple[Sequence[str], str, TrialState | None]] = []
+        known = {trial.number: trial for trial in trials}
+        for slot, turn in enumerate(self._slots):
+            if turn is None or turn[0] not in known:
+                rows.append(((str(slot), "-", "", "", "", ""), "dim", None))
+            else:
+                trial, took = known[turn[0]], span(time.monotonic() - self._began[turn])
+                rows.append(((str(slot), *_row(trial, turn[1], took)), "", trial.state))
+        ours = {turn[0] for turn in self._began}
+        rows += [
+            (("other", *_row(trial, "", "")), "dim", trial.state)
+            for trial in trials
+            if trial.state is TrialState.RUNNING and trial.number not in ours
+        ]
+        heads = ["slot", "trial", "steps", self._metric, "time", "tries"]
+        columns = fit(heads, [line for line, _, _ in rows], [1, 3, 0, 5, 4, 2], width)
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for at, size in columns.items():
+            justify: Literal["left", "right"] = "left" if heads[at] == "tries" else "right"
+            table.add_column(
+                escape(cut(heads[at], size)), justify=justify, no_wrap=True, width=size
+            )
+        for line, style, state in rows:
+            cells = {at: Text(cut(line[at], size)) for at, size in columns.items()}
+            if state is not None:
+                cells[1].stylize(COLOURS[state])
+            table.add_row(*cells.values(), style=style)
+        return table
+
+    def summary(self, trials: Sequence[TrialFacts]) -> str:
+        """States counted, the best so far, and when it will be over."""
+        states = [trial.state for trial in trials]
+        counts = [f"{states.count(state)} {word}" for state, word in _WORDS if state in states]
+        best = next((trial for trial in trials if trial.is_best), None)
+        parts = [f"{_ended(trials)}/{self._budget}", ", ".join(counts)]
+        if best is not None:
+            parts.append(f"best {scores(best)} (trial {best.number})")
+        left = self._left(trials)
+        if left is not None:
+            over = datetime.now() + timedelta(seconds=left)
+            parts.append(f"about {span(left)} left, until {over:%H:%M}")
+        return _BETWEEN.join(parts)
+
+    def _left(self, trials: Sequence[TrialFacts]) -> float | None:
+        """Estimated seconds until the study ends; None before any job has ended.
+
+        What waits takes the slot that falls free first. A trial of several members is that many
+        jobs, and each is as long as those that have ended.
+        """
+        slots = len(self._slots)
+        took = list(self._took.values())
+        ours = {number for number, _ in self._took}
+        for trial in trials:  # of earlier sessions, and other sweepers
+            if trial.duration is not None and trial.number not in ours:
+                share = min(trial.members, slots) / trial.members if trial.members else 1.0
+                took.append(trial.duration.total_seconds() * share)
+        if not took:
+            return None
+        mean, now = fmean(took), time.monotonic()
+        ends = [
+            0.0 if turn is None else max(0.0, mean - now + self._began[turn])
+            for turn in self._slots
+        ]
+        heapify(ends)
+        for _ in range(self._waiting(trials)):
+            heapreplace(ends, ends[0] + mean)
+        return max(ends)
+
+    def _waiting(self, trials: Sequence[TrialFacts]) -> int:
+        """Jobs that have not begun: of trials that have not, and of running ones' members."""
+        begun = {number for number, _ in self._began}
+        running = [t for t in trials if t.state is TrialState.RUNNING and t.number in begun]
+        each = max((trial.members for trial in trials), default=0) or 1
+        started = Counter(number for number, member in self._began if member)
+        inside = sum(
+            max(0, (trial.members or each) - started[trial.number]) for trial in running if each > 1
+        )
+        return inside + each * max(0, self._budget - _ended(trials) - len(running))
+
+
+def _wrapped(summary: str, width: int) -> str:
+    """The parts of a summary, in as many lines as they need."""
+    lines: list[str] = []
+    for part in summary.split(_BETWEEN):
+        if lines and len(lines[-1]) + len(_BETWEEN) + len(part) <= width:
+            lines[-1] += _BETWEEN + part
+        else:
+            lines.append(part)
+    return "\n".join(lines)
+
+
+_WORDS = (
+    (TrialState.RUNNING, "running"),
+    (TrialState.COMPLETE, "finished"),
+    (TrialState.PRUNED, "pruned"),
+    (TrialState.FAIL, "failed"),
+)
+
+
+def _ended(trials: Sequence[TrialFacts]) -> int:
+    return sum(t.state.is_finished() and t.reason != INTERRUPTED for t in trials)
+
+
+def _row(trial: TrialFacts, member: str, took: str) -> tuple[str, ...]:
+    """Cells of a trial, or of a member of one: what is known of the trial is not the member's."""
+    number = f"{trial.number} {member}".rstrip()
+    tries = plain_setting(trial.params)
+    if member:
+        return number, "", "", took, tries
+    steps = progress(trial).removesuffix(" runs").replace(" of ", "/")
+    return number, steps if trial.members else str(len(trial.steps)), scores(trial), took, tries

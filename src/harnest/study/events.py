@@ -1,0 +1,136 @@
+"""Who wants to know what happens in a study."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from optuna.trial import FrozenTrial, TrialState
+
+from harnest.study.outcome import Outcome
+from harnest.study.space.parameter import key_of
+from harnest.study.trial import PRUNED_AT
+
+#: Trial attributes: why it failed, in a word, in a line; the number that it repeats.
+REASON, MESSAGE, DETAILS, RETRY_OF = "reason", "message", "details", "retry_of"
+
+#: Trial attribute: the deviation of its first value, where that is a mean.
+DEVIATION = "deviation"
+
+#: Trial attribute: how many members its score is the mean of.
+MEMBERS = "members"
+
+
+def reason_of(trial: FrozenTrial) -> str | None:
+    """Why a trial failed, in a word; None where it did not.
+
+    The word is written before the end, and what took its sweeper for dead may have come too late.
+    """
+    return trial.user_attrs.get(REASON) if trial.state is TrialState.FAIL else None
+
+
+@dataclass(frozen=True)
+class StudyFacts:
+    """What is known of a study before its first trial; a grid tries every combination.
+
+    ``metric_names`` are its objectives', one for each direction, or empty where they have none.
+    """
+
+    name: str
+    identity: str
+    directory: Path
+    directions: tuple[str, ...]
+    is_grid: bool
+    sampler: str
+    pruner: str
+    budget: int
+    space: Mapping[str, Any]
+    fixed: tuple[str, ...]
+    command: str
+    metric_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrialFacts:
+    """One trial, running or ended; ``params`` are the searched keys and their values.
+
+    ``values`` are its scores, ``steps`` what it reported on the way: after each epoch, or the
+    score of each of its ``members``, whose ``deviation`` is that of the first value then; a trial
+    that is one job has 0 members.
+    ``broken`` names the constraints that it does not keep to. ``is_best`` where no finished trial
+    that keeps to all of them is better: better in one objective, and no worse in any other.
+    """
+
+    number: int
+    params: Mapping[str, Any]
+    state: TrialState
+    values: tuple[float, ...] = ()
+    steps: Mapping[int, float] = field(default_factory=dict)
+    duration: timedelta | None = None
+    reason: str | None = None
+    message: str | None = None
+    details: str | None = None
+    pruned_at: int | None = None
+    retry_of: int | None = None
+    deviation: float | None = None
+    members: int = 0
+    broken: tuple[str, ...] = ()
+    is_best: bool = False
+
+    @staticmethod
+    def of(trial: FrozenTrial, is_best: bool = False) -> "TrialFacts":
+        """Read the facts from Optuna's record."""
+        attributes = trial.user_attrs
+        failure = attributes if trial.state is TrialState.FAIL else {}
+        return TrialFacts(
+            number=trial.number,
+            params={key_of(name): value for name, value in trial.params.items()},
+            state=trial.state,
+            values=tuple(trial.values or ()),
+            steps=dict(sorted(trial.intermediate_values.items())),
+            duration=trial.duration,
+            reason=reason_of(trial),
+            message=failure.get(MESSAGE),
+            details=failure.get(DETAILS),
+            pruned_at=attributes.get(PRUNED_AT),
+            retry_of=attributes.get(RETRY_OF),
+            deviation=attributes.get(DEVIATION),
+            members=attributes.get(MEMBERS, 0),
+            broken=tuple(name for name, value in trial.constraints.items() if value > 0),
+            is_best=is_best,
+        )
+
+
+class StudyListener(Protocol):
+    """Hears of a study's events, in the sweeper's process.
+
+    A Hydra callback with these methods, configured in ``hydra.callbacks``, is one.
+    """
+
+    def on_study_start(self, study: StudyFacts, trials: Sequence[TrialFacts]) -> None:
+        """The study was opened; ``trials`` are those of earlier sessions.
+
+        Of several sweepers that open a study at once, each does this alone.
+        """
+
+    def on_trial_start(self, trial: TrialFacts, directory: Path) -> Mapping[str, str]:
+        """A trial is about to run; returns environment variables for its process."""
+
+    def on_trial_divided(self, trial: TrialFacts) -> None:
+        """A trial's own job has ended, and named its members; they are about to run."""
+
+    def on_member_start(self, trial: TrialFacts, name: str, directory: Path) -> Mapping[str, str]:
+        """A member of a running trial is about to run; returns what `on_trial_start` does."""
+
+    def on_member_end(self, trial: TrialFacts, name: str, directory: Path, end: Outcome) -> None:
+        """A member ended, in whatever way."""
+
+    def on_trial_end(self, trial: TrialFacts, directory: Path) -> None:
+        """A trial ended, in whatever way."""
+
+    def on_study_end(self, trials: Sequence[TrialFacts], complete: bool) -> Sequence[str]:
+        """No more trials for now; ``complete`` once the budget is spent.
+
+        Returns lines that say what to do next.
+        """

@@ -1,0 +1,142 @@
+"""Jobs of one process that take turns, and do together what they can do better so."""
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+
+from harnest.core.failure import TrialInterruptedError
+from harnest.study.execution.interrupts import Interrupts
+from harnest.study.execution.managed_task import output_kept, own_output
+
+_current = threading.local()
+
+
+def is_packed() -> bool:
+    """Whether this job runs in one process with others: `meet` has to be called where they meet."""
+    return hasattr(_current, "turn")
+
+
+def meet(part: Any, together: Callable[[Sequence[Any]], None]) -> None:
+    """Wait until all jobs of this process that go on have come here, and ``together`` was called.
+
+    It is called once with the ``part`` of each job. What it raises, each job raises.
+    """
+    turn: Turn = _current.turn
+    turn.wait(part, together)
+
+
+@dataclass
+class _Surroundings:
+    """What a process has once, and each job as its own while it has its turn."""
+
+    config: Any
+    folder: str
+    environment: dict[str, str]
+    handlers: list[logging.Handler]
+
+    @classmethod
+    def now(cls) -> "_Surroundings":
+        handlers = list(logging.getLogger().handlers)
+        return cls(HydraConfig.instance().cfg, os.getcwd(), dict(os.environ), handlers)  # noqa: PTH109  a path would have to be made text again
+
+    def enter(self) -> None:
+        HydraConfig.instance().cfg = self.config
+        os.chdir(self.folder)
+        # One by one: other threads may be reading the rest.
+        for name in os.environ.keys() - self.environment.keys():
+            del os.environ[name]
+        for name, text in self.environment.items():
+            if os.environ.get(name) != text:
+                os.environ[name] = text
+        logging.getLogger().handlers[:] = self.handlers
+
+
+class Turn:
+    """A job in a thread of its own, which runs only while it is given its turn.
+
+    ``output`` gets what is printed meanwhile.
+    """
+
+    def __init__(self, job: Callable[[], None], output: Path) -> None:
+        self.job = job
+        self.output = output
+        #: What it has come to `meet` with; None once it has ended.
+        self.waits_for: tuple[Any, Callable[[Sequence[Any]], None]] | None = None
+        self._surroundings = _Surroundings.now()
+        self._error: BaseException | None = None
+        self._go, self._is_back = threading.Semaphore(0), threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def take(self, error: BaseException | None = None) -> None:
+        """Let the job go on until it meets the others or ends; an ``error`` is raised in it."""
+        self._error = error
+        self._surroundings.enter()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        own_output(self.output)
+        if self._thread.ident is None:
+            self._thread.start()
+        self._go.release()
+        self._is_back.acquire()
+        self._surroundings = _Surroundings.now()
+
+    def wait(self, part: Any, together: Callable[[Sequence[Any]], None]) -> None:
+        """Give the turn back, in the job's thread."""
+        self.waits_for = part, together
+        self._is_back.release()
+        self._go.acquire()
+        self.waits_for = None
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        _current.turn = self
+        self._go.acquire()
+        try:
+            self.job()
+        finally:
+            self._is_back.release()
+
+
+def take_turns(jobs: Sequence[tuple[Callable[[], None], Path]]) -> None:
+    """Run jobs, each with the file for its output, one at a time from one `meet` to the next.
+
+    A job may end, in whatever way, and the others go on. An interrupt is raised in each as
+    `TrialInterruptedError` where it meets the others; a second one does not wait.
+    """
+    before = _Surroundings.now()
+    try:
+        with output_kept():
+            _take_turns([Turn(job, output) for job, output in jobs])
+    finally:
+        before.enter()
+
+
+def _take_turns(turns: list[Turn]) -> None:
+    interrupts = Interrupts()
+    error: BaseException | None = None
+    with interrupts.held():
+        while turns:
+            trace = None if error is None else error.__traceback__
+            for turn in turns:
+                # Each job raises the same one, and is not to show the frames of those before it.
+                turn.take(error and error.with_traceback(trace))
+            turns = [turn for turn in turns if turn.waits_for is not None]
+            met = [turn.waits_for for turn in turns if turn.waits_for is not None]
+            if not met:
+                return
+            error = None
+            try:
+                with interrupts.allowed():
+                    met[0][1]([part for part, _ in met])
+            except KeyboardInterrupt:
+                error = TrialInterruptedError("the trial was asked to stop")
+            except Exception as raised:
+                error = raised

@@ -1,0 +1,143 @@
+"""Launchers as the study uses them: jobs go in one by one, and come back when they end."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Protocol
+
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig
+
+from harnest.core.errors import StudyError
+from harnest.study.execution.launcher_backend import Launched
+from harnest.study.execution.managed_task import contained, variables_kept
+from harnest.study.execution.ray_backend import OnRay
+from harnest.study.execution.slot import EVERYWHERE
+from harnest.study.execution.slurm_backend import OnSlurm
+from harnest.study.execution.threaded_executor import SideBySide
+
+#: Keys of other launchers' that say how many jobs they run at once.
+_AT_ONCE = ("n_jobs", "array_parallelism")
+
+
+class Runner(Protocol):
+    """Runs jobs; `harnest.study.execution.slots_launcher.SlotsLauncher` is one."""
+
+    @property
+    def capacity(self) -> int:
+        """How many jobs it takes at once."""
+
+    def submit(
+        self,
+        overrides: Sequence[str],
+        number: int,
+        member: str = "",
+        retry_of: int | None = None,
+    ) -> "Future[JobReturn]":
+        """Take a job; ``number`` is its directory's name, ``retry_of`` that of an earlier try.
+
+        A ``member`` of a trial writes in a directory of its name within the trial's.
+        """
+
+    def interrupt(self, number_of_signal: int, within: Path = EVERYWHERE) -> None:
+        """Signal all running jobs, or those alone that write ``within`` the directory of a trial.
+
+        What has not begun never will, or ends where it asks for its trial, which has ended.
+        """
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+class BatchRunner:
+    """Any Hydra launcher: it runs the jobs of a batch and returns when all have ended."""
+
+    def __init__(self, launcher: Launcher, capacity: int) -> None:
+        if hasattr(launcher, "task_function"):  # where Hydra's own launchers have it
+            launcher.task_function = variables_kept(launcher.task_function)
+        self.launcher = launcher
+        self.capacity = capacity
+        self._running: list[Future[JobReturn]] = []
+        self._waiting: list[tuple[Sequence[str], int, Future[JobReturn]]] = []
+
+    def submit(
+        self,
+        overrides: Sequence[str],
+        number: int,
+        member: str = "",
+        retry_of: int | None = None,
+    ) -> "Future[JobReturn]":
+        """Keep the job until the batch is launched."""
+        future: Future[JobReturn] = Future()
+        self._waiting.append((overrides, number, future))
+        return future
+
+    def launch(self) -> None:
+        """Run the batch. A launcher numbers its jobs in a row, so a gap starts another batch.
+
+        What a launcher raises is the end of every job in its batch.
+        """
+        batch, self._waiting = self._waiting, []
+        self._running = [job[2] for job in batch]
+        while batch:
+            first = batch[0][1]
+            row = [job for index, job in enumerate(batch) if job[1] == first + index]
+            batch = batch[len(row) :]
+            try:
+                returns = self.launcher.launch([list(job[0]) for job in row], initial_job_idx=first)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                for _, _, future in row:
+                    future.set_exception(contained(error))
+                continue
+            for (_, _, future), returned in zip(row, returns, strict=True):
+                future.set_result(returned)
+
+    def interrupt(self, number_of_signal: int, within: Path = EVERYWHERE) -> None:
+        """Such a launcher was interrupted itself, and its jobs with it.
+
+        Of a trial alone nothing is left to be signalled: all in its batch has ended.
+        """
+        for future in [*self._running, *(job[2] for job in self._waiting)]:
+            if not future.done():
+                future.set_exception(KeyboardInterrupt())
+        self._waiting = []
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def runner_for(
+    launcher: Any, batch: int | None, config: DictConfig, directory: Path
+) -> "Runner | BatchRunner":
+    """The launcher itself where it takes single jobs, else one that hands them to it.
+
+    ``batch`` is how many it gets at once; None: as many as its ``config`` says, else what a ray
+    cluster has room for, one per core for another launcher with processes of its own, and one for
+    any other. Raises `StudyError` where it is no whole number of at least 1, and for a launcher
+    that would wait without end for a process that was killed.
+    """
+    if batch is not None and not (isinstance(batch, int) and batch >= 1):
+        raise StudyError(f"hydra.sweeper.batch={batch}: it must be a whole number from 1 up")
+    if config.get("backend") == "multiprocessing":
+        raise StudyError(
+            "hydra.launcher.backend=multiprocessing waits for killed processes without end; "
+            "choose loky, or hydra/launcher=slots"
+        )
+    if hasattr(launcher, "submit"):
+        runner: Runner | BatchRunner = launcher
+        return runner
+    name = type(launcher).__name__
+    counts = [batch, *(config.get(key) for key in _AT_ONCE), len(os.sched_getaffinity(0))]
+    at_once = next(count for count in counts if count is not None and count > 0)
+    if name == "RayLauncher":
+        return SideBySide(OnRay(launcher, batch), directory)
+    if name == "SlurmLauncher":
+        return SideBySide(OnSlurm(launcher, at_once), directory)
+    # joblib runs a single job in this very process.
+    if name == "LocalLauncher" or (name == "JoblibLauncher" and config.get("n_jobs", -1) != 1):
+        return SideBySide(Launched(launcher, at_once), directory)
+    return BatchRunner(launcher, batch or 1)

@@ -1,0 +1,252 @@
+"""A job's own process: what happens in it, from its fork to its result."""
+
+import gc
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing import spawn
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import cloudpickle
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import (
+    JobReturn,
+    JobStatus,
+    _serialize_exception_chain,
+    _serialize_traceback,
+    _take_job_return_handoff,
+    run_job,
+    setup_globals,
+)
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from harnest.core.errors import StudyError
+from harnest.study.execution.managed_task import contained, own_output, variables_kept
+from harnest.study.execution.slot import Slot, mark_ended, mark_running
+
+_GRACE = 5.0  # seconds that an orphaned job has to stop by itself
+_LEFT = 15.0  # seconds that what a job has left running has to end by itself
+_ENDED, _ZERO = 113, 256  # exit codes: of a process that has sent its result, for another's 0
+
+
+@dataclass(frozen=True)
+class Application:
+    """What all jobs of a sweep share, ready for their processes.
+
+    ``script`` is how to import what was started, in the words of `multiprocessing.spawn`;
+    ``packed`` is pickled, what lives in ``__main__`` by value, as a script's task does.
+    """
+
+    environment: Mapping[str, str]
+    folder: str
+    script: Mapping[str, Any]
+    packed: bytes
+
+    @classmethod
+    def of(cls, context: HydraContext, task: TaskFunction) -> "Application":
+        """The application that this process runs."""
+        facts = spawn.get_preparation_data("")
+        script = {key: value for key, value in facts.items() if key.startswith("init_main")}
+        packed = cloudpickle.dumps((context, task, Singleton.get_state()))
+        return cls(dict(os.environ), str(Path.cwd()), script, packed)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job on its way to a process: its application, its config, where it runs and writes."""
+
+    application: Application
+    config: bytes
+    slot: Slot
+    directory: Path
+
+    @classmethod
+    def of(cls, application: Application, config: DictConfig, slot: Slot, directory: Path) -> "Job":
+        """A job with its config packed: it may hold types of the application's own modules."""
+        return cls(application, cloudpickle.dumps(config), slot, directory)
+
+    @staticmethod
+    def unpack(result: bytes) -> JobReturn:
+        """The job's return, as `run` sent it."""
+        returned: JobReturn = cloudpickle.loads(result)
+        return returned
+
+
+class _Worker(ForkServerProcess):
+    """A process of pebble's pool, whose end tells whether it came to it.
+
+    pebble takes exit code 0 for a process that has sent its result, and would wait for that of a
+    job which ended its process so. And it makes no other process as long as one has not ended: what
+    a job has left running, such as threads, has some seconds.
+    """
+
+    def run(self) -> None:
+        super().run()
+        threading.Thread(target=_end_late, daemon=True).start()
+        sys.exit(_ENDED)
+
+    @property
+    def exitcode(self) -> int | None:
+        code = super().exitcode
+        return {_ENDED: 0, 0: _ZERO}.get(code, code) if code is not None else None
+
+
+class Context(ForkServerContext):
+    """How pebble is to make its processes."""
+
+    Process = _Worker
+
+
+def _end_late() -> None:
+    time.sleep(_LEFT)
+    os._exit(_ENDED)
+
+
+def how_it_died(code: int) -> str:
+    """What the exit code of a pool's process says."""
+    if code >= 0:
+        return f"exit code {code % _ZERO}"
+    return signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+
+
+def run(job: Job) -> bytes:
+    """Run one job in this process, which exists for nothing else, and pickle its return."""
+    begin(job.directory)
+    own_output(job.directory / "output.log")
+    try:
+        context, task = enter(job.application, job.slot)
+        returned = perform(context, task, cloudpickle.loads(job.config))
+    except KeyboardInterrupt:
+        returned = interrupted()
+    except Exception as error:
+        returned = broken(error)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        mark_ended(job.directory)
+    return packed(returned)
+
+
+def packed(returned: JobReturn) -> bytes:
+    """Pickle a job's return here: pebble would do it while all other processes wait."""
+    try:
+        return bytes(cloudpickle.dumps(returned))
+    except Exception as error:  # of what the job returned, or of its config
+        return bytes(cloudpickle.dumps(broken(error)))
+
+
+def begin(directory: Path) -> None:
+    """Make this process ready for what it exists for, and tell in ``directory`` that it runs."""
+    gc.freeze()  # what the warm process made stays: looking through it costs each job 0.3 s
+    gc.enable()
+    signal.signal(signal.SIGTERM, _interrupt)  # pebble's handler would end it without a word
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    directory.mkdir(parents=True, exist_ok=True)
+    mark_running(directory)
+
+
+def interrupted() -> JobReturn:
+    """The return of a job that was interrupted."""
+    returned = JobReturn(status=JobStatus.FAILED)
+    # A new one: Hydra has hung the job's return on the other, and the two would hold each
+    # other while they are pickled, without end.
+    returned.return_value = KeyboardInterrupt()
+    return returned
+
+
+def enter(application: Application, slot: Slot) -> tuple[HydraContext, TaskFunction]:
+    """Become the application, on ``slot``."""
+    os.environ.update(application.environment)
+    os.chdir(application.folder)
+    # The application's modules come in after this: they may look for GPUs while imported.
+    take_slot(slot)
+    context, task, state = cloudpickle.loads(application.packed)
+    # Hydra then refuses to start in a script that calls its main function when imported.
+    GlobalHydra.instance().initialize(state["instances"][GlobalHydra].hydra)
+    _import_script(application.script)
+    state["instances"][Plugins] = Plugins.instance()  # else Hydra looks for them again
+    restore(state)
+    return context, task
+
+
+def restore(state: Any) -> None:
+    """Bring Hydra into this process, which has nothing of it yet but what was sent to it."""
+    Singleton.set_state(state)
+    setup_globals()
+
+
+def broken(error: BaseException) -> JobReturn:
+    """The return of a job that ``error`` ended somewhere else than in its task."""
+    # Hydra hangs the job's return on the error that it lets go on, and to pickle two that hold
+    # each other has no end.
+    returned = _take_job_return_handoff(error) or JobReturn()
+    returned.status = JobStatus.FAILED
+    told = contained(error)
+    if told is not error:
+        told.__cause__ = error
+    returned.return_value = told
+    returned._remote_traceback = _serialize_traceback(told.__traceback__)
+    returned._remote_exception_chain = _serialize_exception_chain(told)
+    return returned
+
+
+def perform(context: HydraContext, task: TaskFunction, config: DictConfig) -> JobReturn:
+    """Run a job in this process; raises interrupts, and returns any other error."""
+    try:
+        return run_job(
+            hydra_context=context,
+            task_function=variables_kept(task),
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return broken(error)
+
+
+def _import_script(script: Mapping[str, Any]) -> None:
+    """Import what was started, as Python's own pools do: a config may name parts of it."""
+    try:
+        spawn.prepare(dict(script))
+    except SystemExit as end:
+        raise StudyError(
+            "the application's script runs when it is imported; put its call under "
+            'if __name__ == "__main__":'
+        ) from end
+
+
+def take_slot(slot: Slot) -> None:
+    """See the slot's device alone, and use no more than its threads."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = slot.gpu or ""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(slot.threads)
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:  # it was warm already, and read the variables then
+        torch.set_num_threads(slot.threads)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    """End this process when the sweeper's ends, in whatever way that was."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE)
+    os._exit(1)

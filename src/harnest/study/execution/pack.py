@@ -1,0 +1,63 @@
+"""A pack's own process: several jobs that take turns in it, from its fork to their results."""
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import cloudpickle
+from hydra.core.utils import JobReturn
+from hydra.types import HydraContext, TaskFunction
+
+from harnest.study.execution.barrier import take_turns
+from harnest.study.execution.job_process import (
+    Job,
+    begin,
+    broken,
+    enter,
+    interrupted,
+    packed,
+    perform,
+    run,
+)
+from harnest.study.execution.managed_task import own_output
+from harnest.study.execution.slot import mark_ended
+
+
+def run_pack(jobs: Sequence[Job], place: Path) -> list[bytes]:
+    """Run jobs of one application on one slot in this process, and pickle their returns.
+
+    The process is marked in ``place``: it is not the process of any one of them. A single job is
+    run as it would be without packs, and marked in its own directory.
+    """
+    if len(jobs) == 1:
+        return [run(jobs[0])]
+    begin(place)
+    own_output(place / "output.log")
+    returns = [interrupted() for _ in jobs]  # until they say otherwise
+    try:
+        context, task = enter(jobs[0].application, jobs[0].slot)
+        for job in jobs:
+            job.directory.mkdir(parents=True, exist_ok=True)
+        take_turns(
+            [
+                (partial(_run, job, context, task, returns, index), job.directory / "output.log")
+                for index, job in enumerate(jobs)
+            ]
+        )
+    except KeyboardInterrupt:
+        pass  # a second one: those that have not ended are as they are
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        mark_ended(place)
+    return [packed(returned) for returned in returns]
+
+
+def _run(
+    job: Job, context: HydraContext, task: TaskFunction, returns: list[JobReturn], index: int
+) -> None:
+    try:
+        returns[index] = perform(context, task, cloudpickle.loads(job.config))
+    except BaseException as error:
+        returns[index] = broken(error)

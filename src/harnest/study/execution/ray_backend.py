@@ -1,0 +1,142 @@
+"""Single jobs in ray's workers, on this machine or on a cluster."""
+
+import logging
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+from hydra.core.utils import JobReturn
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from harnest.core.errors import StudyError
+from harnest.study.execution.managed_task import Guest
+
+if TYPE_CHECKING:
+    from harnest.study.execution.job_process import Application
+
+log = logging.getLogger(__name__)
+
+_ATTEMPTS = 4  # to start ray
+_LEAST = 1e-4  # the smallest share that ray counts in
+
+
+class OnRay:
+    """Jobs with the resources that ``hydra.launcher.ray.remote`` asks for, shares of a GPU as well.
+
+    Hydra's launcher would run them in the folder and with the environment in which the cluster was
+    started, and could not cancel one on another host. ``at_once`` is how many run at the same time;
+    None: as many as there are resources for.
+    """
+
+    def __init__(self, launcher: Any, at_once: int | None) -> None:
+        self._launcher = launcher
+        self._at_once = at_once
+        options: Any = OmegaConf.to_container(launcher.ray_cfg, resolve=True)
+        self._init = options["init"] or {}
+        # To run a job again is the study's business: ray would do it under the same number.
+        self._remote = {"max_retries": 0} | (options["remote"] or {})
+        self._application: Application | None = None  # until ray has been started
+        self._running: dict[Path, Any] = {}
+
+    @property
+    def capacity(self) -> int:
+        """What the cluster has room for at this moment: hosts come and go.
+
+        Raises `StudyError` where none of its hosts has what one job needs.
+        """
+        self._start()
+        if self._at_once is not None:
+            return self._at_once
+        import ray
+
+        nodes: Any = ray.nodes
+        hosts = [node["Resources"] for node in nodes() if node["Alive"]]
+        room = sum(_room(host, self._needs()) for host in hosts)
+        if room == 0:
+            needs = ", ".join(f"{name} {need:g}" for name, need in self._needs().items())
+            raise StudyError(
+                f"hydra.launcher.ray.remote: a trial needs {needs}, and no host of ray's has that"
+            )
+        return room
+
+    def run(self, overrides: Sequence[str], number: int, directory: Path) -> JobReturn:
+        """Run one; ray decides where, and when."""
+        import ray
+
+        launcher = self._launcher
+        loader = launcher.hydra_context.config_loader
+        config = loader.load_sweep_config(launcher.config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id = str(number)
+            config.hydra.job.num = number
+        assert self._application is not None, "jobs come after the question for room"
+        job = ray.remote(**self._remote)(_perform).remote(self._application, config)
+        self._running[directory] = job
+        try:
+            returned: JobReturn = ray.get(job)
+        finally:
+            del self._running[directory]
+        return returned
+
+    def cancel(self, directory: Path, number_of_signal: int) -> None:
+        """Let ray signal it, on whatever host."""
+        import ray
+
+        job = self._running.get(directory)
+        if job is not None:
+            ray.cancel(job, force=number_of_signal == signal.SIGKILL)
+
+    def _needs(self) -> dict[str, float]:
+        shares = {"CPU": self._remote.get("num_cpus"), "GPU": self._remote.get("num_gpus")}
+        shares["CPU"] = 1 if shares["CPU"] is None else shares["CPU"]
+        wanted = shares | (self._remote.get("resources") or {})
+        return {name: float(need) for name, need in wanted.items() if need}
+
+    def _start(self) -> None:
+        """Start ray, or join a cluster: in the thread of the study's loop, with which it ends."""
+        if self._application is not None:
+            return
+        # Nothing leaves the machine unless asked for; a ray of our own serves this machine alone.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        from harnest.study.execution.job_process import Application
+
+        if not ray.is_initialized():
+            before = signal.getsignal(signal.SIGTERM)
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    ray.init(**self._init)
+                    break
+                except ConnectionError as error:
+                    told = str(error).strip().splitlines()[0]
+                    raise StudyError(f"hydra.launcher.ray.init: {told}") from error
+                except Exception as error:
+                    # ray allows 30 s for its start, which is too short on a busy machine.
+                    if "timed out during startup" not in str(error) or attempt == _ATTEMPTS:
+                        raise
+                    log.warning("ray timed out during startup: attempt %d", attempt + 1)
+            signal.signal(signal.SIGTERM, before)  # ray takes it, and it is the loop's
+        task = Guest(self._launcher.task_function)
+        self._application = Application.of(self._launcher.hydra_context, task)
+
+
+def _room(host: dict[str, float], needs: dict[str, float]) -> int:
+    """How many jobs fit on a host; one cannot be shared out among several."""
+    return int(min((host.get(name, 0) + _LEAST / 2) / need for name, need in needs.items()))
+
+
+def _perform(application: "Application", config: DictConfig) -> JobReturn:
+    """Be the job, in one of ray's workers."""
+    from harnest.study.execution.job_process import perform, restore
+
+    for name, value in application.environment.items():
+        os.environ.setdefault(name, value)  # what ray says of this host and its GPUs stays
+    Path(application.folder).mkdir(parents=True, exist_ok=True)
+    os.chdir(application.folder)
+    context, task, state = cloudpickle.loads(application.packed)
+    restore(state)
+    return perform(context, task, config)

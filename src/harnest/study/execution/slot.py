@@ -1,0 +1,115 @@
+"""Where one job can run: a GPU or a share of it, or some CPU threads."""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Literal
+
+from harnest.core.errors import StudyError
+
+#: The directory that holds those of all jobs.
+EVERYWHERE = Path("/")
+
+#: In a job's directory while it runs: the number of its process, and its host.
+_RUNNING = ".pid"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place where one job can run: one GPU or a share of it, or some CPU threads.
+
+    ``gpu`` is what CUDA_VISIBLE_DEVICES names it by; None: no GPU.
+    """
+
+    number: int
+    gpu: str | None
+    threads: int
+
+
+def find_slots(
+    gpus: Literal["auto", "none"] | int | Sequence[int | str],
+    per_gpu: int,
+    cpu_slots: Literal["auto"] | int,
+) -> list[Slot]:
+    """The slots of this machine: ``per_gpu`` on each GPU, or ``cpu_slots`` where there is none.
+
+    Threads are shared out evenly. Raises `StudyError` for what is no whole number of at least 1,
+    and for GPUs that were asked for and are not there.
+    """
+    cores = len(os.sched_getaffinity(0))
+    at_once = cores if cpu_slots == "auto" else cpu_slots
+    for key, count in (("per_gpu", per_gpu), ("cpu_slots", at_once)):
+        if not isinstance(count, int) or count < 1:
+            raise StudyError(f"hydra.launcher.{key}={count}: it must be a whole number from 1 up")
+    cards = visible_gpus()
+    if isinstance(gpus, int):
+        gpus = [gpus]
+    if isinstance(gpus, Sequence) and not isinstance(gpus, str):
+        missing = [str(card) for card in gpus if str(card) not in cards]
+        if missing:
+            there = ", ".join(cards) or "none"
+            raise StudyError(f"hydra.launcher.gpus: there is no GPU {missing[0]}; there is {there}")
+        cards = [str(card) for card in gpus]
+    elif gpus == "none":
+        cards = []
+    elif gpus != "auto":
+        raise StudyError(f"hydra.launcher.gpus={gpus}: choose auto, none or a list of numbers")
+    on_cards: list[str | None] = [card for card in cards for _ in range(per_gpu)]
+    chosen = on_cards or [None] * at_once
+    threads = max(1, cores // len(chosen))
+    return [Slot(number, gpu, threads) for number, gpu in enumerate(chosen)]
+
+
+def visible_gpus() -> list[str]:
+    """Names of NVIDIA's GPUs that this process may use, found without making a CUDA context.
+
+    They are numbers, or the identities of cards or of parts of cards (MIG), as
+    CUDA_VISIBLE_DEVICES names them; CUDA reads it up to the first name that is none.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        names = (name.strip() for name in visible.split(","))
+        return list(takewhile(lambda name: name not in ("", "-1"), names))
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    asked = subprocess.run(  # noqa: S603
+        [program, "--query-gpu=index", "--format=csv,noheader"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    return asked.stdout.split() if asked.returncode == 0 else []
+
+
+def mark_running(directory: Path) -> None:
+    """Say in a job's directory that this process runs it."""
+    (directory / _RUNNING).write_text(f"{os.getpid()} {socket.gethostname()}")
+
+
+def mark_ended(directory: Path) -> None:
+    """Say that no process runs it any more."""
+    (directory / _RUNNING).unlink(missing_ok=True)
+
+
+def signal_job(directory: Path, number_of_signal: int) -> bool:
+    """Signal the process that runs the job of ``directory``; whether there is one on this host."""
+    try:
+        pid, host = (directory / _RUNNING).read_text().split(maxsplit=1)
+        if host == socket.gethostname():
+            os.kill(int(pid), number_of_signal)
+            return True
+    except (OSError, ValueError):
+        pass  # not started yet, or gone already
+    return False
+
+
+def is_marked(directory: Path) -> bool:
+    """Whether a process, on whatever host, has said that it runs the job of ``directory``."""
+    return (directory / _RUNNING).exists()

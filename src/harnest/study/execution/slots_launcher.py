@@ -1,0 +1,288 @@
+"""A Hydra launcher: jobs in processes of their own, on shares of this machine."""
+
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from concurrent.futures.process import BrokenProcessPool
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from multiprocessing import forkserver, resource_tracker
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from harnest.core.errors import StudyError
+from harnest.core.failure import (
+    OUT_OF_MEMORY,
+    TrialInterruptedError,
+    TrialKilledError,
+    TrialMemoryError,
+    TrialTimeoutError,
+)
+from harnest.study.execution.config_cache import Composer
+from harnest.study.execution.oom import OomKills, die_first
+from harnest.study.execution.slot import EVERYWHERE, Slot, find_slots, mark_ended, signal_job
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
+
+    from harnest.study.execution.job_process import Application
+
+#: What takes long to import, and is imported by the warm process if the application did.
+_FAMILIAR = ("torch", "pytorch_lightning", "lightning", "mlflow")
+
+_MOMENT = 1.0  # seconds that a process may take to begin, or to send what its job returned
+
+
+class SlotsLauncher(Launcher):
+    """Runs each job in a fresh process, forked from a warm one, on the next free slot.
+
+    ``timeout`` ends a job after so many seconds. ``preload`` names modules that the warm
+    process imports once for all jobs, beside torch, Lightning and MLflow where the application's
+    own process has them.
+    """
+
+    def __init__(
+        self,
+        gpus: Any,
+        per_gpu: int,
+        cpu_slots: Any,
+        timeout: float | None,
+        preload: Sequence[str],
+    ) -> None:
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+            raise StudyError(f"hydra.launcher.timeout={timeout}: it must be a number above 0")
+        # The warm process passes over what it cannot import, and each trial would be slow.
+        missing = [name for name in preload if find_spec(name.partition(".")[0]) is None]
+        if missing:
+            raise StudyError(f"hydra.launcher.preload: there is no module {missing[0]}")
+        self.slots = find_slots(gpus, per_gpu, cpu_slots)
+        self.timeout = timeout
+        self.preload = list(preload)
+        self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+        for slot in self.slots:
+            self._free.put(slot)
+        self._running: dict[Path, Future[Any]] = {}
+        self._oom_kills = OomKills()
+        self._pool: ProcessPool | None = None
+        self._spec: ModuleSpec | None = None
+        self._prepared: Application | None = None
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keep what `submit` needs, and start the warm process; called by Hydra.
+
+        What it imports takes longer than all that a sweep does before its first job.
+        """
+        self.hydra_context = hydra_context
+        self.task_function = task_function
+        self.composer = Composer(hydra_context.config_loader, config)
+        needed = [
+            "harnest.study.execution.forkserver_preload",
+            "harnest.study.execution.job_process",
+            "optuna",
+        ]
+        familiar = [name for name in _FAMILIAR if name in sys.modules]
+        start_warm_process([*needed, *familiar, *self.preload])
+
+    @property
+    def capacity(self) -> int:
+        """How many jobs run at once."""
+        return len(self.slots)
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run a batch of jobs and wait for all; called by other sweepers than ours."""
+        try:
+            jobs = [
+                self.submit(overrides, initial_job_idx + index)
+                for index, overrides in enumerate(job_overrides)
+            ]
+            return [_returned(job) for job in jobs]
+        finally:
+            self.close()
+
+    def submit(
+        self,
+        overrides: Sequence[str],
+        number: int,
+        member: str = "",
+        retry_of: int | None = None,
+    ) -> "Future[JobReturn]":
+        """Start job ``number`` once a slot is free.
+
+        The future raises `TrialTimeoutError`, `TrialMemoryError` or `TrialKilledError` where the
+        process did not live to its end; an interrupted job returns a failed job whose error is
+        the interrupt. ``retry_of`` makes no difference here.
+        """
+        from harnest.study.execution.job_process import Job, run
+
+        config, directory = self._composed(overrides, number, member)
+        slot = self._free.get()
+        job = Job.of(self._application(), config, slot, directory)
+        result: Future[JobReturn] = Future()
+        result.set_running_or_notify_cancel()
+        oom_kills = self._oom_kills.unexplained()
+        pool_future = self._schedule(run, job)
+        self._running[directory] = pool_future
+
+        def finish(done: "Future[bytes]") -> None:
+            self._running.pop(directory, None)  # another sweeper may give two jobs one directory
+            mark_ended(directory)  # it may not have come to that itself
+            self._free.put(slot)
+            try:
+                result.set_result(Job.unpack(done.result()))
+            except BaseException as error:
+                result.set_exception(self._translated(error, oom_kills))
+
+        pool_future.add_done_callback(finish)
+        return result
+
+    def _composed(
+        self, overrides: Sequence[str], number: int, member: str
+    ) -> tuple[DictConfig, Path]:
+        """The config of a job, and where it writes."""
+        config = self.composer.compose(overrides)
+        with open_dict(config):
+            config.hydra.job.id = f"{number}/{member}".rstrip("/")
+            config.hydra.job.num = number
+        directory = Path(config.hydra.sweep.dir).absolute() / str(config.hydra.sweep.subdir)
+        return config, directory
+
+    def _application(self) -> "Application":
+        from harnest.study.execution.job_process import Application
+
+        if self._prepared is None:
+            self._prepared = Application.of(self.hydra_context, self.task_function)
+        return self._prepared
+
+    def interrupt(self, number_of_signal: int = signal.SIGTERM, within: Path = EVERYWHERE) -> None:
+        """Ask running jobs to stop at once, as Ctrl-C would; SIGKILL does not ask.
+
+        What has not come to its beginning never will. What has just ended is left to send its
+        return.
+        """
+        until = time.monotonic() + _MOMENT
+        for directory, job in list(self._running.items()):
+            if not directory.is_relative_to(within.absolute()):
+                continue
+            while not (job.done() or signal_job(directory, number_of_signal)):
+                # A process that has the job and is not marked has just ended, or is about to begin.
+                if not job.running() or time.monotonic() > until:
+                    job.cancel()
+                    break
+                time.sleep(0.01)
+
+    def close(self) -> None:
+        """End the pool and its warm processes."""
+        self._end_pool()
+
+    def _end_pool(self) -> None:
+        if self._pool is not None:
+            pool: Any = self._pool
+            pool.stop()
+            pool.join()
+            self._pool = None
+            sys.modules["__main__"].__spec__ = self._spec
+
+    def _schedule(self, work: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        """Have the pool do it, in a process of its own."""
+        pool = self._opened()
+        future: Future[Any] = pool.schedule(work, args=arguments, timeout=self.timeout)
+
+        def look() -> None:  # what comes just as a pool breaks is forgotten by it
+            if not pool.active:
+                future.cancel()
+
+        timer = threading.Timer(_MOMENT, look)
+        timer.daemon = True
+        timer.start()
+        return future
+
+    def _opened(self) -> "ProcessPool":
+        if self._pool is not None and not self._pool.active:
+            self._end_pool()  # to pebble, one whose waiting process was killed while none had a job
+        if self._pool is None:
+            import pebble
+
+            from harnest.study.execution.job_process import Context
+
+            # A process imports what was started by itself, once it knows its slot: a script that
+            # looks for GPUs while it is imported would see, and then use, those of all slots.
+            self._spec = sys.modules["__main__"].__spec__
+            sys.modules["__main__"].__spec__ = ModuleSpec("__main__", None)
+            # One process more than slots: it waits, ready, for the slot that is freed next.
+            self._pool = pebble.ProcessPool(
+                max_workers=len(self.slots) + 1,
+                max_tasks=1,
+                initializer=die_first,
+                context=Context(),
+            )
+        return self._pool
+
+    def _translated(self, error: BaseException, oom_kills: int) -> BaseException:
+        from pebble import ProcessExpired
+
+        from harnest.study.execution.job_process import how_it_died
+
+        if isinstance(error, ProcessExpired):
+            is_kill = error.exitcode == -signal.SIGKILL
+            if is_kill and self._oom_kills.explain(oom_kills):
+                return TrialMemoryError(OUT_OF_MEMORY)
+            return TrialKilledError(f"the trial's process died: {how_it_died(error.exitcode)}")
+        if isinstance(error, TimeoutError):
+            return TrialTimeoutError(f"the trial took longer than {self.timeout:g} s")
+        if isinstance(error, CancelledError):
+            return TrialInterruptedError("the trial was asked to stop before it began")
+        if isinstance(error, BrokenProcessPool):
+            return TrialInterruptedError("the trial's process was killed before it began")
+        return error
+
+
+def start_warm_process(modules: Sequence[str]) -> None:
+    """Start the process that others are forked from; it imports ``modules`` meanwhile."""
+    forkserver.set_forkserver_preload(list(modules))
+    # Ctrl-C reaches the warm process as well: not before it can end without a traceback.
+    resource_tracker.ensure_running()  # which would let the signal through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _returned(job: "Future[JobReturn]") -> JobReturn:
+    """The job's return; one that did not live to its end has failed, and its sweeper decides."""
+    try:
+        return job.result()
+    except StudyError as error:
+        returned = JobReturn(status=JobStatus.FAILED)
+        returned.return_value = error
+        return returned
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher",
+    name="slots",
+    provider="harnest",
+    replace=True,
+    node={
+        "_target_": "harnest.study.execution.slots_launcher.SlotsLauncher",
+        "gpus": "auto",
+        "per_gpu": 1,
+        "cpu_slots": "auto",
+        "timeout": None,
+        "preload": [],
+    },
+)

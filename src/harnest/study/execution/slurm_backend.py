@@ -1,0 +1,85 @@
+"""Single jobs in SLURM's queue, through submitit."""
+
+import copy
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn
+
+from harnest.core.errors import StudyError
+from harnest.core.failure import TrialInterruptedError, TrialTimeoutError
+from harnest.study.execution.managed_task import Guest
+from harnest.study.execution.slot import is_marked
+
+_DELAY = 30  # seconds, at most, between two questions to SLURM about all jobs
+
+
+class OnSlurm:
+    """Jobs of SLURM's, each with the name of its study and the number of its trial.
+
+    SLURM announces a job's end: by SIGTERM where it is cancelled or makes room for another, and by
+    submitit's own signal where its time is nearly over. So its trial ends as interrupted, and is
+    run again, or as one that took too long. The queue does not do so itself, under the old number.
+    Raises `StudyError` where SLURM is not at hand.
+    """
+
+    def __init__(self, launcher: Any, capacity: int) -> None:
+        missing = [name for name in ("sbatch", "srun", "sacct") if shutil.which(name) is None]
+        if missing:
+            raise StudyError(
+                f"there is no {missing[0]} here: sweep on a host from which SLURM's jobs are "
+                "submitted, or choose hydra/launcher=submitit_local"
+            )
+        from submitit.slurm.slurm import SlurmJob, SlurmJobEnvironment
+
+        SlurmJob.watcher = _watcher()
+        time_is_up = signal.Signals[f"SIG{SlurmJobEnvironment.USR_SIG}"]
+        ends: dict[int, type[StudyError]] = {
+            signal.SIGTERM: TrialInterruptedError,
+            time_is_up: TrialTimeoutError,
+        }
+        launcher.task_function = Guest(launcher.task_function, ends)
+        launcher.params["additional_parameters"] = {
+            "no-requeue": True,
+            **(launcher.params.get("additional_parameters") or {}),
+        }
+        self._launcher = launcher
+        self.capacity = capacity
+
+    def run(self, overrides: Sequence[str], number: int, directory: Path) -> JobReturn:
+        """Queue one, and wait for its end."""
+        launcher = copy.copy(self._launcher)
+        name = "-".join(directory.parts[directory.parts.index(str(number)) - 1 :])
+        folder = str(self._folder(directory) / "%j")
+        launcher.params = launcher.params | {"name": name, "submitit_folder": folder}
+        returned: JobReturn
+        (returned,) = launcher.launch([list(overrides)], initial_job_idx=number)
+        return returned
+
+    def cancel(self, directory: Path, number_of_signal: int) -> None:
+        """Let SLURM signal it, on whatever host; it leaves the queue where it has not begun."""
+        jobs = [path.name for path in self._folder(directory).glob("[0-9]*")]
+        is_asked = number_of_signal != signal.SIGKILL and is_marked(directory)
+        how = [f"--signal={signal.Signals(number_of_signal).name[3:]}"] if is_asked else []
+        for job in jobs:
+            subprocess.run(["scancel", *how, job], check=False, capture_output=True)  # noqa: S603, S607
+
+    def _folder(self, directory: Path) -> Path:
+        """Where submitit writes what a job is handed, and what it prints before it is a trial."""
+        return directory / ".submitit"
+
+
+def _watcher() -> Any:
+    """Asks SLURM about all jobs; one that was pre-empted is over, since it is not queued again."""
+    from submitit.slurm.slurm import SlurmInfoWatcher
+
+    class Watcher(SlurmInfoWatcher):
+        def is_done(self, job_id: str, mode: str = "standard") -> bool:
+            state = self.get_state(job_id, mode=mode)
+            return state == "PREEMPTED" or bool(super().is_done(job_id, mode))
+
+    return Watcher(delay_s=_DELAY)

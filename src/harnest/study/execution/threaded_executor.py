@@ -1,0 +1,202 @@
+"""Jobs on launchers that have processes of their own: joblib, submitit, ray."""
+
+import contextvars
+import re
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Protocol
+
+from hydra.core.utils import JobReturn
+
+from harnest.core.errors import StudyError
+from harnest.core.failure import (
+    OUT_OF_MEMORY,
+    TrialInterruptedError,
+    TrialKilledError,
+    TrialMemoryError,
+    TrialTimeoutError,
+)
+from harnest.study.execution.oom import OomKills
+from harnest.study.execution.slot import EVERYWHERE, mark_ended, signal_job
+
+#: What they raise for a job whose process did not live to its end.
+_DEATHS = {"UncompletedJobError", "WorkerCrashedError", "NodeDiedError"}
+
+#: What SLURM calls an end that the job could not tell of itself.
+_ENDS: dict[str, type[StudyError]] = {
+    "CANCELLED": TrialInterruptedError,
+    "PREEMPTED": TrialInterruptedError,
+    "NODE_FAIL": TrialInterruptedError,
+    "BOOT_FAIL": TrialInterruptedError,
+    "TIMEOUT": TrialTimeoutError,
+    "DEADLINE": TrialTimeoutError,
+    "OUT_OF_MEMORY": TrialMemoryError,
+}
+
+_TAKEN_ALONG = "it ended with another trial, whose process died: the launcher ends all then"
+
+
+class Jobs(Protocol):
+    """Single jobs of a launcher; called from several threads at once."""
+
+    @property
+    def capacity(self) -> int:
+        """How many there is room for."""
+
+    def run(self, overrides: Sequence[str], number: int, directory: Path) -> JobReturn:
+        """Run one that writes in ``directory``; raises what its process died of."""
+
+    def cancel(self, directory: Path, number_of_signal: int) -> None:
+        """Signal one that no process on this host runs: it waits still, or is on another."""
+
+
+class SideBySide:
+    """A launcher with processes of its own, which gets each job from a thread of its own.
+
+    So no job waits for the slowest of a batch, and the end of each is told apart. Where a pool's
+    one dead process ends the jobs of all, as joblib's does, nobody knows whose job killed it:
+    they are lost, and each is run again with no other beside it.
+    """
+
+    def __init__(self, jobs: Jobs, directory: Path) -> None:
+        self.jobs = jobs
+        self.directory = directory
+        self._running: set[Path] = set()
+        self._waiting: set[Path] = set()
+        self._lost: set[int] = set()
+        self._waits_for_all = False
+        self._changed = threading.Condition()
+        self._oom_kills = OomKills()
+
+    @property
+    def capacity(self) -> int:
+        """How many jobs it takes at once; of a cluster, at this moment."""
+        return self.jobs.capacity
+
+    def submit(
+        self,
+        overrides: Sequence[str],
+        number: int,
+        member: str = "",
+        retry_of: int | None = None,
+    ) -> "Future[JobReturn]":
+        """Launch the job, once those before it leave it the room that it needs.
+
+        The future raises `TrialKilledError` or `TrialMemoryError` where the job's process did not
+        live to its end, `TrialTimeoutError` where it took too long, and `TrialInterruptedError`
+        where it had to end with others.
+        """
+        future: Future[JobReturn] = Future()
+        future.set_running_or_notify_cancel()
+        alone = self.capacity == 1 or retry_of in self._lost
+        # A config may only call what it is trusted with, and threads do not inherit that.
+        call = contextvars.copy_context().run
+        directory = self.directory / str(number) / member
+        self._waiting.add(directory)
+        arguments = (self._launch, overrides, number, directory, alone, future)
+        threading.Thread(target=call, args=arguments, daemon=True).start()
+        return future
+
+    def interrupt(self, number_of_signal: int, within: Path = EVERYWHERE) -> None:
+        """Ask running jobs to stop at once, as Ctrl-C would; SIGKILL does not ask."""
+        asked = signal.SIGINT if number_of_signal == signal.SIGTERM else number_of_signal
+        with self._changed:
+            meant = {
+                one for one in self._waiting if one.absolute().is_relative_to(within.absolute())
+            }
+            self._waiting -= meant
+            self._changed.notify_all()
+        for directory in list(self._running):
+            is_meant = directory.absolute().is_relative_to(within.absolute())
+            if is_meant and not signal_job(directory, asked):
+                self.jobs.cancel(directory, asked)
+
+    def close(self) -> None:
+        """Nothing to let go of: these launchers end their processes with ours."""
+
+    def _launch(
+        self,
+        overrides: Sequence[str],
+        number: int,
+        directory: Path,
+        alone: bool,
+        future: "Future[JobReturn]",
+    ) -> None:
+        if not self._enter(directory, alone):
+            told = "the trial was asked to stop before it began"
+            future.set_exception(TrialInterruptedError(told))
+            return
+        oom_kills = self._oom_kills.unexplained()
+        try:
+            returned = self.jobs.run(overrides, number, directory)
+        except BaseException as error:
+            self._leave(directory, alone)
+            if isinstance(error, BrokenProcessPool) and not alone:
+                self._lost.add(number)
+                future.set_exception(_caused(TrialInterruptedError(_TAKEN_ALONG), error))
+            elif _is_death(error) and self._oom_kills.explain(oom_kills):
+                future.set_exception(_caused(TrialMemoryError(OUT_OF_MEMORY), error))
+            else:
+                future.set_exception(_translated(error))
+        else:
+            self._leave(directory, alone)
+            future.set_result(returned)
+
+    def _enter(self, directory: Path, alone: bool) -> bool:
+        """Wait for the room that a job needs; False where it was interrupted meanwhile."""
+
+        def is_off() -> bool:
+            return directory not in self._waiting
+
+        with self._changed:
+            self._changed.wait_for(lambda: is_off() or not self._waits_for_all)
+            if is_off():
+                return False
+            self._waits_for_all = alone
+            self._changed.wait_for(lambda: is_off() or not (alone and self._running))
+            if is_off():
+                self._waits_for_all = self._waits_for_all and not alone
+                self._changed.notify_all()
+                return False
+            self._waiting.remove(directory)
+            self._running.add(directory)
+            return True
+
+    def _leave(self, directory: Path, alone: bool) -> None:
+        with self._changed:
+            self._running.discard(directory)
+            mark_ended(directory)  # it may not have come to that itself
+            self._waits_for_all = self._waits_for_all and not alone
+            self._changed.notify_all()
+
+
+def _translated(error: BaseException) -> BaseException:
+    """What became of the trial, in the words of `harnest.core.failure`."""
+    told = " ".join(str(error).strip().splitlines()[:2])
+    name = type(error).__name__
+    if name == "UncompletedJobError":
+        state = re.search(r"\(state: ([A-Z_]+)", told)
+        if state and state[1] in _ENDS:
+            return _caused(_ENDS[state[1]](f"SLURM ended the trial's job: {state[1]}"), error)
+        if "timed-out" in told:
+            return _caused(TrialTimeoutError(told), error)
+    if name == "TaskCancelledError":
+        return _caused(TrialInterruptedError("the trial was cancelled"), error)
+    if _is_death(error):
+        by = re.search(r"\bSIG[A-Z]+", str(error))
+        how = by[0] if by else told
+        return _caused(TrialKilledError(f"the trial's process died: {how}"), error)
+    return error
+
+
+def _is_death(error: BaseException) -> bool:
+    return isinstance(error, BrokenProcessPool) or type(error).__name__ in _DEATHS
+
+
+def _caused(error: BaseException, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error

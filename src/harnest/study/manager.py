@@ -1,0 +1,430 @@
+"""An open study: what is left of its budget is handed out, and every trial gets its end."""
+
+import shutil
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.study._multi_objective import _get_pareto_front_trials_by_trials
+from optuna.trial import FrozenTrial, TrialState
+
+from harnest.core.command_line import this_command
+from harnest.core.errors import StudyError
+from harnest.core.failure import INTERRUPTED, Failure
+from harnest.core.secrets import redact
+from harnest.study.budget import counted, params_of, retried, times_failed
+from harnest.study.events import (
+    DETAILS,
+    DEVIATION,
+    MEMBERS,
+    MESSAGE,
+    REASON,
+    RETRY_OF,
+    StudyFacts,
+    StudyListener,
+    TrialFacts,
+    reason_of,
+)
+from harnest.study.initial_trials import enqueued
+from harnest.study.outcome import Outcome, held_to
+from harnest.study.plan import Plan
+from harnest.study.space.samplers import is_seeded, make_pruner, make_sampler
+from harnest.study.space.search_space import Point
+from harnest.study.storage.lease import FILE, OWNER, Owner, owning
+from harnest.study.storage.lock import LockLostError, lock_in
+from harnest.study.storage.optuna_storage import open_storage
+from harnest.study.storage.retry import patience_with
+from harnest.study.trial import PRUNED_AT
+
+#: Trials that have to have ended before a study can be called broken.
+_ENOUGH = 5
+
+#: Characters of an error that are kept with its trial: MySQL's texts hold 65,535 bytes of JSON.
+_LONGEST = 10_000
+
+T = TypeVar("T")
+
+_IDENTITY, _SPACE = "identity", "space"
+
+
+@contextmanager
+def opened(plan: Plan, listeners: Sequence[StudyListener]) -> Iterator["OpenStudy"]:
+    """Open or make the planned study, and introduce it to its listeners.
+
+    Trials that a dead sweeper left running are ended, and interrupted ones lined up again.
+    Raises `StudyError` where the study cannot be gone on with; nothing is left behind then.
+    """
+    is_new = not plan.directory.exists()
+    plan.directory.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            storage = open_storage(plan.storage)
+            owner = stack.enter_context(owning(plan.storage, plan.directory))
+            study = OpenStudy(plan, storage, owner, listeners)
+        except BaseException:
+            stack.close()  # what is there of a sweeper then is another's, which came meanwhile
+            theirs = [*plan.directory.glob("[0-9]*"), *plan.directory.glob(FILE.format("*"))]
+            if is_new and not theirs:
+                shutil.rmtree(plan.directory)
+            raise
+        yield study
+
+
+class OpenStudy:
+    """One study, as this sweeper process works on it."""
+
+    def __init__(
+        self, plan: Plan, storage: BaseStorage, owner: Owner, listeners: Sequence[StudyListener]
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.plan = plan
+        self.listeners = listeners
+        self._storage = storage
+        self._owner = owner
+        self._opened = time.monotonic()
+        self._lock = lock_in(plan.storage, plan.name)
+        self._taken: set[int] = set()
+        self._ended: list[TrialFacts] = []
+        self._alone(self._open)
+
+    def next(self) -> TrialFacts | None:
+        """Take the next trial, or None where the budget is spent."""
+        number = self._alone(self._take)
+        if number is None:
+            return None
+        self._taken.add(number)
+        return self.trial(number)
+
+    def end(self, number: int, outcome: Outcome, members: Sequence[str] = ()) -> None:
+        """Tell Optuna, then everyone else, how a trial ended; the first word on it counts.
+
+        What its ``members`` measured decides on the limits, or what its own job did.
+        """
+        trial = self._frozen(number)
+        if not trial.state.is_finished():
+            self._tell(trial, held_to(self.plan.constraints, trial, outcome, members or [""]))
+        self._owner.leave(trial._trial_id)
+        ended = self.trial(number)
+        if ended.reason != INTERRUPTED:
+            self._ended.append(ended)
+        for listener in self.listeners:
+            listener.on_trial_end(ended, self.directory(number))
+
+    def divide(self, number: int, members: int) -> None:
+        """Take note of how many members a trial has, and tell everyone else."""
+        with suppress(UpdateFinishedTrialError):  # someone took this sweeper for dead
+            self._trial(number).set_user_attr(MEMBERS, members)
+        for listener in self.listeners:
+            listener.on_trial_divided(self.trial(number))
+
+    def report(self, number: int, member: int, values: Sequence[float]) -> None:
+        """Take note of a member's score; with several objectives Optuna takes none."""
+        if len(self.plan.directions) == 1:
+            with suppress(UpdateFinishedTrialError):  # someone took this sweeper for dead
+                self._trial(number).report(values[0], member)
+
+    def gives_up(self, number: int, member: int) -> bool:
+        """Whether the pruner gives a trial up for its members' scores so far."""
+        if len(self.plan.directions) > 1 or not self._trial(number).should_prune():
+            return False
+        with suppress(UpdateFinishedTrialError):  # as above
+            self._trial(number).set_user_attr(PRUNED_AT, member)
+        return True
+
+    def _trial(self, number: int) -> optuna.Trial:
+        return optuna.Trial(self._study, self._frozen(number)._trial_id)
+
+    def directory(self, number: int, member: str = "") -> Path:
+        """Where a trial writes, or one of its members."""
+        return self.plan.directory / str(number) / member
+
+    def trial(self, number: int) -> TrialFacts:
+        """What is known of a trial now."""
+        return TrialFacts.of(self._frozen(number))
+
+    def trials(self) -> list[TrialFacts]:
+        """What is known of all trials now."""
+        return self._known(self._trials())
+
+    def standing(self) -> tuple[list[TrialFacts], bool]:
+        """What is known of all trials now, and whether the study is complete.
+
+        That is where its budget is spent, and no other sweeper is still at it. Both are of one
+        moment: other sweepers' trials end at any time.
+        """
+        trials = self._trials()
+        is_busy = any(trial.state is TrialState.RUNNING for trial in trials)
+        return self._known(trials), not is_busy and self._is_spent(trials)
+
+    def _known(self, trials: Sequence[FrozenTrial]) -> list[TrialFacts]:
+        # Optuna's own `best_trials` reads the trials once more.
+        front = _get_pareto_front_trials_by_trials(trials, self._study.directions, True)
+        best = {trial.number for trial in front}
+        return [TrialFacts.of(trial, trial.number in best) for trial in trials]
+
+    def is_pruned(self, number: int) -> bool:
+        """Whether the trial was told to stop."""
+        return PRUNED_AT in self._frozen(number).user_attrs
+
+    def broken(self) -> TrialFacts | None:
+        """The first failed trial of this session, once more of them failed than may."""
+        bad = [trial for trial in self._ended if trial.state is TrialState.FAIL]
+        is_broken = len(bad) > self.plan.max_failure_rate * len(self._ended)
+        return bad[0] if is_broken and len(self._ended) >= _ENOUGH else None
+
+    def _is_over(self) -> bool:
+        timeout = self.plan.timeout
+        return timeout is not None and time.monotonic() - self._opened > timeout
+
+    def _alone(self, work: Callable[[], T]) -> T:
+        """Do ``work`` while no other sweeper of this study does any, wherever it runs.
+
+        It is done again where the lock was lost meanwhile, so it has to bear that.
+        """
+        patience = patience_with(self.plan.storage)
+        while True:
+            with suppress(LockLostError), ExitStack() as stack:
+                patience(lambda: stack.enter_context(self._lock()))
+                return work()
+
+    def _open(self) -> None:
+        """Make the study where there is none; a study without identity was not made whole."""
+        plan = self.plan
+        if plan.name not in optuna.get_all_study_names(self._storage):
+            _refuse_leftovers(plan.directory)
+        self._study = optuna.create_study(
+            study_name=plan.name,
+            storage=self._storage,
+            directions=[StudyDirection[one.upper()] for one in plan.directions],
+            # It keeps what it has found out of earlier trials, as Optuna's samplers do.
+            sampler=make_sampler(plan.sampler),
+            pruner=make_pruner(plan.pruner),
+            load_if_exists=True,
+        )
+        is_whole = _IDENTITY in self._study.user_attrs
+        if not is_whole:
+            self._study.set_user_attr(_SPACE, _identifying(plan))
+        _refuse_other_search(self._study, plan)
+        self._name_objectives()
+        self._enqueue([] if is_whole else enqueued(plan, self._storage))
+        if not is_whole:
+            self._study.set_user_attr(_IDENTITY, uuid.uuid4().hex)
+        self._put_back(self._trials())
+        self._reap(self._trials())
+        for listener in self.listeners:
+            listener.on_study_start(self._facts(), self.trials())
+
+    def _name_objectives(self) -> None:
+        """Give the objectives their names, also in a study that was made without any."""
+        names = list(self.plan.metric_names)
+        if names and self._study.metric_names != names:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                self._study.set_metric_names(names)
+
+    def _take(self) -> int | None:
+        """Take the next trial for this sweeper; its number, or None where there is none.
+
+        The trials are read anew only after a change: from a server that takes its time.
+        """
+        trials = self._trials()
+        if self._put_back(trials):
+            trials = self._trials()
+        is_spent = self._is_spent(trials)
+        if is_spent and self._take_over(trials):
+            trials = self._trials()
+        if self._line_up(trials):  # also what another sweeper was interrupted in
+            trials = self._trials()
+        # What is taken over or lined up gives some of the budget back, and never takes any.
+        if self._is_over() or (is_spent and self._is_spent(trials)):
+            return None
+        trial = self._ask(trials)
+        before = trial.user_attrs.get(OWNER)
+        self._owner.take(trial._trial_id)
+        with suppress(UpdateFinishedTrialError):  # so someone else had it
+            self.plan.space.draw(trial)
+            # The server, and the lock, may have been away: then others take it for put back.
+            if self._frozen(trial.number).user_attrs.get(OWNER) == before:
+                trial.set_user_attr(OWNER, self._owner.token)
+                return trial.number
+        self._owner.leave(trial._trial_id)
+        raise LockLostError
+
+    def _ask(self, trials: Sequence[FrozenTrial]) -> optuna.Trial:
+        """Begin the next trial: one that is run again, or else is lined up, or else a new one.
+
+        Optuna's own `ask` takes what is lined up by number: what a small budget was spent on would
+        wait behind what it is not for.
+        """
+        waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
+        first = min(
+            waiting, key=lambda one: (RETRY_OF not in one.user_attrs, one.number), default=None
+        )
+        if is_seeded(self.plan.sampler):
+            number = len(trials) if first is None else first.number
+            self._study.sampler = make_sampler(self.plan.sampler, number)
+        if first is None:
+            return self._study.ask()
+        self._study._thread_local.cached_all_trials = None  # as in `ask`
+        if not self._storage.set_trial_state_values(first._trial_id, TrialState.RUNNING):
+            raise LockLostError  # someone else has it
+        return optuna.Trial(self._study, first._trial_id)
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        study = self._study._study_id
+        return self._storage.get_trial(
+            self._storage.get_trial_id_from_study_id_trial_number(study, number)
+        )
+
+    def _tell(self, trial: FrozenTrial, outcome: Outcome) -> None:
+        with suppress(UpdateFinishedTrialError):  # someone took this sweeper for dead
+            if outcome.failure is not None:
+                for key, value in (
+                    (REASON, outcome.failure.reason),
+                    (MESSAGE, outcome.failure.message[:_LONGEST]),
+                    (DETAILS, outcome.failure.details and outcome.failure.details[-_LONGEST:]),
+                ):
+                    self._storage.set_trial_user_attr(trial._trial_id, key, value)
+            for name, violation in outcome.violations.items():
+                self._trial(trial.number).set_constraint(name, violation)
+            if outcome.deviation is not None:
+                self._storage.set_trial_user_attr(trial._trial_id, DEVIATION, outcome.deviation)
+            values = list(outcome.values) or None
+            self._study.tell(trial.number, values, state=outcome.state, skip_if_finished=True)
+
+    def _enqueue(self, first: Sequence[Mapping[str, Any]]) -> None:
+        """Line up what is to be tried ``first``; in a grid, its points that agree with it.
+
+        Then, in a grid, all others that no trial has yet: the study may have been sampled so far.
+        """
+        if self.plan.is_grid:
+            points = list(self.plan.space.grid())
+            agreeing = [p for wanted in first for p in points if wanted.items() <= p.items()]
+            first = [*agreeing, *points]
+        # Optuna's own look for what is there takes seeds as near as 20240101 and 20240102 for one.
+        there = {self._point(trial) for trial in self._trials()}
+        for params in map(self.plan.space.named, first):
+            point = self.plan.space.point(params)
+            if point not in there:
+                there.add(point)
+                self._study.enqueue_trial(params)
+
+    def _point(self, trial: FrozenTrial) -> Point:
+        return self.plan.space.point(params_of(trial))
+
+    def _is_spent(self, trials: Sequence[FrozenTrial]) -> bool:
+        spent = counted(trials)
+        return len(spent) >= self._budget(spent)
+
+    def _budget(self, spent: Sequence[FrozenTrial]) -> int:
+        """Trials in all; in a grid, more by those that a sampler has spent on points it had."""
+        if not self.plan.is_grid:
+            return self.plan.budget
+        return self.plan.budget + len(spent) - len(set(map(self._point, spent)))
+
+    def _put_back(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Line up again what was taken, but by nobody who knows of it; whether there was any.
+
+        Its sweeper died, or lost the storage or the lock, before the trial was its own.
+        """
+        lost = [
+            trial for trial in trials if trial.state is TrialState.RUNNING and self._lost(trial)
+        ]
+        for trial in lost:
+            self._owner.leave(trial._trial_id)
+            self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+        return bool(lost)
+
+    def _lost(self, trial: FrozenTrial) -> bool:
+        owner = trial.user_attrs.get(OWNER)
+        is_own = owner == self._owner.token
+        return owner is None or (is_own and trial.number not in self._taken)
+
+    def _reap(self, trials: Sequence[FrozenTrial]) -> list[int]:
+        """End the trials of dead sweepers; their numbers."""
+        running = [trial for trial in trials if trial.state is TrialState.RUNNING]
+        orphans = self._owner.orphans(self._study._study_id, running)
+        died = Failure(INTERRUPTED, "its sweeper process died")
+        for trial in orphans:
+            self._tell(trial, Outcome(TrialState.FAIL, failure=died))
+        return [trial.number for trial in orphans]
+
+    def _take_over(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Reap in the middle of a session, and let everyone know; whether there was any."""
+        numbers = self._reap(trials)
+        for number in numbers:
+            for listener in self.listeners:
+                listener.on_trial_end(self.trial(number), self.directory(number))
+        return bool(numbers)
+
+    def _line_up(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Let every interrupted trial be run once more, and failed ones as often as planned.
+
+        Returns whether there was any.
+        """
+        again = retried(trials)
+        before = len(again)
+        for trial in trials:
+            reason = reason_of(trial)
+            if reason is None or trial.number in again:
+                continue
+            retries = self.plan.retry.get(reason, 0)
+            if reason == INTERRUPTED or times_failed(trial, trials) <= retries:
+                self._study.enqueue_trial(params_of(trial), user_attrs={RETRY_OF: trial.number})
+                again.add(trial.number)
+        return len(again) > before
+
+    def _facts(self) -> StudyFacts:
+        plan = self.plan
+        sampler = type(self._study.sampler).__name__
+        return StudyFacts(
+            name=plan.name,
+            identity=self._study.user_attrs[_IDENTITY],
+            directory=plan.directory,
+            directions=tuple(plan.directions),
+            is_grid=plan.is_grid,
+            sampler="every combination" if plan.is_grid else sampler,
+            pruner=type(self._study.pruner).__name__,
+            budget=self._budget(counted(self._trials())),
+            space=plan.space.described(),
+            fixed=plan.space.fixed,
+            command=redact(this_command()),
+            metric_names=tuple(self._study.metric_names or ()),
+        )
+
+
+def _identifying(plan: Plan) -> list[str]:
+    """What makes two commands the same study: search, fixed overrides, directions."""
+    limits = [f"{one.name} {'<=' if one.at_most else '>='} {one.limit}" for one in plan.constraints]
+    return [*plan.space.lines, *limits, f"to {', '.join(plan.directions)}"]
+
+
+def _refuse_leftovers(directory: Path) -> None:
+    left = sorted(path.name for path in directory.iterdir() if path.name.isdigit())
+    if left:
+        raise StudyError(
+            f"{directory} holds trials ({', '.join(left[:3])}, ...) of a study that its storage "
+            "does not know; move them away or choose another hydra.sweeper.study="
+        )
+
+
+def _refuse_other_search(study: optuna.Study, plan: Plan) -> None:
+    was, now = study.user_attrs.get(_SPACE, []), _identifying(plan)
+    if was != now:
+        gone = "; ".join(line for line in was if line not in now) or "nothing"
+        new = "; ".join(line for line in now if line not in was) or "nothing"
+        raise StudyError(
+            f"study {plan.name} searched something else: it had {gone}, and now there is {new}; "
+            "choose another name with hydra.sweeper.study="
+        )

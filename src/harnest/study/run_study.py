@@ -1,0 +1,101 @@
+"""The study's loop: slots are filled as they fall free, until the budget is spent."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from shutil import disk_usage
+from typing import Any
+
+from optuna.trial import TrialState
+
+from harnest.cli.output import optional_reader
+from harnest.core.errors import HarnestError, StudyError
+from harnest.core.failure import INTERRUPTED
+from harnest.study.console.terminal import Terminal
+from harnest.study.events import StudyListener
+from harnest.study.execution.executor import BatchRunner, Runner
+from harnest.study.execution.interrupts import Interrupts
+from harnest.study.job_returns import Returns
+from harnest.study.manager import opened
+from harnest.study.plan import Plan
+from harnest.study.trial import STORAGE
+from harnest.study.trial_loop import BrokenStudyError, Session
+
+_FULL = 2**16  # bytes: a disk with less than that is full
+
+
+def run_study(
+    plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any], config: str
+) -> Returns:
+    """Run the planned study until its budget is spent; what the jobs of this session returned.
+
+    ``config`` is the sweep's own, as YAML, which is kept in the study's directory.
+    ``callbacks`` with a ``StudyListener``'s methods hear of it. Raises `StudyError` where it
+    cannot be gone on with, or where none of its trials finished; KeyboardInterrupt once
+    interrupted trials have been recorded.
+    """
+    # A new trial's process gets the storage's address from its environment, where the address
+    # may hold a password; it is never part of a config.
+    os.environ[STORAGE] = plan.storage
+    terminal = Terminal()
+    recorders = [one for one in callbacks if hasattr(one, "on_study_start")]
+    listeners: list[StudyListener] = [terminal, *recorders]
+    interrupts = Interrupts()
+    complete = False
+    with optional_reader(), _full_disk_told(plan), ExitStack() as stack:
+        with interrupts.held(), interrupts.allowed():
+            study = stack.enter_context(opened(plan, listeners))
+            _keep(config, plan.directory / "multirun.yaml")
+        session = Session(study, runner, interrupts)
+        try:
+            # Jobs of a launcher that takes batches may print to the same terminal.
+            is_ours = not isinstance(runner, BatchRunner)
+            shown = terminal.live(study.trials, runner.capacity) if is_ours else nullcontext()
+            with interrupts.held(), shown:
+                session.work()
+            complete = True
+        except BrokenStudyError as broken:
+            terminal.show_failure(broken.first)
+            raise
+        finally:
+            try:
+                runner.close()
+            finally:  # also for a Ctrl-C that comes in just then
+                trials, is_spent = study.standing()
+                complete = complete and is_spent
+                terminal.show([h for one in listeners for h in one.on_study_end(trials, complete)])
+    if complete and not any(trial.state is TrialState.COMPLETE for trial in trials):
+        told = [trial for trial in trials if trial.message and trial.reason != INTERRUPTED]
+        first = told[0] if told else None
+        if first is not None:
+            terminal.show_failure(first)
+        why = "all were pruned" if first is None else first.message
+        raise StudyError(f"study {plan.name}: none of its {len(trials)} trials finished; {why}")
+    return session.returns
+
+
+def _keep(config: str, file: Path) -> None:
+    """Write what Hydra's own sweeper writes as well: whole, as other sweepers may read it."""
+    if not file.exists() or file.read_text() != config:
+        new = file.with_name(f".{file.name}.{os.getpid()}")
+        new.write_text(config)
+        new.replace(file)
+
+
+@contextmanager
+def _full_disk_told(plan: Plan) -> Iterator[None]:
+    """Say so where the disk is full, whatever was the first that could not be written."""
+    try:
+        yield
+    except Exception as error:
+        place = plan.directory.absolute()
+        there = next(one for one in (place, *place.parents) if one.exists())
+        disk = disk_usage(there)
+        is_full = disk.free <= _FULL and disk.total > 0  # /proc has no size at all
+        if isinstance(error, HarnestError) or not is_full:
+            raise
+        raise StudyError(
+            f"study {plan.name}: there is no space left in {plan.directory}; once there is, the "
+            "same command goes on"
+        ) from error

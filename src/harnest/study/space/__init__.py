@@ -1,0 +1,1 @@
+"""The search space of a study, and the samplers that draw from it."""

@@ -1,0 +1,281 @@
+"""What a study searches: some keys over ranges or choices, all others fixed."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from optuna.distributions import FloatDistribution, distribution_to_json
+
+from harnest.core.errors import StudyError
+from harnest.study.space.parameter import Condition, Search, as_override, encoded, unquoted
+
+if TYPE_CHECKING:
+    import optuna
+
+#: What is tried, so that it can be told whether that was tried before.
+Point = frozenset[tuple[str, Any]]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What is searched, each key after the one that its condition asks for; what is fixed.
+
+    One that searches nothing has one trial.
+    Values of a trial go by key here; only `draw` and `named` know what Optuna calls them.
+    """
+
+    searches: tuple[Search, ...]
+    fixed: tuple[str, ...]
+
+    @staticmethod
+    def parse(
+        arguments: Sequence[str],
+        loader: ConfigLoader | None = None,
+        *,
+        params: Sequence[str] = (),
+        conditions: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> "SearchSpace":
+        """Read overrides in hydra-optuna-sweeper's words; a later one replaces an earlier one.
+
+        ``arguments``, the command line's, also replace ``params`` and what ``conditions`` holds:
+        searches by key for each ``KEY=VALUE`` under which they are on. ``loader`` knows the
+        choices that a ``glob`` stands for. Raises `StudyError` for a search that holds nothing
+        and a condition that cannot be used.
+        """
+        parser = OverridesParser.create(loader)
+        searches: list[Search] = []
+        fixed: list[Override] = []
+
+        def replace_by(override: Override) -> None:
+            key = _key(override)
+            if override.is_list_extend():  # which adds to what stands before it
+                if any(search.key == key for search in searches):
+                    raise StudyError(f"{override.input_line}: {key} is searched; extend its lists")
+                fixed.append(override)
+                return
+            searches[:] = [search for search in searches if search.key != key]
+            fixed[:] = [one for one in fixed if _key(one) != key]
+            if override.is_sweep_override():
+                searches.append(Search.read(override))
+            else:
+                fixed.append(override)
+
+        for override in parser.parse_overrides(list(params)):
+            replace_by(override)
+        for condition, inside in (conditions or {}).items():
+            when = Condition.read(parser.parse_override(str(condition)))
+            lines = [f"{key!s}={value}" for key, value in inside.items()]
+            searches += [Search.read(one, when) for one in parser.parse_overrides(lines)]
+        for override in parser.parse_overrides(list(arguments)):
+            replace_by(override)
+        given = {_key(one): encoded(one.value()) for one in fixed if not one.is_delete()}
+        lines = [str(override.input_line) for override in fixed]
+        return SearchSpace(_in_order(searches, given), tuple(lines))
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The searched keys."""
+        return tuple(dict.fromkeys(search.key for search in self.searches))
+
+    @cached_property
+    def lines(self) -> tuple[str, ...]:
+        """One line per searched key, then one per fixed override: what names this space."""
+        return (*sorted(map(str, self.searches)), *sorted(self.fixed))
+
+    @property
+    def name(self) -> str:
+        """A name for a study that was given none: the searched keys and a digest of all."""
+        lasts = (key.rpartition(".")[2].rpartition("/")[2] for key in self.keys)
+        # Some keys hold more than a study's name may: items[0], optimizer@second.
+        keys = "+".join(re.sub(r"[^\w.-]+", "-", last).strip("-") for last in lasts) or "one"
+        digest = hashlib.sha256("\n".join(self.lines).encode()).hexdigest()
+        return f"{keys[:40]}-{digest[:6]}"
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether every searched key only lists values."""
+        return all(search.listed is not None for search in self.searches)
+
+    def grid(self) -> Iterator[dict[str, Any]]:
+        """Every combination, the last key changing fastest."""
+        return _combinations(self.searches, {})
+
+    def draw(self, trial: "optuna.Trial") -> None:
+        """Let ``trial`` suggest a value for each key that is searched where it stands."""
+        self._choose(lambda search: search.suggest(trial))
+
+    def samples(self) -> Iterator[dict[str, Any]]:
+        """Combinations that together name every choice, and both ends of every range.
+
+        For what is always searched, and again for each value that a condition asks for.
+        """
+        asked = dict.fromkeys(
+            (s.when.key, v) for s in self.searches if s.when for v in s.when.values
+        )
+        longest = max((len(search.ends) for search in self.searches), default=1)
+        seen: list[dict[str, Any]] = []
+        for forced in ({}, *(self._forced(key, value) for key, value in asked)):
+            for index in range(longest):
+                values = self._choose(_nth(index, forced))
+                if values not in seen:
+                    seen.append(values)
+                    yield values
+
+    def _forced(self, key: str, value: Any) -> dict[str, Any]:
+        """Values by key under which ``key`` is searched and has ``value``."""
+        before = next(search.when for search in self.searches if search.key == key)
+        return {key: value} | (self._forced(before.key, before.values[0]) if before else {})
+
+    def _choose(self, value_of: Callable[[Search], Any]) -> dict[str, Any]:
+        """Values of one trial: one for each search that is on, given those before it."""
+        chosen: dict[str, Any] = {}
+        for search in self.searches:
+            if search.is_on(chosen):
+                chosen[search.key] = value_of(search)
+        return chosen
+
+    def choices(self, seen: Mapping[str, Any]) -> dict[str, Any]:
+        """What is to be tried for a job to see these values; None for those that may not be.
+
+        Keys that are not searched where these values stand are left out.
+        """
+        chosen: dict[str, Any] = {}
+        for search in self.searches:
+            if search.key in seen and search.is_on(chosen):
+                chosen[search.key] = search.choice(seen[search.key])
+        return chosen
+
+    def answered(self, values: Mapping[str, Any]) -> dict[str, Search]:
+        """By key, the searches that are on among ``values`` and have one there."""
+        return {s.key: s for s in self.searches if s.key in values and s.is_on(values)}
+
+    def named(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """``values`` by Optuna's names; keys that are not searched then are left out."""
+        return {search.name: values[key] for key, search in self.answered(values).items()}
+
+    def point(self, named: Mapping[str, Any]) -> Point:
+        """What values by Optuna's names stand for, whether they were listed or drawn.
+
+        What is drawn from a range of decimals may differ from it in the last digit.
+        """
+        return frozenset(
+            (name, round((value - d.low) / d.step) if (d := self._steps.get(name)) else value)
+            for name, value in named.items()
+        )
+
+    @cached_property
+    def _steps(self) -> dict[str, Any]:
+        """Ranges of decimals, by Optuna's names."""
+        every = {search.name: search.distribution for search in self.searches}
+        return {n: d for n, d in every.items() if isinstance(d, FloatDistribution) and d.step}
+
+    def overrides(self, values: Mapping[str, Any]) -> list[str]:
+        """The command line of the trial that tries ``values``."""
+        searched = (
+            f"{search.prefix}{key}={as_override(values[key])}"
+            for key, search in self.answered(values).items()
+        )
+        return [*self.fixed, *searched]
+
+    def described(self) -> dict[str, Any]:
+        """Distributions by key, as Optuna writes them; by condition where a key has several."""
+        by_key: dict[str, dict[str, Any]] = {}
+        for search in self.searches:
+            written = json.loads(distribution_to_json(search.distribution))
+            by_key.setdefault(search.key, {})[str(search.when or "")] = written
+        return {key: parts.get("", parts) for key, parts in by_key.items()}
+
+
+def _key(override: Override) -> str:
+    return override.get_key_element().lstrip("+")
+
+
+def _combinations(
+    searches: Sequence[Search], chosen: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    if not searches:
+        yield {}
+        return
+    first, rest = searches[0], searches[1:]
+    if not first.is_on(chosen):
+        yield from _combinations(rest, chosen)
+        return
+    for value in first.listed or ():
+        for others in _combinations(rest, {**chosen, first.key: value}):
+            yield {first.key: value, **others}
+
+
+def _nth(index: int, forced: Mapping[str, Any]) -> Callable[[Search], Any]:
+    """The forced value of a search, else its end of this index, or its last one."""
+    return lambda search: forced.get(search.key, search.ends[min(index, len(search.ends) - 1)])
+
+
+def _in_order(searches: Sequence[Search], given: Mapping[str, Any]) -> tuple[Search, ...]:
+    """Each search after those of the key that its condition asks for; without those never on."""
+    waiting = _settled(searches, given)
+    placed: list[Search] = []
+    while waiting:
+        later = {one.key for one in waiting}
+        ready = [one for one in waiting if one.when is None or one.when.key not in later]
+        if not ready:
+            raise _unusable(waiting[0].when, "these conditions ask for each other")
+        placed += ready
+        waiting = [one for one in waiting if one not in ready]
+    for one in placed:
+        _refuse_never(one.when, placed)
+        _refuse_twice(one, placed)
+    return tuple(_named(one, placed) for one in placed)
+
+
+def _settled(searches: Sequence[Search], given: Mapping[str, Any]) -> list[Search]:
+    """The searches that may be on where ``given``, values by key, is fixed."""
+    kept = [
+        replace(one, when=None) if one.when and one.when.key in given else one
+        for one in searches
+        if one.when is None or one.when.key not in given or one.when.holds(given)
+    ]
+    while True:  # one that is gone takes along those that ask for it
+        gone = {one.key for one in searches} - {one.key for one in kept}
+        still = [one for one in kept if one.when is None or one.when.key not in gone]
+        if len(still) == len(kept):
+            return kept
+        kept = still
+
+
+def _refuse_never(when: Condition | None, placed: Sequence[Search]) -> None:
+    if when is None:
+        return
+    asked = [search for search in placed if search.key == when.key]
+    if not asked:
+        raise _unusable(when, f"{when.key} is neither searched nor given")
+    choices = [unquoted(value) for search in asked for value in search.listed or ()]
+    for value in map(unquoted, when.values):
+        if value not in choices and all(search.listed is not None for search in asked):
+            raise _unusable(when, f"{when.key} never is {value}: it is {', '.join(choices)}")
+
+
+def _refuse_twice(search: Search, placed: Sequence[Search]) -> None:
+    for other in placed:
+        one, two = search.when, other.when
+        if other is search or other.key != search.key:
+            continue
+        if one and two and one.key == two.key and one.excludes(two):
+            continue
+        raise _unusable(one or two, f"{search.key} is searched under another condition as well")
+
+
+def _unusable(when: Condition | None, why: str) -> StudyError:
+    return StudyError(f"hydra.sweeper.conditions: {when}: {why}")
+
+
+def _named(search: Search, placed: Sequence[Search]) -> Search:
+    """Optuna knows one distribution for each name: a key with several gets several names."""
+    same = all(o.distribution == search.distribution for o in placed if o.key == search.key)
+    return search if same else replace(search, name=f"{search.key}[{search.when}]")

@@ -1,0 +1,1 @@
+"""Optuna storages, and what several sweepers need to share one."""

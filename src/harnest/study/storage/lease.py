@@ -1,0 +1,140 @@
+"""Which sweeper process a running trial belongs to, and whether it still lives.
+
+A sweeper holds an operating-system lock on a file of its own. The kernel lets go of it when the
+process ends, in whatever way, so a lock that can be taken belongs to a dead sweeper. Unlike a
+process number it cannot be mistaken for another process.
+
+Where a server keeps the study, the file may be on another host. So such a sweeper also records
+Optuna's heartbeats for its trials: in the database, and by the database's clock.
+"""
+
+import threading
+import uuid
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
+
+from harnest.study.storage.lock import file_of
+from harnest.study.storage.optuna_storage import database_again
+from harnest.study.storage.retry import PATIENCE, patience_with
+
+#: Trial attribute: the sweeper that started it.
+OWNER = "sweeper"
+
+#: A sweeper's file, by its name.
+FILE = ".sweeper-{}.lock"
+
+#: Seconds between two heartbeats of a trial.
+INTERVAL = 15
+#: Seconds after its last one at which a trial's sweeper counts as dead; one that waits for the
+#: server to come back does not.
+GRACE = int(PATIENCE) + 4 * INTERVAL
+
+
+class Owner:
+    """This sweeper, as the others know it, and what it knows of them."""
+
+    def __init__(self, token: str, folder: Path, heart: "_Heart | None") -> None:
+        self.token = token
+        self.trials: set[int] = set()
+        self._folder = folder
+        self._heart = heart
+
+    def take(self, trial: int) -> None:
+        """Look after a trial, named by its identity in the storage, from now on."""
+        if self._heart is not None:
+            self._heart.beat(trial)
+        self.trials.add(trial)
+
+    def leave(self, trial: int) -> None:
+        """Look after it no more."""
+        self.trials.discard(trial)
+
+    def orphans(self, study: int, running: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Those of a study's running trials whose sweepers are dead."""
+        others = {
+            trial._trial_id: trial.user_attrs[OWNER]
+            for trial in running
+            if trial.user_attrs.get(OWNER) not in (None, self.token)
+        }
+        if not others:
+            return []
+        alive = {token: _is_alive(self._folder, token) for token in set(others.values())}
+        silent = set(others) if self._heart is None else self._heart.silent(study)
+
+        def is_dead(trial: int) -> bool:
+            lives = alive[others[trial]]
+            return trial in silent if lives is None else not lives
+
+        return [t for t in running if t._trial_id in others and is_dead(t._trial_id)]
+
+
+@contextmanager
+def owning(address: str, directory: Path) -> Iterator[Owner]:
+    """Be the owner of trials of the study that is kept at ``address``, until the process ends."""
+    file = file_of(address)
+    # Beside a file that holds the study, since that is where its sweepers meet.
+    folder = directory if file is None else file.absolute().parent
+    token = uuid.uuid4().hex[:12]
+    heart = _Heart(address) if file is None else None
+    owner = Owner(token, folder, heart)
+    ended = threading.Event()
+    try:
+        with FileLock(_file(folder, token)):
+            if heart is not None:
+                threading.Thread(
+                    target=heart.go_on, args=[owner.trials, ended], daemon=True
+                ).start()
+            yield owner
+    finally:
+        ended.set()
+        if not owner.trials:  # else the file says that they are nobody's now
+            _file(folder, token).unlink(missing_ok=True)
+
+
+class _Heart:
+    """Records heartbeats, over a connection of its own."""
+
+    def __init__(self, address: str) -> None:
+        self._patience = patience_with(address)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            self._storage: RDBStorage = self._patience(
+                lambda: database_again(address, heartbeat_interval=INTERVAL, grace_period=GRACE)
+            )
+
+    def beat(self, trial: int) -> None:
+        self._patience(lambda: self._storage.record_heartbeat(trial))
+
+    def go_on(self, trials: set[int], ended: threading.Event) -> None:
+        while not ended.wait(INTERVAL):
+            for trial in tuple(trials):
+                with suppress(StorageInternalError):  # the next one will do
+                    self._storage.record_heartbeat(trial)
+
+    def silent(self, study: int) -> set[int]:
+        """Running trials whose last heartbeat is too long ago."""
+        return set(self._patience(lambda: self._storage._get_stale_trial_ids(study)))
+
+
+def _is_alive(folder: Path, token: str) -> bool | None:
+    """Whether the sweeper called ``token`` still runs; None: its file is not here."""
+    if not _file(folder, token).exists():
+        return None
+    try:
+        with FileLock(_file(folder, token), timeout=0):
+            pass
+    except Timeout:
+        return True
+    _file(folder, token).unlink(missing_ok=True)
+    return False
+
+
+def _file(folder: Path, token: str) -> Path:
+    return folder / FILE.format(token)

@@ -1,0 +1,157 @@
+"""Where a study is kept."""
+
+import re
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
+from optuna.storages.journal import JournalStorage
+from optuna.trial import TrialState
+
+from harnest.core.errors import StudyError
+from harnest.core.secrets import redact
+from harnest.study.storage.journal_file import Journal
+from harnest.study.storage.lock import JOURNAL, lock_in
+from harnest.study.storage.retry import Patience, patience_with, said
+
+#: By the server that an address begins with: our extra with its driver, and how that is named.
+_EXTRAS = {
+    "postgresql": ("postgresql", "postgresql+psycopg"),
+    "mysql": ("mysql", "mysql+pymysql"),
+    "mariadb": ("mysql", "mariadb+pymysql"),
+}
+
+#: Before the path of a file that is not absolute; SQLite has a database in memory as well.
+_RELATIVE = re.compile(rf"^({JOURNAL}|sqlite(\+\w+)?:///)(?=[^/?:])(?!file:)")
+
+
+def journal_in(directory: Path) -> str:
+    """Address of the journal file that keeps the study of ``directory``."""
+    return f"{JOURNAL}{directory.absolute() / 'study.journal'}"
+
+
+def settled(address: str) -> str:
+    """The same address for jobs that go to folders of their own: a file's path is absolute."""
+    return _RELATIVE.sub(lambda scheme: f"{scheme[0]}{Path.cwd()}/", address)
+
+
+def open_storage(address: str) -> BaseStorage:
+    """Open ``journal://FILE``, or any database address that Optuna takes; tables are made there.
+
+    Raises `StudyError` where it cannot be opened; a database that goes away later is waited for.
+    """
+    if address.startswith(JOURNAL):
+        return _journal(address)
+    try:
+        with lock_in(address, "tables")():  # several that make them at once fail
+            RDBStorage(address).engine.dispose()
+        return _WaitingStorage(database_again(address), patience_with(address))
+    except Exception as error:  # each database driver has errors of its own
+        told = f"the study's storage {redact(address)} cannot be opened: {said(error)}"
+        extra = _EXTRAS.get(address.partition(":")[0].partition("+")[0])
+        if isinstance(error, ImportError) and extra is not None:
+            told += f"; pip install 'harnest[{extra[0]}]' and begin the address with {extra[1]}://"
+        raise StudyError(told) from error
+
+
+def reopen_storage(address: str) -> BaseStorage:
+    """Open what `open_storage` has opened before; where it has gone away since, wait for it.
+
+    Raises `StudyError` where it does not come back.
+    """
+    if address.startswith(JOURNAL):
+        return _journal(address)
+    patience = patience_with(address)
+    return _WaitingStorage(patience(lambda: database_again(address)), patience)
+
+
+def database_again(address: str, **heartbeats: int) -> RDBStorage:
+    """Another connection to a database that `open_storage` has opened before."""
+    return RDBStorage(
+        address,
+        {"pool_pre_ping": True},
+        skip_compatibility_check=True,
+        skip_table_creation=True,
+        **heartbeats,  # type: ignore[arg-type]
+    )
+
+
+class _WaitingStorage(_CachedStorage):
+    """Optuna's storage in a database, which waits where that has gone away."""
+
+    def __init__(self, database: RDBStorage, patience: Patience) -> None:
+        super().__init__(database)
+        self._patience = patience
+        self._wait()
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name not in _WAITING}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self._wait()
+
+    def _wait(self) -> None:
+        def waiting(method: Any) -> Any:
+            return lambda *args, **kwargs: self._patience(lambda: method(*args, **kwargs))
+
+        for name in _WAITING:
+            setattr(self, name, waiting(getattr(self, name)))
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Say how a trial ended; to say it again, after a try that seemed to fail, is no error."""
+        tell = super().set_trial_state_values
+        tries = count()
+
+        def try_once() -> bool:
+            is_again = next(tries) > 0
+            try:
+                return tell(trial_id, state, values)
+            except UpdateFinishedTrialError:
+                told = self.get_trial(trial_id)
+                is_told = told.state is state and list(told.values or ()) == list(values or ())
+                if is_again and is_told:
+                    return True
+                raise
+
+        return self._patience(try_once)
+
+
+#: Methods that wait as a whole.
+_WAITING = BaseStorage.__abstractmethods__ - {"set_trial_state_values"}
+
+
+class _KernelLock:
+    """A lock that dies with its holder.
+
+    Optuna's own file locks outlive a killed process, and everyone then waits out their grace
+    period of half a minute.
+    """
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        # It is held for a millisecond, so whoever waits for it looks again soon.
+        self._lock = FileLock(file, thread_local=False, poll_interval=0.002)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _KernelLock, (self._file,)
+
+    def acquire(self) -> bool:
+        self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+def _journal(address: str) -> BaseStorage:
+    file = address.removeprefix(JOURNAL)
+    lock: Any = _KernelLock(f"{file}.writing")
+    return JournalStorage(Journal(file, lock_obj=lock))

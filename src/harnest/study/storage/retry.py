@@ -1,0 +1,99 @@
+"""Waiting for a database that has gone away, so that neither sweeper nor trial dies of it."""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import TypeVar
+
+from optuna.exceptions import StorageInternalError
+
+from harnest.core.errors import StudyError
+from harnest.core.secrets import redact
+
+#: Seconds that a database may be away.
+PATIENCE = 120.0
+
+_PAUSE = (0.1, 1.0)  # seconds between two tries; not the same for everyone who waits
+_QUIET = 1.0  # seconds after which to speak of it: a deadlock is over sooner
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Patience:
+    """Does a piece of work again, as long as the database at ``address`` is away.
+
+    Its time is counted from when the database was last heard of: once it is spent, no work waits
+    any more.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = redact(address)
+        self._since: float | None = None
+        self._has_spoken = False
+
+    def __call__(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns; it may have been done before, by a try that seemed to fail.
+
+        Raises `StudyError` where the database does not come back.
+        """
+        while True:
+            try:
+                result = work()
+            except Exception as error:
+                if not _is_away(error):
+                    raise
+                self._wait(error)
+            else:
+                if self._has_spoken:
+                    _log.warning("the study's storage %s is back", self._address)
+                self._since, self._has_spoken = None, False
+                return result
+
+    def _wait(self, error: Exception) -> None:
+        now = time.monotonic()
+        since = self._since = self._since or now
+        if now - since > PATIENCE:
+            raise StudyError(
+                f"the study's storage {self._address} has not answered for {PATIENCE:g} s; once it "
+                f"does, the same command goes on ({said(error)})"
+            ) from error
+        if now - since > _QUIET and not self._has_spoken:
+            _log.warning(
+                "the study's storage %s does not answer; waiting for up to %g s (%s)",
+                self._address,
+                PATIENCE,
+                said(error),
+            )
+            self._has_spoken = True
+        time.sleep(random.uniform(*_PAUSE))  # noqa: S311
+
+
+@cache
+def patience_with(address: str) -> Patience:
+    """The one patience that this process has with the database at ``address``."""
+    return Patience(address)
+
+
+def said(error: BaseException) -> str:
+    """What a database or its driver said, in one line and without a password."""
+    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
+        error = error.__cause__
+    error = getattr(error, "orig", None) or error
+    text = str(error.args[-1] if error.args else error).strip()
+    return redact(text.splitlines()[0]) if text else type(error).__name__
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether it is the connection that failed, or the server, and not what was asked of it."""
+    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
+
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    # SQLite says so of a file that is another one, or was emptied: it does not come back.
+    if "no such table" in str(cause):
+        return False
+    is_lost = isinstance(cause, DBAPIError) and cause.connection_invalidated
+    # The last one follows another, where Optuna goes on in the session that has lost its server.
+    return is_lost or isinstance(cause, (OperationalError, InterfaceError, PendingRollbackError))

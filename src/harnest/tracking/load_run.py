@@ -1,0 +1,131 @@
+"""What a recorded run left behind: its config, its checkpoint, its record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+
+from harnest.core.errors import CheckpointError, TrackingError
+from harnest.tracking.run_queries import recorded_in
+from harnest.tracking.run_writer import Run
+from harnest.tracking.store import open_existing
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_CONFIG = "config.yaml"
+
+#: The best epoch's checkpoint, in the directory of a run.
+BEST = "checkpoints/best.ckpt"
+
+_WITHOUT = (
+    "it ended before its first epoch, or its config keeps none of that name; give another file "
+    "with --checkpoint"
+)
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run of the past; ``run`` is None where it was not recorded in MLflow."""
+
+    cfg: DictConfig
+    checkpoint: Path
+    run: Run | None
+
+    def metrics(self, part: str) -> dict[str, float]:
+        """The recorded metrics of one part, ``test`` for example; empty where there are none."""
+        if self.run is None:
+            return {}
+        found = self.run.client.get_run(self.run.run_id).data.metrics
+        return {name: value for name, value in found.items() if name.startswith(f"{part}/")}
+
+    def is_at_work(self) -> bool:
+        """Whether its record says that it has not ended."""
+        if self.run is None:
+            return False
+        return bool(self.run.client.get_run(self.run.run_id).info.status == "RUNNING")
+
+    def record(
+        self, metrics: dict[str, float], files: Sequence[Path] = (), folder: str | None = None
+    ) -> None:
+        """Write metrics back to the run, and files as its artifacts in ``folder``.
+
+        Raises `TrackingError` where its store does not take them.
+        """
+        if self.run is None:
+            return
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.run.files(files, folder)
+            self.run.metrics(metrics, step=0)
+        except (MlflowException, OSError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise TrackingError(
+                f"the record of run {self.run.run_id} did not take {', '.join(metrics)} ({first}); "
+                "once it does, the same command writes them"
+            ) from error
+
+
+def recall(name: str, address: str, checkpoint: Path | None = None) -> RecordedRun:
+    """Find a run by its directory, or by its MLflow identity in the store at ``address``.
+
+    The beginning of an identity is enough. Its checkpoint is the best one, unless another is given.
+    Raises `TrackingError` where there is no such run, `CheckpointError` where it has no best
+    checkpoint and needs it.
+    """
+    directory = Path(name)
+    if directory.is_dir():
+        return _from_directory(directory.absolute(), address, checkpoint)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = open_existing(address)
+    except TrackingError as error:
+        raise TrackingError(
+            f"{name} is neither the directory of a run nor recorded: {error}"
+        ) from error
+    from harnest.tracking.find_runs import find_beginning  # which imports this module
+
+    begins = find_beginning(client, name)
+    name = name if begins is None else begins.info.run_id
+    try:
+        client.get_run(name)
+        config = OmegaConf.load(client.download_artifacts(name, _CONFIG))
+    except (MlflowException, OSError) as error:
+        raise TrackingError(
+            f"{name} is neither the directory of a run nor the id of one in the MLflow store"
+        ) from error
+    try:
+        checkpoint = checkpoint or Path(client.download_artifacts(name, BEST))
+    except (MlflowException, OSError) as error:
+        raise CheckpointError(f"run {name} has no {BEST}: {_WITHOUT}") from error
+    assert isinstance(config, DictConfig)
+    return RecordedRun(config, checkpoint, Run(client, name, owned=False))
+
+
+def _from_directory(directory: Path, address: str, checkpoint: Path | None) -> RecordedRun:
+    file = directory / ".hydra" / _CONFIG
+    if not file.is_file():
+        raise TrackingError(f"{directory} is no run's directory: it has no .hydra/{_CONFIG}")
+    config = OmegaConf.load(file)
+    assert isinstance(config, DictConfig)
+    if checkpoint is None:
+        checkpoint = directory / BEST
+        if not checkpoint.is_file():
+            raise CheckpointError(f"{directory} has no {BEST}: {_WITHOUT}")
+    if "mlflow" not in (config.get("logger") or {}):
+        return RecordedRun(config, checkpoint, None)
+    client = open_existing(address)
+    return RecordedRun(config, checkpoint, _run_of(client, directory))
+
+
+def _run_of(client: "MlflowClient", directory: Path) -> Run | None:
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    for condition in recorded_in(directory):
+        found = client.search_runs(experiments, condition, max_results=1)
+        if found:
+            return Run(client, found[0].info.run_id, owned=False)
+    return None

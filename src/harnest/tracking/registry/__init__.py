@@ -1,0 +1,1 @@
+"""Registered models: serving and aliases."""

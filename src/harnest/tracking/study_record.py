@@ -1,0 +1,429 @@
+"""A study in MLflow: a parent run, one child run for each trial, each with its right end."""
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from harnest.core.command_line import program
+from harnest.core.failure import INTERRUPTED, Failure
+from harnest.core.secrets import redact
+from harnest.tracking.figure_worker import Artist, undrawn
+from harnest.tracking.fluent import FluentRun
+from harnest.tracking.load_run import BEST
+from harnest.tracking.outbox.runlog import Journal, journals_below
+from harnest.tracking.outbox.uploader import Courier, Outbox
+from harnest.tracking.provenance import origin, surroundings
+from harnest.tracking.run_queries import search
+from harnest.tracking.run_writer import (
+    BREAKS,
+    DEVIATION,
+    OBJECTIVE,
+    RECORDED_IN,
+    RUN_ID,
+    STEPS,
+    Run,
+    still_here,
+)
+from harnest.tracking.store import experiment_id, open_store
+from harnest.tracking.study_summary import (
+    best_of,
+    import_libraries,
+    list_ended,
+    show_begun,
+    show_progress,
+    summarise,
+)
+
+log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+    from mlflow.entities import Run as MlflowRun
+
+    from harnest.study.events import StudyFacts, TrialFacts
+    from harnest.study.outcome import Outcome
+
+#: Tags that tie runs to their study. The identity is the study's own: two studies of the same
+#: name, in two folders, stay apart.
+STUDY, IDENTITY, TRIAL = "study", "study.identity", "trial"
+
+#: Tags of a run that is only a member of a trial: its name, and the trial's.
+MEMBER, MEMBER_OF = "member", "member_of"
+
+#: What MLflow calls the tag that nests a run in another.
+PARENT = "mlflow.parentRunId"
+
+_SOON = 2.0  # seconds in which a store that is there has made a run
+
+
+class StudyRecord(Callback):
+    """A Hydra callback that hears of a study's events and records them.
+
+    Its writes go through journals in the directories of the study and its trials, so that a
+    store that is away holds nobody up: what a trial could not send by itself is sent from here.
+    ``patience`` is how long the study's end may wait for the store, in seconds. With a sweeper
+    that has no such events it does nothing, and each job is a run of its own.
+    """
+
+    def __init__(self, tracking_uri: str, experiment: str, patience: float = 30.0) -> None:
+        self.address = tracking_uri
+        self.experiment = experiment
+        self.patience = patience
+        self.config = DictConfig({})
+        self._fluent: FluentRun | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A trial's process gets the callback, but neither its connection nor its runs."""
+        return {
+            "address": redact(self.address),  # submitit keeps on disk what it sends
+            "experiment": self.experiment,
+            "patience": self.patience,
+            "_fluent": None,
+        }
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Let MLflow's fluent API write to the trial's run; called by Hydra where the job runs."""
+        place = os.environ.get(RECORDED_IN)
+        # Of jobs in threads MLflow cannot tell whose it serves.
+        if place is not None and threading.current_thread() is threading.main_thread():
+            self._fluent = FluentRun(Journal(Path(place)), self.address, self.patience)
+            self._fluent.install()
+
+    def on_job_end(self, config: DictConfig, job_return: "JobReturn", **kwargs: Any) -> None:
+        """End the runs that the job has left active; called by Hydra where the job runs."""
+        fluent, self._fluent = self._fluent, None
+        if fluent is not None:
+            fluent.close("FINISHED" if job_return.status.name == "COMPLETED" else "FAILED")
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Keep what the study's config asks for and its facts do not say; called by Hydra."""
+        self.config = config
+
+    def on_study_start(self, study: "StudyFacts", trials: Sequence["TrialFacts"]) -> None:
+        """Start the parent run, or go on with it; end the child runs whose trials have ended."""
+        self.study = study
+        self.directory = study.directory.resolve()
+        self.asked = asked_of(self.config, study)
+        self.trials = {trial.number: trial for trial in trials}
+        self.client = open_store(self.address)
+        self.experiment_id = experiment_id(self.client, self.experiment)
+        self.courier = Courier(self.address, self.patience)
+        # A trial begins while the one before it is still being sent, and at once.
+        self.herald = Courier(self.address, self.patience, rounds=0.01)
+        self.artist = Artist(self.courier.hand)
+        self.origin = origin()
+        with self._ended_again():
+            self._begin_or_go_on(trials)
+
+    def _begin_or_go_on(self, trials: Sequence["TrialFacts"]) -> None:
+        self.parent = self._start_parent()
+        self.parent.tag(
+            {
+                **self.asked,
+                "directory": str(self.directory),
+                **surroundings(),
+                **self.origin,
+            }
+        )
+        self.members: dict[tuple[int, str], Run] = {}
+        self._settle(trials)
+        self.courier.wait(_SOON, unless_away=True)
+        for one in undrawn(self.directory):
+            self.artist.draw(one)
+
+    def _settle(self, trials: Sequence["TrialFacts"]) -> None:
+        """End the runs of trials that have ended, whose sweeper died before it could say so."""
+        self.children = self._started()
+        left = self._search("attributes.status = 'RUNNING'")
+        running = {run.info.run_id for run in left}
+        for trial in trials:
+            child = self.children.get(trial.number)
+            if child is None or not trial.state.is_finished():
+                continue
+            if not child.has_ended() if child.outbox is not None else child.run_id in running:
+                self._end(child, trial)
+            elif child.outbox is not None and child.outbox.journal.unsent():
+                self.courier.hand(child.outbox.journal)
+        ended = {f"trial-{trial.number}": trial for trial in trials if trial.state.is_finished()}
+        members = [run for run in left if run.data.tags.get(MEMBER_OF) in ended]
+        # The end of some is here and was not sent yet: it says more than is known otherwise.
+        here = journals_below(self.directory) if members else []
+        told = {journal.run_id: journal for journal in here if journal.has_ended()}
+        for run in members:
+            member = Run(self.client, run.info.run_id, owned=True)
+            if run.info.run_id in told:
+                self.courier.hand(told[run.info.run_id])
+            elif ended[run.data.tags[MEMBER_OF]].state.name == "COMPLETE":  # and so was each of it
+                member.terminate("FINISHED")
+            else:
+                member.fail(Failure(INTERRUPTED, "its sweeper process died"))
+        self._end_nested(trials)
+
+    def _end_nested(self, trials: Sequence["TrialFacts"]) -> None:
+        """End the runs that jobs have nested in theirs, and whose process died before it could."""
+        ended = {
+            self.children[trial.number].run_id: trial.state.name
+            for trial in trials
+            if trial.state.is_finished() and trial.number in self.children
+        }
+        states = {"COMPLETE": "FINISHED", "PRUNED": "KILLED"}
+        left = search(self.client, self.experiment_id, "attributes.status = 'RUNNING'")
+        while found := [run for run in left if run.data.tags.get(PARENT) in ended]:
+            left = [run for run in left if run not in found]
+            for run in found:
+                state = ended[run.data.tags[PARENT]]
+                ended[run.info.run_id] = state
+                if IDENTITY not in run.data.tags:  # which this study has not started
+                    self.client.set_terminated(run.info.run_id, states.get(state, "FAILED"))
+
+    @contextmanager
+    def _ended_again(self) -> Iterator[None]:
+        """Leave no parent run RUNNING that was not, where the study cannot be opened.
+
+        A new study's folder is removed then, and nobody else would know of the run.
+        """
+        before = self._parents()
+        try:
+            yield
+        except BaseException:
+            state = before[0].info.status if before else "KILLED"
+            with suppress(Exception):  # the store may be the reason
+                for run in self._parents():
+                    if run.info.status == "RUNNING" != state:  # or another has ended it since
+                        self.client.set_terminated(run.info.run_id, state)
+            raise
+
+    def _parents(self) -> list["MlflowRun"]:
+        return self._search(f"tags.`{PARENT}` IS NULL")
+
+    def _start_parent(self) -> Run:
+        found = self._parents()
+        if found:
+            run_id = found[0].info.run_id
+            self.client.update_run(run_id, status="RUNNING")
+            return self._held(Journal.begin(self.directory, self.address, run_id))
+        tags = {STUDY: self.study.name, IDENTITY: self.study.identity}
+        made = self.client.create_run(self.experiment_id, tags=tags, run_name=self.study.name)
+        parent = self._held(Journal.begin(self.directory, self.address, made.info.run_id))
+        parent.params(
+            {
+                **{f"search.{key}": json.dumps(d) for key, d in self.study.space.items()},
+                "directions": ", ".join(self.study.directions),
+                "fixed": " ".join(redact(line) for line in self.study.fixed),
+            }
+        )
+        return parent
+
+    def on_trial_start(self, trial: "TrialFacts", directory: Path) -> Mapping[str, str]:
+        """Start the trial's run; its process finds it by the returned environment."""
+        self.trials[trial.number] = trial
+        show_begun(self.parent, self.study, list(self.trials.values()))
+        tags = {PARENT: self.parent.run_id, TRIAL: str(trial.number)}
+        if trial.retry_of is not None:
+            tags["retry_of"] = f"trial-{trial.retry_of}"
+        child = self.children[trial.number] = self._begin(directory, f"trial-{trial.number}", tags)
+        return _finds(child)
+
+    def on_trial_divided(self, trial: "TrialFacts") -> None:
+        """Nothing: its run goes on, and its members get runs of their own."""
+
+    def on_member_start(self, trial: "TrialFacts", name: str, directory: Path) -> Mapping[str, str]:
+        """Start the run of a trial's member, nested in the trial's."""
+        of = f"trial-{trial.number}"
+        child = self.children[trial.number]
+        tags = {PARENT: child.run_id or self.parent.run_id, MEMBER: name, MEMBER_OF: of}
+        run = self.members[trial.number, name] = self._begin(directory, f"{of}-{name}", tags)
+        return _finds(run)
+
+    def _begin(self, directory: Path, name: str, tags: Mapping[str, str]) -> Run:
+        """Start a run of this study that is recorded in ``directory``."""
+        journal = Journal.begin(directory, self.address)
+        family = {STUDY: self.study.name, IDENTITY: self.study.identity}
+        journal.create(self.experiment_id, name, {**self.origin, **family, **tags})
+        self.herald.hand(journal)
+        # An application that logs by MLflow's own functions needs the run's identity now.
+        self.herald.wait(_SOON, unless_away=True)
+        self.courier.watch(journal)  # its process has other things to do
+        return self._held(journal)
+
+    def on_member_end(
+        self, trial: "TrialFacts", name: str, directory: Path, end: "Outcome"
+    ) -> None:
+        """End the member's run in the state that says how it ended."""
+        run = self.members.pop((trial.number, name), None)
+        if run is None:  # it could not be started
+            return
+        self._take_leave(run, directory)
+        run.metrics(_scores(end.values), step=0)
+        if end.failure is not None:  # its own process may not have come to that
+            run.files(sorted(directory.glob("*.log")))
+            run.fail(end.failure)
+        else:
+            run.terminate("FINISHED")
+
+    def on_trial_end(self, trial: "TrialFacts", directory: Path) -> None:
+        """End the trial's run in the state that says how the trial ended, and how far we are."""
+        self.trials[trial.number] = trial
+        # A dead sweeper's may have been started after this one looked.
+        run = self.children.get(trial.number) or self._started().get(trial.number)
+        if run is None:  # it could not be started
+            return
+        self._take_leave(run, directory)
+        if trial.reason is not None:  # its own process may not have come to that
+            run.files(sorted(directory.glob("*.log")))
+        self._end(run, trial)
+        trials = list(self.trials.values())
+        show_begun(self.parent, self.study, trials)
+        show_progress(self.parent, self.study, trials)
+        list_ended(self.parent, trials, self.children)
+        ended = sum(one.state.is_finished() for one in trials)
+        if ended < self.study.budget <= len(self.children):  # a slot is idle until the end
+            with suppress(ImportError):  # told by the summary
+                import_libraries()
+
+    def on_study_end(self, trials: Sequence["TrialFacts"], complete: bool) -> list[str]:
+        """Sum the study up in its parent run; returns how to look at it.
+
+        Where another sweeper still has trials running, that one will have the last word. An
+        interrupt leaves out what is not there yet, and not the ends of runs.
+        """
+        try:
+            self._sum_up(trials, complete)
+            self.herald.finish(unless_away=True)
+            is_sent = self.courier.finish()
+        except KeyboardInterrupt:
+            if not self.courier.wait(_SOON, unless_away=True):
+                log.warning(still_here(self.courier, self.study.directory))
+            raise
+        lines = [f"look:    {how_to_look(self.address)}"]
+        best = best_of(trials, self.study)
+        place = self.study.directory / str(best.number if best else None)
+        one, several = place / BEST, sorted(place.glob(f"*/{BEST}"))
+        is_trained = one.is_file() or bool(several)
+        if is_trained:
+            lines.append(f"model:   {one}" if one.is_file() else f"models:  {place}/*/{BEST}")
+        asked = (OmegaConf.select(self.config, key) for key in ("objective.metric", "data.name"))
+        # Else the jobs are another application's, which `harnest-promote` cannot train again.
+        if is_trained and all(asked):
+            lines.append(f"promote: {program('harnest-promote')} {self.study.directory}")
+        if not is_sent:
+            lines.append(f"missing: {still_here(self.courier, self.study.directory)}")
+        return lines
+
+    def _sum_up(self, trials: Sequence["TrialFacts"], complete: bool) -> None:
+        """Write what came of it to the parent run, and its end whatever happens meanwhile."""
+        is_last = not any(trial.state.name == "RUNNING" for trial in trials)
+        try:
+            self.artist.finish()
+            is_here = self.courier.wait(self.patience, unless_away=True)
+            if is_last and is_here:
+                self._settle(trials)
+            if is_last:
+                run_ids = {number: run.run_id for number, run in self.children.items()}
+                about = self.asked, self.experiment_id
+                summarise(self.parent, self.study, trials, run_ids, *about)
+        except Exception as error:  # a study that has its trials does not fail for this
+            log.warning("the study's parent run is not complete: %s", error)
+        finally:
+            if is_last:
+                self.parent.terminate("FINISHED" if complete else "KILLED")
+
+    def _take_leave(self, run: Run, directory: Path) -> None:
+        """Nothing more comes of a job's own process."""
+        if run.outbox is not None:
+            self.courier.leave(run.outbox.journal)
+        self.artist.draw(directory.absolute())
+
+    def _end(self, run: Run, trial: "TrialFacts") -> None:
+        deviation = {} if trial.deviation is None else {DEVIATION: trial.deviation}
+        run.metrics({**_scores(trial.values), **deviation, STEPS: len(trial.steps)}, step=0)
+        # Choices of groups, which are no keys of the job's config; all where it logged none.
+        run.missing_params(trial.params)
+        if trial.broken:
+            run.tag({BREAKS: ", ".join(trial.broken)})
+        if trial.reason is not None:
+            run.fail(Failure(trial.reason, trial.message or "", trial.details))
+        elif trial.state.name == "PRUNED":
+            at = trial.pruned_at if trial.pruned_at is not None else max(trial.steps, default=None)
+            run.tag({"pruned": "by the job" if at is None else f"at epoch {at}"})
+            run.terminate("KILLED")
+        else:
+            run.terminate("FINISHED")
+
+    def _held(self, journal: Journal) -> Run:
+        return Run(self.client, None, True, Outbox(journal, self.courier))
+
+    def _started(self) -> dict[int, Run]:
+        """The child runs by trial number, also those of other sweepers.
+
+        A run whose journal is here is written to through it, even where the store has not heard
+        of that run yet.
+        """
+        known = {
+            int(run.data.tags[TRIAL]): run.info.run_id
+            for run in self._search(f"tags.`{TRIAL}` != ''")
+        }
+        runs = {n: Run(self.client, run_id, owned=True) for n, run_id in known.items()}
+        for journal in journals_below(self.directory):
+            name = journal.directory.name if journal.directory != self.directory else ""
+            if name.isdigit() and known.get(int(name), journal.run_id) == journal.run_id:
+                runs[int(name)] = self._held(journal)
+        return runs
+
+    def _search(self, condition: str) -> list["MlflowRun"]:
+        query = f"tags.`{IDENTITY}` = '{self.study.identity}' AND {condition}"
+        return search(self.client, self.experiment_id, query)
+
+
+def _scores(values: Sequence[float]) -> dict[str, float]:
+    if len(values) == 1:
+        return {OBJECTIVE: values[0]}
+    return {f"{OBJECTIVE}_{index}": value for index, value in enumerate(values)}
+
+
+def _finds(run: Run) -> dict[str, str]:
+    """Environment by which a trial's process finds its run."""
+    assert run.outbox is not None
+    known = {RUN_ID: run.run_id} if run.run_id else {}
+    return {RECORDED_IN: str(run.outbox.journal.directory), **known}
+
+
+def asked_of(config: DictConfig, study: "StudyFacts") -> dict[str, str]:
+    """What a study was asked to do, by name; an application need not have a seed or a metric."""
+    settings = {
+        part: OmegaConf.select(config, f"hydra.sweeper.{part}") for part in ("sampler", "pruner")
+    }
+    sampler = study.sampler + ("" if study.is_grid else _settings(settings["sampler"]))
+    metric, seed = (OmegaConf.select(config, key) for key in ("objective.metric", "seed"))
+    facts = {
+        "objective": metric,
+        "direction": ", ".join(study.directions),
+        "sampler": sampler,
+        "pruner": study.pruner + _settings(settings["pruner"]),
+        "budget": study.budget,
+        "seed": seed,
+        "command": redact(study.command),
+    }
+    return {name: str(value) for name, value in facts.items() if value is not None}
+
+
+def _settings(config: DictConfig | None) -> str:
+    """The arguments of a sampler or pruner that are set."""
+    every = {str(key): value for key, value in (config or {}).items()}
+    given = {k: v for k, v in sorted(every.items()) if v is not None and k != "_target_"}
+    return f"({', '.join(f'{key}={value}' for key, value in given.items())})"
+
+
+def how_to_look(address: str) -> str:
+    """The command or address that shows a store in a browser."""
+    if address.startswith(("http://", "https://")):
+        return redact(address)
+    return f"{program('harnest-ui')} --tracking-uri {redact(address)}"

@@ -1,0 +1,233 @@
+"""What a study's parent run says: while it runs, how far it is; at the end, what came of it."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from harnest.reporting.report import counted, objective_names, shown, study_page
+from harnest.reporting.rows import FINISHED, Row
+from harnest.tracking.outbox.operations import now
+from harnest.tracking.run_writer import BREAKS, NOTE, Run
+
+if TYPE_CHECKING:
+    from harnest.study.events import StudyFacts, TrialFacts
+
+#: Artifacts of the parent run.
+TABLE, REPORT = "trials.json", "report.html"
+
+#: What a parameter's column in the table begins with: a key may be called ``steps``, too.
+PARAM = "params."
+
+#: A tag of the parent run of a study at work: all trials that ended before this time, in
+#: milliseconds, are in its table.
+LISTED_AT = "trials.listed_at"
+
+_AT_ONCE = 50  # trials that end between two tables of a study at work
+
+_STATES = ("complete", "pruned", "fail", "running", "waiting")
+_RUN_STATES = {"COMPLETE": FINISHED, "FAIL": "FAILED"}  # of which runs and tables speak
+
+
+def show_progress(parent: Run, study: "StudyFacts", trials: Sequence["TrialFacts"]) -> None:
+    """Write the best value so far, by the number of ended trials, and how many are in each state.
+
+    Of several objectives each has a best value of its own.
+    """
+    counts = Counter(trial.state.name.lower() for trial in trials)
+    # All states, also those of an earlier session that no trial is in any more.
+    parent.tag({f"trials.{state}": str(counts[state]) for state in _STATES})
+    values = [trial.values for trial in _kept(trials)]
+    if values:
+        single = len(study.directions) == 1
+        best = {
+            "best_value" if single else f"best_value_{at}": _better(way)(one[at] for one in values)
+            for at, way in enumerate(study.directions)
+        }
+        parent.metrics(best, step=sum(trial.state.is_finished() for trial in trials))
+
+
+def show_begun(parent: Run, study: "StudyFacts", trials: Sequence["TrialFacts"]) -> None:
+    """Describe a study at work in the UI, which may still show how an earlier session ended."""
+    counts = Counter(trial.state.name.lower() for trial in trials if trial.state.name != "WAITING")
+    told = ", ".join(f"{counts[state]} {state}" for state in _STATES if counts[state])
+    parent.tag({NOTE: f"{counts.total()} of {study.budget} trials have begun: {told}"})
+
+
+def list_ended(parent: Run, trials: Sequence["TrialFacts"], runs: Mapping[int, Run]) -> None:
+    """Write the table of the trials that have ended, now and then: to read all runs takes long."""
+    ended = [trial for trial in trials if trial.state.is_finished()]
+    if len(ended) % _AT_ONCE == 0:
+        time = now()
+        run_ids = {number: run.run_id for number, run in runs.items()}
+        _log_table(parent, table(ended, run_ids), TABLE)
+        parent.tag({LISTED_AT: str(time)})
+
+
+def import_libraries() -> None:
+    """Import what `summarise` draws with, which takes longer than all else that it does.
+
+    Raises ImportError where one is missing.
+    """
+    for name in ("harnest.reporting.study_figures", "matplotlib.figure", "optuna.importance"):
+        import_module(name)
+
+
+def summarise(
+    parent: Run,
+    study: "StudyFacts",
+    trials: Sequence["TrialFacts"],
+    run_ids: Mapping[int, str],
+    asked: Mapping[str, str],
+    experiment: str,
+) -> None:
+    """Write the best trial, the table of all, the figures and the report to ``parent``.
+
+    ``run_ids`` are MLflow's identities of the trials' runs, ``asked`` facts of the study's config,
+    by name, which the report repeats. Nothing is asked of the store, which may be away, and not
+    have heard of all runs.
+    """
+    show_progress(parent, study, trials)
+    best = best_of(trials, study)
+    rows = [_row(trial, run_ids.get(trial.number, "")) for trial in trials]
+    if best is not None:
+        run_id = run_ids.get(best.number, "")  # an empty one replaces an earlier session's
+        parent.tag(
+            {
+                "best.trial": f"trial-{best.number}",
+                "best.run_id": run_id,
+                "best.params": json.dumps(dict(best.params)),
+            }
+        )
+        _log_history(parent, trials, study)
+    _log_table(parent, table(trials, run_ids), TABLE)
+    parent.text(study_page(study, trials, rows, best, asked), REPORT)
+    parent.tag({NOTE: _note(rows, best, objective_names(study), experiment)})
+
+
+def best_of(trials: Sequence["TrialFacts"], study: "StudyFacts") -> "TrialFacts | None":
+    """The trial with the best value that keeps to the constraints; the earlier one of equals.
+
+    None where there is none, or where several objectives leave open which one is the best.
+    """
+    if len(study.directions) > 1:
+        return None
+    sign = 1 if study.directions[0] == "minimize" else -1
+    return min(_kept(trials), key=lambda t: (sign * t.values[0], t.number), default=None)
+
+
+def table(trials: Sequence["TrialFacts"], run_ids: Mapping[int, str]) -> dict[str, list[Any]]:
+    """All trials by column, as MLflow's tables want them.
+
+    The objective's column is ``value``; of several they are ``value_0``, ``value_1``, ... The
+    ``deviation`` is that of the first one, where a trial is the mean of several members. Each
+    parameter's column is its key behind ``params.``.
+    """
+    keys = dict.fromkeys(key for trial in trials for key in trial.params)
+    objectives = max((len(trial.values) for trial in trials), default=0)
+    names = ["value"] if objectives < 2 else [f"value_{at}" for at in range(objectives)]
+    columns: dict[str, list[Any]] = {
+        "trial": [trial.number for trial in trials],
+        "state": [trial.state.name for trial in trials],
+        **{
+            name: [trial.values[at] if trial.values else None for trial in trials]
+            for at, name in enumerate(names)
+        },
+        "deviation": [trial.deviation for trial in trials],
+        "steps": [len(trial.steps) for trial in trials],
+        "seconds": [_seconds(trial) for trial in trials],
+        "reason": [trial.reason or "" for trial in trials],
+        BREAKS: [", ".join(trial.broken) for trial in trials],
+        "run_id": [run_ids.get(trial.number, "") for trial in trials],
+    }
+    return columns | {PARAM + key: [trial.params.get(key) for trial in trials] for key in keys}
+
+
+def _row(trial: "TrialFacts", run_id: str) -> Row:
+    return Row(
+        name=f"trial-{trial.number}",
+        run_id=run_id,
+        state=_RUN_STATES.get(trial.state.name, trial.state.name),
+        scores=trial.values,
+        deviations=() if trial.deviation is None else (trial.deviation,),
+        steps=len(trial.steps),
+        seconds=_seconds(trial),
+        params={key: shown(value) for key, value in trial.params.items()},
+        broken=trial.broken,
+    )
+
+
+def _log_table(run: Run, columns: Mapping[str, Sequence[Any]], name: str) -> None:
+    """Write a table as MLflow reads it; its own function would append to the last session's."""
+    rows = [[_as_json(cell) for cell in row] for row in zip(*columns.values(), strict=True)]
+    run.text(json.dumps({"columns": list(columns), "data": rows}), name)
+    run.tag({"mlflow.loggedArtifacts": json.dumps([{"path": name, "type": "table"}])})
+
+
+def _as_json(cell: Any) -> Any:
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+
+
+def _log_history(parent: Run, trials: Sequence["TrialFacts"], study: "StudyFacts") -> None:
+    """Draw the values of trials that keep to the constraints by number, and the best up to each.
+
+    Pruned trials have the last value that they reported.
+
+    The one figure that is a picture as well: the UI shows it without opening the report.
+    """
+    from matplotlib.figure import Figure
+
+    from harnest.reporting.study_figures import PRUNED, last_reported
+
+    better = _better(study.directions[0])
+    kept = _kept(trials)
+    numbers = [trial.number for trial in kept]
+    values = [trial.values[0] for trial in kept]
+    best = [better(values[: index + 1]) for index in range(len(values))]
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(numbers, values, "o", label="finished trial")
+    axes.step(numbers, best, where="post", label="best so far")
+    pruned = [
+        (trial.number, value) for trial in trials if (value := last_reported(trial)) is not None
+    ]
+    if pruned:
+        axes.plot(*zip(*pruned, strict=True), "x", color="grey", label=PRUNED)
+    name = objective_names(study)[0]
+    axes.set(xlabel="trial", ylabel=name, title=f"study {study.name}")
+    axes.legend()
+    parent.figure(figure, "history.png")
+
+
+def _note(
+    rows: Sequence[Row],
+    best: "TrialFacts | None",
+    objectives: Sequence[str],
+    experiment: str,
+) -> str:
+    """The parent run's description in the UI: its best trial, linked, and where the rest is."""
+    lines = [counted(rows)]
+    if best is not None:
+        row = next(row for row in rows if row.name == f"trial-{best.number}")
+        there = f"#/experiments/{experiment}/runs/{row.run_id}"
+        link = f"[{row.name}]({there})" if row.run_id else row.name
+        value = f"{objectives[0]} = {best.values[0]:.4f}"
+        params = ", ".join(f"{key} = `{value}`" for key, value in row.params.items())
+        lines.append(f"**Best: {link}**, {value}, with {params}")
+    lines.append(f"Figures and the ranked table of all trials: the artifact `{REPORT}`.")
+    return "\n\n".join(lines)
+
+
+def _kept(trials: Sequence["TrialFacts"]) -> list["TrialFacts"]:
+    """The finished trials that keep to the constraints."""
+    return [trial for trial in trials if trial.state.name == "COMPLETE" and not trial.broken]
+
+
+def _better(direction: str) -> Any:
+    return min if direction == "minimize" else max
+
+
+def _seconds(trial: "TrialFacts") -> float | None:
+    return trial.duration.total_seconds() if trial.duration else None

@@ -1,0 +1,1 @@
+"""Lightning callbacks: pruning, checkpoints, early stopping, averaging, resources."""

@@ -1,0 +1,184 @@
+"""Training the assembled parts, and what is worth saying of it."""
+
+import math
+from datetime import datetime
+from pathlib import Path
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import EarlyStopping, Timer
+from pytorch_lightning.trainer.states import TrainerStatus
+
+from harnest.core.errors import CheckpointError, ConfigError, DivergedError
+from harnest.har.classifier import METRICS
+from harnest.har.packed.packed_classifier import Member
+from harnest.tracking.outbox.operations import DataSetFacts
+from harnest.training.components import Parts
+from harnest.training.config import PARAMETERS
+
+
+def fit(parts: Parts, resume: str | None) -> None:
+    """Train, from the checkpoint ``resume`` where one is given.
+
+    Raises `ConfigError` for what the config asks and Lightning cannot do, KeyboardInterrupt when
+    interrupted.
+    """
+    data = None if isinstance(parts.classifier, Member) else parts.data  # its pack brings them
+    try:
+        parts.trainer.fit(parts.classifier, datamodule=data, ckpt_path=resume, weights_only=True)
+    except SystemExit as end:
+        # Lightning turns an interrupt into an exit; a study has to hear of the interrupt.
+        if parts.trainer.state.status == TrainerStatus.INTERRUPTED:
+            raise KeyboardInterrupt from end
+        raise
+    except MisconfigurationException as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+
+
+def check_checkpoint(module: torch.nn.Module, file: Path) -> None:
+    """Raise `CheckpointError` unless ``file`` holds exactly the weights that ``module`` has."""
+    if not file.is_file():
+        raise CheckpointError(f"there is no checkpoint {file}")
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise CheckpointError(f"{file} is no readable checkpoint; it may be cut short") from error
+    wanted = module.state_dict()
+    differ = [
+        key
+        for key in sorted(set(wanted) | set(state))
+        if key not in state or key not in wanted or wanted[key].shape != state[key].shape
+    ]
+    if differ:
+        raise CheckpointError(
+            f"{file} is of another architecture: {len(differ)} of its tensors do not fit, the "
+            f"first is {differ[0]}; choose the model, data and options that it was trained with"
+        )
+
+
+def check_rest(trainer: Trainer, file: Path) -> None:
+    """Raise `CheckpointError` where ``trainer`` may go no further than ``file`` has come."""
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    if "optimizer_states" not in state:
+        raise CheckpointError(f"{file} holds weights alone; a run goes on from a last.ckpt")
+    epochs = state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    behind: list[tuple[str, float, float | None, str]] = [
+        ("trainer.max_epochs", epochs, trainer.max_epochs, "epochs"),
+        ("trainer.max_steps", state["global_step"], trainer.max_steps, "steps"),
+    ]
+    for one in trainer.callbacks:  # type: ignore[attr-defined]  # by its constructor
+        before = state["callbacks"].get(one.state_key)
+        if isinstance(one, Timer) and before:
+            seconds = before["time_elapsed"]["train"]
+            behind.append(("trainer.max_time", seconds, one.time_remaining(), "seconds"))
+        if isinstance(one, EarlyStopping) and before:
+            waited, unit = before["wait_count"], "validations without improvement"
+            behind.append(("callbacks.early_stopping.patience", waited, one.patience, unit))
+    for key, used, limit, unit in behind:
+        if limit not in (None, -1) and used >= limit:
+            raise CheckpointError(
+                f"resume={file}: nothing is left to train, {used:.0f} of {limit:.0f} {unit} are "
+                f"done; give a larger {key}"
+            )
+
+
+def score_of(parts: Parts, metric: str) -> float:
+    """The best value of ``metric`` over all epochs, or the last where no callback kept the best.
+
+    Where the callback keeps the epoch that was the best by another metric, it is that epoch's.
+    Raises `ConfigError` where it was never measured, `DivergedError` where it is not a finite
+    number.
+    """
+    kept = parts.checkpoint
+    value = parts.classifier.metrics.get(metric)
+    if kept is not None and kept.monitor == metric and kept.best_model_score is not None:
+        value = kept.best_model_score
+    elif kept is not None and kept.monitor != metric and kept.best_model_path:
+        state = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
+        value = state.get(METRICS, {}).get(metric, value)
+    if value is None:
+        raise ConfigError(
+            f"{metric} was not measured: training ended before its first validation; give a larger "
+            "trainer.max_epochs, +trainer.max_steps or +trainer.max_time, or validate sooner with "
+            "trainer.check_val_every_n_epoch or +trainer.val_check_interval"
+        )
+    loss = parts.classifier.metrics.get("train/loss", value)
+    if not (math.isfinite(value) and math.isfinite(loss)):
+        raise DivergedError(
+            f"training diverged in epoch {parts.trainer.current_epoch}: the loss is not a number; "
+            "try a lower optimizer.lr or a smaller trainer.gradient_clip_val"
+        )
+    return float(value)
+
+
+def kept_epoch(parts: Parts) -> tuple[int, dict[str, float]] | None:
+    """The epoch whose weights are kept as the best, and what was measured on validation then.
+
+    None where no callback keeps one.
+    """
+    kept = parts.checkpoint
+    if kept is None or not Path(kept.best_model_path).is_file():
+        return None
+    state = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
+    metrics = {key: x for key, x in state.get(METRICS, {}).items() if key.startswith("val/")}
+    if kept.monitor is not None and kept.best_model_score is not None:
+        metrics[kept.monitor] = float(kept.best_model_score)
+    return int(state["epoch"]), metrics
+
+
+def quantities(parts: Parts) -> dict[str, float]:
+    """What a study may limit or have as an objective: the last metrics, and how many weights."""
+    weights = (weight.numel() for weight in parts.classifier.parameters() if weight.requires_grad)
+    metrics = {name: float(value) for name, value in parts.classifier.metrics.items()}
+    return {**metrics, PARAMETERS: float(sum(weights))}
+
+
+def run_name(cfg: DictConfig) -> str:
+    """What a standalone run is called: data set, network, and when it began."""
+    network = HydraConfig.get().runtime.choices.get("model", "network")
+    return f"{cfg.data.name}-{network}-{datetime.now():%m-%d-%H-%M-%S}"
+
+
+def facts_of(cfg: DictConfig, parts: Parts) -> dict[str, str]:
+    """Tags that say on what, and on which hardware, a run was trained."""
+    split = parts.data.split
+    return {
+        "seed": str(cfg.seed),
+        "data.digest": parts.data.windows.digest,
+        "subjects.train": ", ".join(map(str, split.train_subjects)),
+        "subjects.validation": ", ".join(map(str, split.validation_subjects)),
+        "subjects.test": ", ".join(map(str, split.test_subjects)),
+        "device": str(parts.trainer.strategy.root_device),
+        "precision": str(parts.trainer.precision),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def dataset_of(parts: Parts) -> DataSetFacts:
+    """What the windows are, and whose are for what."""
+    windows, split = parts.data.windows, parts.data.split
+    return DataSetFacts(
+        name=windows.name,
+        digest=windows.digest,
+        shape=windows.signals.shape[1:],
+        facts={
+            "windows": len(windows.labels),
+            "steps": windows.signals.shape[1],
+            "rate_hz": windows.rate,
+            "channels": [f"{channel.name} [{channel.unit}]" for channel in windows.channels],
+            "activities": list(windows.activities),
+            "subjects": {
+                "train": [int(one) for one in split.train_subjects],
+                "validation": [int(one) for one in split.validation_subjects],
+                "test": [int(one) for one in split.test_subjects],
+            },
+            "windows_of": {
+                "train": len(split.train),
+                "validation": len(split.validation),
+                "test": len(split.test),
+            },
+        },
+    )

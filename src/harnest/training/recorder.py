@@ -1,0 +1,98 @@
+"""From the first batch to the last word: what a run's record holds, whatever its end."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import Logger
+
+from harnest.core.failure import INTERRUPTED, Failure, failure_of
+from harnest.core.secrets import redact
+from harnest.tracking.outbox.operations import DataSetFacts
+from harnest.tracking.provenance import origin, surroundings
+from harnest.tracking.run_writer import RECORDED_IN, Run
+from harnest.training.logger import MLflowLogger
+
+
+@contextmanager
+def recorded(
+    loggers: Iterable[Logger],
+    cfg: DictConfig,
+    directory: Path,
+    *,
+    name: str,
+    facts: Mapping[str, str],
+    data_set: DataSetFacts | None,
+) -> Iterator[Callable[..., None]]:
+    """Record what happens inside in the MLflow runs of ``loggers``, and how it ends.
+
+    Yields a function that takes the score, the number of epochs and, where one is kept as the best,
+    that epoch and its metrics. ``facts`` become tags, beside the run's provenance, ``data_set`` its
+    input. Keys of ``cfg`` that name a place in ``directory`` become no parameters. The config,
+    Hydra's overrides, the checkpoints and the log in ``directory`` become artifacts.
+    """
+    runs: list[Run] = []
+
+    def score(
+        value: float, epochs: int, kept: tuple[int, Mapping[str, float]] | None = None
+    ) -> None:
+        for run in runs:
+            run.score(value, epochs)
+            if kept is not None:
+                run.kept(*kept)
+
+    # Until something else is known: a second Ctrl-C may come before the first one is understood.
+    failure: Failure | None = Failure(INTERRUPTED, "KeyboardInterrupt")
+    try:
+        for logger in loggers:
+            if isinstance(logger, MLflowLogger):
+                tags = {"directory": str(directory), **facts, **surroundings()}
+                if RECORDED_IN not in os.environ:  # else the study has said it
+                    tags |= origin()
+                logger.start(name, tags, directory)
+                if logger.run is not None:  # processes of DDP but the first have none
+                    runs.append(logger.run)
+                logger.log_hyperparams(_parameters(cfg, directory))
+        for run in runs:
+            if data_set is not None:
+                run.data_set(data_set)
+            run.text(redact(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")
+            run.files([directory / ".hydra" / "overrides.yaml"])
+        yield score
+        failure = None
+    except BaseException as error:
+        failure = failure_of(error)
+        raise
+    finally:
+        for run in runs:
+            try:
+                run.files(sorted(directory.glob("checkpoints/*.ckpt")), "checkpoints")
+                run.files(sorted(directory.glob("*.log")))
+            finally:
+                run.end(failure)
+
+
+def _parameters(cfg: DictConfig, directory: Path) -> dict[str, Any]:
+    """The config without what names a place in the run's own directory.
+
+    That differs from run to run, says nothing of how one was trained, and would be the first thing
+    that MLflow shows when runs are compared; ``config.yaml`` has it.
+    """
+    own = directory.absolute()
+
+    def is_own(value: Any) -> bool:
+        return isinstance(value, str) and Path(value).is_relative_to(own)
+
+    def without(node: dict[Any, Any]) -> dict[str, Any]:
+        return {
+            str(key): without(value) if isinstance(value, dict) else value
+            for key, value in node.items()
+            if not is_own(value)
+        }
+
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    return without(plain)

@@ -1,0 +1,94 @@
+"""One run: a config in, a score and a record out."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from harnest.core.errors import ConfigError
+from harnest.study import Members, current_trial
+from harnest.study.execution.interrupts import Interrupts
+from harnest.training.config import check_limits, check_one_process, is_divided, several_devices
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    cfg: DictConfig, tags: Mapping[str, str] | None = None
+) -> float | tuple[float, ...] | Members:
+    """Train once and return the score: the best ``cfg.objective`` that an epoch reached.
+
+    Further objectives follow it, as training left them. Inside a study each epoch's objective is
+    reported, and the pruner may stop the run; a config with folds or several seeds returns the
+    runs that its study is to make of it. The run's record gets the further ``tags``. Raises
+    `HarnestError` for what the user can mend, KeyboardInterrupt when interrupted.
+    """
+    check_limits(cfg)
+    is_swept = HydraConfig.get().mode == RunMode.MULTIRUN
+    if is_swept:  # also by a sweeper that has not asked before
+        check_one_process(cfg)
+    trial = current_trial()
+    if is_divided(cfg) and trial is None:
+        raise ConfigError(
+            f"folds={cfg.folds} seeds={cfg.seeds}: these are several runs: add -m (--multirun)"
+        )
+    # torch, Lightning and MLflow are imported only now, when the config can be used.
+    # An import that is broken off may lose Ctrl-C, or take it for an error of its own.
+    interrupts = Interrupts()
+    with interrupts.held():
+        from harnest.har.artifacts import keep_results
+        from harnest.training.components import assemble, make_loggers
+        from harnest.training.cross_validation import members_of
+        from harnest.training.fit import (
+            check_checkpoint,
+            check_rest,
+            dataset_of,
+            facts_of,
+            fit,
+            kept_epoch,
+            quantities,
+            run_name,
+            score_of,
+        )
+        from harnest.training.recorder import recorded
+
+        with interrupts.allowed():
+            pass
+
+    directory = Path(HydraConfig.get().runtime.output_dir)
+    if is_divided(cfg):
+        loggers, name = make_loggers(cfg), run_name(cfg)
+        with recorded(loggers, cfg, directory, name=name, facts={}, data_set=None):
+            return members_of(cfg)
+    parts = assemble(cfg, directory, trial)
+    devices = parts.trainer.num_devices * parts.trainer.num_nodes
+    if is_swept and devices > 1:  # of what only the trial's own machine can tell
+        raise several_devices(f"trainer.devices={cfg.trainer.devices}")
+    if cfg.resume is not None:
+        check_checkpoint(parts.classifier, Path(cfg.resume))
+        if trial is None:  # one that was interrupted after its last epoch has its score to tell
+            check_rest(parts.trainer, Path(cfg.resume))
+    facts = facts_of(cfg, parts) | dict(tags or {})
+    with recorded(
+        parts.trainer.loggers,
+        cfg,
+        directory,
+        name=run_name(cfg),
+        facts=facts,
+        data_set=dataset_of(parts),
+    ) as record:
+        fit(parts, cfg.resume)
+        score = score_of(parts, cfg.objective.metric)
+        measured = quantities(parts)  # before the model is frozen to be kept
+        record(score, parts.trainer.current_epoch, kept_epoch(parts))
+        if parts.trainer.is_global_zero:
+            log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
+            if trial is None or not trial.is_pruned:  # most of a study are, and had their say
+                keep_results(parts, directory)
+    if trial is not None:
+        trial.measured(measured)
+    others = tuple(measured[name] for name in cfg.objective.also or ())
+    return (score, *others) if others else score
