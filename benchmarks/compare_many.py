@@ -25,10 +25,10 @@ from mlflow.entities import Metric, Param, RunTag
 from optuna.distributions import FloatDistribution, IntDistribution, distribution_to_json
 from optuna.trial import TrialState
 
-from harnest.study.events import StudyFacts, TrialFacts
-from harnest.tracking.run_writer import Run
+from harnest.study.events import StudyInfo, TrialInfo
+from harnest.tracking.run_writer import RunWriter
 from harnest.tracking.store import experiment_id, open_store
-from harnest.tracking.study_summary import list_ended, summarise
+from harnest.tracking.study_summary import append_ended, summarize
 
 SPACE = {
     "optimizer.lr": FloatDistribution(1e-4, 1e-1, log=True),
@@ -37,7 +37,7 @@ SPACE = {
     "seed": IntDistribution(0, 2),
 }
 FAMILY = {"study": "many", "study.identity": "many"}
-STUDY = StudyFacts(
+STUDY = StudyInfo(
     name="many",
     identity="many",
     directory=Path("multirun/many"),
@@ -68,14 +68,14 @@ def measure(trials: int) -> dict[str, list[float]]:
     """Fill a store, time the command in each format, print it."""
     with tempfile.TemporaryDirectory() as folder:
         client = open_store(f"sqlite:///{folder}/mlflow.db")
-        parent = Run(client, start_parent(client), owned=True)
+        parent = RunWriter(client, start_parent(client), owned=True)
         facts, run_ids = fill(client, parent, trials)
         alone = timed([sys.executable, "-c", "import mlflow"], folder)
         print(f"{trials} trials, {TIMES} times each: median (fastest to slowest), seconds")
         print(f"{'import mlflow':16}{shown(alone)}")
         found = compare(folder, "running", ("table",), alone)
         began = time.perf_counter()
-        summarise(parent, STUDY, facts, run_ids, {}, "0")
+        summarize(parent, STUDY, facts, run_ids, {}, "0")
         print(f"{'summary':16}{time.perf_counter() - began:.2f} (once)")
         client.set_terminated(parent.run_id)
         found |= compare(folder, "ended", ("table", "csv", "html"), alone)
@@ -105,7 +105,9 @@ def start_parent(client: MlflowClient) -> str:
     return parent
 
 
-def fill(client: MlflowClient, parent: Run, trials: int) -> tuple[list[TrialFacts], dict[int, str]]:
+def fill(
+    client: MlflowClient, parent: RunWriter, trials: int
+) -> tuple[list[TrialInfo], dict[int, str]]:
     """Write the children; gives what a study knows of them."""
     draw = random.Random(0)
     facts, run_ids, runs = [], {}, {}
@@ -130,11 +132,11 @@ def fill(client: MlflowClient, parent: Run, trials: int) -> tuple[list[TrialFact
         client.set_terminated(run)
         values = (scores["objective"],)
         took = timedelta(seconds=10)
-        facts.append(TrialFacts(number, drawn, TrialState.COMPLETE, values, steps, took))
+        facts.append(TrialInfo(number, drawn, TrialState.COMPLETE, values, steps, took))
         run_ids[number] = run
-        runs[number] = Run(client, run, owned=True)
+        runs[number] = RunWriter(client, run, owned=True)
         if number < trials - LATEST:
-            list_ended(parent, facts, runs)
+            append_ended(parent, facts, runs)
     return facts, run_ids
 
 

@@ -36,7 +36,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from harnest.core.paths import CONFIG_DIR
-from harnest.study.execution.barrier import take_turns
+from harnest.study.execution.barrier import run_cooperatively
 from harnest.training.components import assemble
 from harnest.training.fit import fit
 
@@ -72,7 +72,7 @@ def packed(overrides: list[str], trials: int) -> float:
             own = [f"seed={number}", f"optimizer.lr={1e-3 * (1 + number / trials)}"]
             cfg = configured([*overrides, *own])
             jobs.append((partial(trained, cfg, clock), Path(folder, f"{number}.log")))
-        take_turns(jobs)
+        run_cooperatively(jobs)
         if not all(clock.marks for clock in clocks):
             raise SystemExit(Path(folder, "0.log").read_text())  # what went wrong
     return clocks[0].epoch

@@ -27,7 +27,7 @@ from harnest.core.paths import CONFIG_DIR
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run as MlflowRun
+    from mlflow.entities import RunWriter as MlflowRun
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 EXPERIMENT = "results"
@@ -123,26 +123,26 @@ def recorded(client: "MlflowClient", group: str, job: Job) -> "MlflowRun | None"
 
 def make(client: "MlflowClient", group: str, job: Job) -> None:
     """Train ``job`` unless it was, test it unless it was."""
-    from harnest.har.evaluation import evaluated
+    from harnest.har.evaluation import test_predictions
     from harnest.har.predictions import confusion, macro_f1
-    from harnest.tracking.load_run import recall
-    from harnest.tracking.run_writer import Run
-    from harnest.training.retrain import train_again
+    from harnest.tracking.load_run import load_run
+    from harnest.tracking.run_writer import RunWriter
+    from harnest.training.retrain import retrain
 
     run = recorded(client, group, job)
     if run is None:
         name = f"{job.entry.data} {job.entry.name} seed {job.seed}"
         tags = {ENTRY: f"{job.entry.data} {job.entry.name}", CONFIG: job.identity}
         began = time.process_time()
-        train_again(job.cfg, name=name, address=client.tracking_uri, tags=tags)
+        retrain(job.cfg, name=name, address=client.tracking_uri, tags=tags)
         seconds = time.process_time() - began
         run = recorded(client, group, job)
         assert run is not None
-        Run(client, run.info.run_id, owned=False).metrics({SECONDS: seconds}, step=0)
+        RunWriter(client, run.info.run_id, owned=False).metrics({SECONDS: seconds}, step=0)
     if MACRO_F1 in run.data.metrics:
         return
-    checkpoint = recall(run.info.run_id, client.tracking_uri).checkpoint
-    classifier, judged = evaluated(job.cfg, checkpoint)
+    checkpoint = load_run(run.info.run_id, client.tracking_uri).checkpoint
+    classifier, judged = test_predictions(job.cfg, checkpoint)
     matrix = confusion(judged.labels, judged.predicted, len(judged.activities))
     values = {
         ACCURACY: float((judged.labels == judged.predicted).mean()),
@@ -153,7 +153,7 @@ def make(client: "MlflowClient", group: str, job: Job) -> None:
         own = judged.subjects == subject
         one = confusion(judged.labels[own], judged.predicted[own], len(judged.activities))
         values[f"{SUBJECT}{subject}"] = macro_f1(one)
-    Run(client, run.info.run_id, owned=False).metrics(values, step=0)
+    RunWriter(client, run.info.run_id, owned=False).metrics(values, step=0)
     print(f"{run.info.run_name}: macro-F1 {values[MACRO_F1]:.4f}", flush=True)
 
 

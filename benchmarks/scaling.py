@@ -85,7 +85,7 @@ def measured(way: str) -> Sequence[FrozenTrial]:
 
 @contextlib.contextmanager
 def servers(way: str) -> Iterator[str | None]:
-    """The address of a database where several hosts are to meet."""
+    """The address of a database where several hosts are to synchronize."""
     if way != "two hosts":
         yield None
         return

@@ -260,7 +260,7 @@ class Instant(Launcher):
 
 def sweep() -> None:
     """Be the application: its launcher returns at once, its engine is timed."""
-    from harnest.study.manager import OpenStudy
+    from harnest.study.manager import StudyManager
 
     Plugins.instance().register(Instant)
     ConfigStore.instance().store(
@@ -281,9 +281,9 @@ def sweep() -> None:
 
         return run
 
-    OpenStudy.next = timed(OpenStudy.next, True)
-    OpenStudy.end = timed(OpenStudy.end, False)
-    OpenStudy.broken = timed(OpenStudy.broken, False)
+    StudyManager.next = timed(StudyManager.next, True)
+    StudyManager.end = timed(StudyManager.end, False)
+    StudyManager.broken = timed(StudyManager.broken, False)
     folder = os.environ["STORAGES_CONFIG"]
     trusted = ("harnest.*", "__main__.Instant")
     hydra.main(folder, "app", execution_whitelist=trusted)(lambda cfg: None)()

@@ -17,7 +17,7 @@ from pathlib import Path
 from limits import HANG_TIMEOUT
 
 _MODULES = {
-    name: f"harnest.{name}"
+    name: f"harnest.cli.{name}"
     for name in ("train", "evaluate", "compare", "predict", "sync", "rerun", "promote", "ui")
 }
 

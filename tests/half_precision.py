@@ -3,13 +3,13 @@
 import pytest
 import pytorch_lightning as L
 
-from harnest.core.silence_libraries import quieten
+from harnest.core.silence_libraries import silence_libraries
 from harnest.training.precision import precision_error
 
 
 def skip_unless_computed(network, windows, precision):
     """Skip the test where this CPU cannot compute ``network`` in ``precision``."""
-    quieten()
+    silence_libraries()
     trainer = L.Trainer(
         accelerator="cpu", precision=precision, logger=False, enable_checkpointing=False
     )

@@ -160,7 +160,7 @@ def test_nothing_heavy_is_imported_before_a_run_begins(tmp_path, arguments, code
 @pytest.mark.parametrize("name", ["evaluate", "compare", "rerun", "promote", "ui"])
 def test_the_other_commands_help_imports_nothing_heavy_either(tmp_path, name):
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", f"harnest.{name}", "--help"],
+        [sys.executable, "-X", "importtime", "-m", f"harnest.cli.{name}", "--help"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

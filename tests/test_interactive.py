@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 from commands import warm
 from harnest.core.errors import ConfigError
-from harnest.training.interactive import begin, compose
+from harnest.training.interactive import compose, start_run
 from harnest.training.run import run
 
 SMALL = ("trainer=cpu", "model.hidden_size=8", "data.batch_size=128", "trainer.max_epochs=2")
@@ -21,7 +21,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.xdist_group("workplace")
 def test_a_run_is_what_the_command_makes_of_it(folder, workplace):
-    cfg, directory = begin(*SMALL, "optimizer.lr=3e-3")
+    cfg, directory = start_run(*SMALL, "optimizer.lr=3e-3")
     assert directory.parts[:-2] == (folder / "outputs").parts
     theirs = workplace.run
     for name in ("config.yaml", "overrides.yaml"):
@@ -36,7 +36,7 @@ def test_a_run_is_what_the_command_makes_of_it(folder, workplace):
 
 
 def test_the_directory_is_where_it_is_however_it_was_named(folder):
-    _, directory = begin("debug=fast", "hydra.run.dir=outputs/../elsewhere")
+    _, directory = start_run("debug=fast", "hydra.run.dir=outputs/../elsewhere")
     assert directory == folder / "elsewhere"
 
 
@@ -58,7 +58,7 @@ def test_to_compose_writes_nothing(folder):
     ],
 )
 def test_what_cannot_be_used_is_told_in_a_line(folder, override, told):
-    for function in (compose, begin):
+    for function in (compose, start_run):
         with pytest.raises(ConfigError, match=told) as caught:
             function(override)
         assert "\n" not in str(caught.value)
@@ -66,6 +66,6 @@ def test_what_cannot_be_used_is_told_in_a_line(folder, override, told):
 
 
 def test_a_password_is_not_written_down(folder):
-    begin("logger.mlflow.tracking_uri=http://me:hunter2@127.0.0.1:1")
+    start_run("logger.mlflow.tracking_uri=http://me:hunter2@127.0.0.1:1")
     for file in folder.rglob("*.yaml"):
         assert "hunter2" not in file.read_text()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harnest.core.suggestions import all_keys, choices, nearest
+from harnest.core.suggestions import all_keys, did_you_mean, group_choices
 
 VALID = [
     "seed",
@@ -27,7 +27,7 @@ VALID = [
     ],
 )
 def test_the_nearest_name_is_offered(name, meant):
-    assert nearest(name, VALID) == meant
+    assert did_you_mean(name, VALID) == meant
 
 
 @pytest.fixture
@@ -56,6 +56,6 @@ def test_keys_and_choices_of_a_folder_of_ones_own_are_known(typed, tmp_path, fla
     (tmp_path / "model/conv.yaml").write_text("_target_: mylab.Conv\nwidth: 3\n")
     typed(*(part.replace("FOLDER", str(tmp_path)) for part in flag), "model=conv")
     assert "model.width" in all_keys()
-    assert "conv" in choices("model")
+    assert "conv" in group_choices("model")
     typed("model=conv")
-    assert "conv" not in choices("model")
+    assert "conv" not in group_choices("model")

@@ -62,7 +62,7 @@ def test_the_wheel_names_its_commands_and_plugins(unpacked):
     text = points.read_text()
     names = ("train", "evaluate", "compare", "predict", "sync", "rerun", "promote", "ui")
     for name in names:
-        assert f"harnest-{name} = harnest.{name}:main" in text
+        assert f"harnest-{name} = harnest.cli.{name}:main" in text
     assert "[hydra.plugins]" in text
 
 

@@ -20,7 +20,7 @@ from harnest.har.networks.gru import GRU
 from harnest.har.networks.lstm import LSTM
 from harnest.training.components import assemble
 from harnest.training.config import is_half_precision_here
-from harnest.training.fit import facts_of
+from harnest.training.fit import run_tags
 from harnest.training.precision import precision_error
 
 pytestmark = [pytest.mark.half_precision, pytest.mark.usefixtures("as_before")]
@@ -111,7 +111,7 @@ def test_auto_is_bfloat16_where_hardware_multiplies_it(tmp_path, monkeypatch, ha
     parts = assemble(compose("trainer.precision=auto"), tmp_path)
     wanted = "bf16-mixed" if has_it and torch_has_an_lstm() else "32-true"
     assert parts.trainer.precision == wanted
-    assert facts_of(compose(), parts)["precision"] == wanted
+    assert run_tags(compose(), parts)["precision"] == wanted
 
 
 def test_a_trial_on_another_machine_is_not_judged_by_this_one():

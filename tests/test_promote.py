@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from commands import command, warm
-from harnest.har.evaluation import chance
+from harnest.har.evaluation import chance_scores
 from harnest.study.execution.slot import find_slots
 from harnest.tracking.reproduce import config_of
 from harnest.tracking.run_writer import OBJECTIVE
@@ -208,7 +208,7 @@ def test_what_is_no_better_than_guessing_is_registered_by_force_alone(tmp_path):
 
 def test_chance_is_what_a_guess_expects(workplace, client):
     cfg = config_of(client, client.get_run(parent_of(client).data.tags["best.run_id"]))
-    guessed = chance(cfg)
+    guessed = chance_scores(cfg)
     data = make_data(cfg)
     labels, classes = data.tensors("test")[1].numpy(), len(data.windows.activities)
     drawn = np.random.default_rng(0).integers(classes, size=(200, len(labels)))

@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from harnest.core.errors import ConfigError
-from harnest.core.type_check import check_kind
+from harnest.core.type_check import check_type
 
 DEFAULTS = OmegaConf.create(
     {
@@ -40,7 +40,7 @@ DEFAULTS = OmegaConf.create(
     ],
 )
 def test_the_same_kind_is_taken(key, value):
-    check_kind(key, value, DEFAULTS)
+    check_type(key, value, DEFAULTS)
 
 
 @pytest.mark.parametrize(
@@ -60,5 +60,5 @@ def test_the_same_kind_is_taken(key, value):
 )
 def test_another_kind_is_refused(key, value, wanted):
     with pytest.raises(ConfigError) as refused:
-        check_kind(key, value, DEFAULTS)
+        check_type(key, value, DEFAULTS)
     assert str(refused.value).startswith(f"{key}={value} cannot be used: it must be {wanted}")

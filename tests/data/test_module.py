@@ -12,7 +12,7 @@ from made import data_set
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
-from harnest.har.data.data_module import Batches, Order, WindowModule
+from harnest.har.data.data_module import DeviceLoader, EpochBatchSampler, WindowModule
 from harnest.har.data.prepare import prepare
 from harnest.har.data.splits import split
 
@@ -23,7 +23,9 @@ SIZES = st.integers(1, 20)
 def batches(count, size, **options):
     """Windows whose only value is their number, which is their label too."""
     numbers = torch.arange(count)
-    return Batches(numbers.float()[:, None, None], numbers, Order(count, size, **options))
+    return DeviceLoader(
+        numbers.float()[:, None, None], numbers, EpochBatchSampler(count, size, **options)
+    )
 
 
 def numbers(made):

@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 from made import data_set
 
 from harnest.core.errors import DataError
-from harnest.har.data.windows import cut
+from harnest.har.data.windows import cut_windows
 
 
 def test_windows_start_with_their_segment_and_never_cross_its_end():
     # Segments of 7 and 4 steps, the first from step 3, the second from step 13.
-    windows = cut(data_set({1: [7, 4], 2: [4]}), 4, 2)
+    windows = cut_windows(data_set({1: [7, 4], 2: [4]}), 4, 2)
     firsts = windows.signals[:, 0, 0].tolist()
     assert firsts == [1003, 1005, 1013, 2003]
     assert windows.labels.tolist() == [0, 0, 1, 0]
@@ -35,9 +35,9 @@ def test_windows_are_those_that_a_plain_loop_finds(lengths, length, step):
     ]
     if not expected:
         with pytest.raises(DataError):
-            cut(data, length, step)
+            cut_windows(data, length, step)
         return
-    windows = cut(data, length, step)
+    windows = cut_windows(data, length, step)
     signals, labels, subjects = zip(*expected, strict=True)
     np.testing.assert_array_equal(windows.signals, np.stack(signals))
     assert windows.labels.tolist() == list(labels)
@@ -47,10 +47,10 @@ def test_windows_are_those_that_a_plain_loop_finds(lengths, length, step):
 
 def test_a_window_longer_than_every_segment_is_told_the_longest():
     with pytest.raises(DataError, match=r"3 s \(30 steps\).*longest has 2\.5 s \(25 steps\)"):
-        cut(data_set({1: [7, 25], 2: [4]}), 30, 10)
+        cut_windows(data_set({1: [7, 25], 2: [4]}), 30, 10)
 
 
 @pytest.mark.parametrize(("length", "step"), [(0, 1), (1, 0), (-3, 2)])
 def test_lengths_below_one_step_are_refused(length, step):
     with pytest.raises(ValueError, match="at least 1"):
-        cut(data_set({1: [7]}), length, step)
+        cut_windows(data_set({1: [7]}), length, step)

@@ -17,7 +17,7 @@ from torch import nn
 from harnest.core.errors import ConfigError
 from harnest.har.augmentation.mixup import Mixup
 from harnest.har.classifier import Classifier, channel_statistics, inverse_frequencies
-from harnest.har.data.data_module import Batches, Order
+from harnest.har.data.data_module import DeviceLoader, EpochBatchSampler
 from harnest.har.networks import METRICS
 from harnest.har.networks.lstm import LSTM
 
@@ -65,7 +65,7 @@ def measured(module, batches, part="val"):
 def answers(logits, labels, size):
     """Batches of windows of one step, whose values are the logits."""
     signals = torch.as_tensor(logits).float()[:, None]
-    return Batches(signals, torch.as_tensor(labels), Order(len(signals), size))
+    return DeviceLoader(signals, torch.as_tensor(labels), EpochBatchSampler(len(signals), size))
 
 
 def random_answers(seed, count):

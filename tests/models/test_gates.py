@@ -10,7 +10,7 @@ from harnest.har.networks.cnn_lstm import CNNLSTM
 from harnest.har.networks.deepconvlstm import DeepConvLSTM
 from harnest.har.networks.gru import GRU
 from harnest.har.networks.lstm import LSTM
-from harnest.har.networks.recurrent_init import begin
+from harnest.har.networks.recurrent_init import init_recurrent
 
 
 def recurrence_of(make: Callable[..., nn.Module], **options: object) -> nn.RNNBase:
@@ -54,5 +54,5 @@ def test_a_window_s_beginning_reaches_its_end() -> None:
     torch.manual_seed(0)
     as_torch_has_it = nn.LSTM(6, 32, batch_first=True)
     ours = nn.LSTM(6, 32, batch_first=True)
-    begin(ours)
+    init_recurrent(ours)
     assert reached(ours, 64) > 1000 * reached(as_torch_has_it, 64)

@@ -28,7 +28,7 @@ def labels(windows):
 def network(windows, labels):
     torch.manual_seed(0)
     made = MiniRocket(3, 5, features=84 * 12)
-    made.calibrate(windows, labels)
+    made.init_from_data(windows, labels)
     return made.eval()
 
 
@@ -104,7 +104,7 @@ def test_the_seed_alone_decides_what_is_calibrated(windows, labels):
     def thresholds(seed):
         torch.manual_seed(seed)
         made = MiniRocket(3, 5, features=200)
-        made.calibrate(windows, labels)
+        made.init_from_data(windows, labels)
         return made.thresholds
 
     assert torch.equal(thresholds(1), thresholds(1))
@@ -117,13 +117,13 @@ def test_only_the_linear_layer_is_trained(network):
 
 def test_a_signal_that_never_changes_can_be_calibrated_with():
     made = MiniRocket(2, 3, features=84)
-    made.calibrate(torch.zeros(5, 20, 2), torch.arange(5) % 3)
+    made.init_from_data(torch.zeros(5, 20, 2), torch.arange(5) % 3)
     assert made(torch.randn(4, 20, 2)).isfinite().all()
 
 
 def test_differences_are_channels_of_the_same_deviation(windows, labels):
     made = MiniRocket(3, 5, features=84, differences=True)
-    made.calibrate(3 * windows, labels)
+    made.init_from_data(3 * windows, labels)
     sums = made._sources(3 * windows)
     assert sums.shape == (60, 40, 6)
     assert torch.equal(sums[..., :3], 3 * windows)
@@ -135,7 +135,7 @@ def test_differences_are_channels_of_the_same_deviation(windows, labels):
 @pytest.mark.parametrize("features", [84, 840])  # more windows than features, and fewer
 def test_the_linear_layer_is_solved_as_scikit_learn_does(windows, labels, features):
     made = MiniRocket(3, 2, features=features, ridge=7.0)
-    made.calibrate(windows, labels)
+    made.init_from_data(windows, labels)
     given = made.eval().head
     seen = {}
     given.register_forward_hook(lambda module, args, result: seen.update(x=args[0], y=result))
@@ -147,7 +147,7 @@ def test_the_linear_layer_is_solved_as_scikit_learn_does(windows, labels, featur
 
 def test_of_a_solved_layer_only_the_factor_is_trained(windows, labels):
     made = MiniRocket(3, 2, features=840, ridge=1.0)
-    made.calibrate(windows, labels)
+    made.init_from_data(windows, labels)
     assert (made.eval()(windows).argmax(dim=1) == labels).float().mean() > 0.9
     assert {name for name, p in made.named_parameters() if p.requires_grad} == {"factor"}
 

@@ -7,7 +7,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from harnest.core.paths import CONFIG_DIR
-from harnest.study.execution.config_cache import Composer
+from harnest.study.execution.config_cache import ConfigCache
 
 
 def told(number, *overrides):
@@ -51,7 +51,7 @@ def composer():
         # As a sweep settles the address of its study, which may hold a password.
         settled = "hydra.sweeper.storage='${oc.env:HOME}'"
         master = hydra.compose("train", [settled], return_hydra_config=True)
-        yield Composer(GlobalHydra.instance().config_loader(), master)
+        yield ConfigCache(GlobalHydra.instance().config_loader(), master)
 
 
 def same(composer, overrides):

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from databases import PASSWORD, on_all_servers
 from harnest.core.errors import StudyError
-from harnest.study.execution.executor import BatchRunner
+from harnest.study.execution.executor import BatchExecutor
 from harnest.study.space.search_space import SearchSpace
 from harnest.study.storage import lease, retry
 from harnest.study.storage.lock import LockLostError, lock_in
@@ -212,7 +212,7 @@ def test_a_study_is_complete_where_the_last_trial_of_another_host_ends_as_this_o
 
     hosts.release()
     monkeypatch.chdir(hosts.two.folder)
-    monkeypatch.setattr(BatchRunner, "close", close)
+    monkeypatch.setattr(BatchExecutor, "close", close)
     hosts.two.sweep(*hosts.command)
     assert hosts.sweeper.returncode == 0
     runs = client.search_runs([client.get_experiment_by_name("foreign").experiment_id])

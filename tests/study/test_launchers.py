@@ -11,7 +11,7 @@ from foreign_bench import wait_until
 from mortal_bench import Folder, gone
 
 from harnest.core.failure import TrialInterruptedError
-from harnest.study.execution.threaded_executor import SideBySide
+from harnest.study.execution.threaded_executor import ThreadedExecutor
 from limits import HANG_TIMEOUT
 
 SLOW = pytest.mark.slow  # each job of submitit's, and ray itself, takes seconds to start
@@ -145,7 +145,7 @@ class OneAtATime:
 
 def test_an_interrupt_also_ends_what_waits_to_be_alone(tmp_path):
     jobs = OneAtATime()
-    launcher = SideBySide(jobs, tmp_path)
+    launcher = ThreadedExecutor(jobs, tmp_path)
     futures = [launcher.submit([], 0)]
     wait_until(lambda: jobs.ran, "the first job")
     futures += [launcher.submit([], number) for number in (1, 2)]

@@ -14,13 +14,13 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from harnest.study.console.live_table import LiveTable
-from harnest.study.events import TrialFacts
+from harnest.study.events import TrialInfo
 
 TRIALS = [
-    TrialFacts(0, {"x": 1}, TrialState.COMPLETE, (0.5,), {0: 0.5}, timedelta(seconds=60)),
-    TrialFacts(1, {"x": 2}, TrialState.PRUNED, (), {0: 0.9}, timedelta(seconds=60)),
-    TrialFacts(2, {"m.x": 3}, TrialState.RUNNING, (), {0: 0.3, 1: 0.25}),
-    TrialFacts(3, {"m.x": 4}, TrialState.RUNNING),
+    TrialInfo(0, {"x": 1}, TrialState.COMPLETE, (0.5,), {0: 0.5}, timedelta(seconds=60)),
+    TrialInfo(1, {"x": 2}, TrialState.PRUNED, (), {0: 0.9}, timedelta(seconds=60)),
+    TrialInfo(2, {"m.x": 3}, TrialState.RUNNING, (), {0: 0.3, 1: 0.25}),
+    TrialInfo(3, {"m.x": 4}, TrialState.RUNNING),
 ]
 
 
@@ -110,8 +110,8 @@ def test_a_terminal_shows_it_and_a_file_does_not(tmp_path):
 
 
 DIVIDED = [
-    TrialFacts(0, {"x": 1}, TrialState.RUNNING, (), {0: 0.3}, members=3),
-    TrialFacts(1, {"x": 2}, TrialState.RUNNING, (), members=3),
+    TrialInfo(0, {"x": 1}, TrialState.RUNNING, (), {0: 0.3}, members=3),
+    TrialInfo(1, {"x": 2}, TrialState.RUNNING, (), members=3),
 ]
 
 
@@ -130,10 +130,10 @@ def test_members_take_the_slots_of_the_jobs_that_named_them():
 
 def test_the_estimate_counts_the_members_that_wait():
     """An earlier trial had three runs on two slots, and took a minute and a half."""
-    earlier = TrialFacts(
+    earlier = TrialInfo(
         0, {}, TrialState.COMPLETE, (0.5,), {0: 0.5}, timedelta(seconds=90), members=3
     )
-    running = TrialFacts(1, {}, TrialState.RUNNING, members=3)
+    running = TrialInfo(1, {}, TrialState.RUNNING, members=3)
     table = live([], budget=3)
     table.begin(1)
     table.divide(1)
@@ -144,7 +144,7 @@ def test_the_estimate_counts_the_members_that_wait():
 
 
 def test_a_narrow_table_keeps_number_and_score_whole():
-    trials = [TrialFacts(2, {f"key_{n}": n for n in range(9)}, TrialState.RUNNING, (), {0: 0.25})]
+    trials = [TrialInfo(2, {f"key_{n}": n for n in range(9)}, TrialState.RUNNING, (), {0: 0.25})]
     table = live(trials)
     table.begin(2)
     for width in (30, 60, 80):

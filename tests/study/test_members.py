@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from harnest.core.errors import StudyError
 from harnest.core.failure import TrialInterruptedError
 from harnest.study import Member, Members, Trial
-from harnest.study.events import TrialFacts
+from harnest.study.events import TrialInfo
 from harnest.study.storage.optuna_storage import journal_in, open_storage
 from limits import HANG_TIMEOUT
 
@@ -34,7 +34,7 @@ def test_the_score_is_the_mean_of_the_members(bench, launcher):
         {0: 4.0, 1: 5.0, 2: 6.0, 3: 7.0},
     ]
     deviation = statistics.stdev(range(4))
-    assert [TrialFacts.of(trial).deviation for trial in trials] == [pytest.approx(deviation)] * 2
+    assert [TrialInfo.of(trial).deviation for trial in trials] == [pytest.approx(deviation)] * 2
     assert "best: trial 0, 2.5000 ± 1.2910, x=1" in answer.out
     for number in range(2):
         for n in range(4):

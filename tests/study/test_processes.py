@@ -13,8 +13,8 @@ from foreign_bench import APP, files_of, is_written, wait_until
 
 from harnest.core.errors import StudyError
 from harnest.study.console.terminal import Terminal
-from harnest.study.events import TrialFacts
-from harnest.study.execution.executor import BatchRunner
+from harnest.study.events import TrialInfo
+from harnest.study.execution.executor import BatchExecutor
 from harnest.study.storage.optuna_storage import journal_in, open_storage
 from limits import HANG_TIMEOUT
 
@@ -154,7 +154,7 @@ def test_a_study_is_told_as_it_is_at_one_moment(bench, monkeypatch):
     command = ("do=hang,fail",)
     other = bench.start(*command)
     wait_until(lambda: works_on(bench, 0), "the other sweeper")
-    before = TrialFacts.of
+    before = TrialInfo.of
 
     def of(trial, *best):
         if trial.state.name == "RUNNING":
@@ -163,7 +163,7 @@ def test_a_study_is_told_as_it_is_at_one_moment(bench, monkeypatch):
         return before(trial, *best)
 
     monkeypatch.setattr(
-        BatchRunner, "close", lambda _: monkeypatch.setattr(TrialFacts, "of", staticmethod(of))
+        BatchExecutor, "close", lambda _: monkeypatch.setattr(TrialInfo, "of", staticmethod(of))
     )
     answer = bench.sweep(*command)  # its own trial fails, and says nothing of the study
     assert "study s is not complete" in answer.out

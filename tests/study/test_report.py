@@ -6,7 +6,7 @@ import pytorch_lightning as L
 
 from harnest.study.storage.optuna_storage import journal_in, open_storage
 from harnest.study.trial import Trial
-from harnest.training.callbacks.pruning import ReportToTrial
+from harnest.training.callbacks.pruning import PruningCallback
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 
@@ -50,7 +50,7 @@ def trained(tmp_path):
         trainer = L.Trainer(
             **{"max_epochs": 6, "num_sanity_val_steps": 0} | options,
             accelerator="cpu",
-            callbacks=[ReportToTrial(trial, metric)],
+            callbacks=[PruningCallback(trial, metric)],
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -114,7 +114,7 @@ def test_outside_a_study_it_does_nothing(tmp_path):
     trainer = L.Trainer(
         max_epochs=2,
         accelerator="cpu",
-        callbacks=[ReportToTrial(None, "val/loss")],
+        callbacks=[PruningCallback(None, "val/loss")],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,

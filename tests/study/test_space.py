@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from harnest.core.errors import StudyError
-from harnest.study.events import TrialFacts
+from harnest.study.events import TrialInfo
 from harnest.study.space.search_space import SearchSpace
 
 
@@ -88,7 +88,7 @@ def test_intervals_become_ranges_of_their_kind():
     space = SearchSpace.parse(
         ["n=int(interval(1,3))", "x=interval(0.5,2)", "lr=tag(log,interval(1e-4,1e-1))"]
     )
-    assert {search.key: search.distribution for search in space.searches} == {
+    assert {search.key: search.distribution for search in space.parameters} == {
         "n": IntDistribution(1, 3),
         "x": FloatDistribution(0.5, 2.0),
         "lr": FloatDistribution(1e-4, 1e-1, log=True),
@@ -98,7 +98,7 @@ def test_intervals_become_ranges_of_their_kind():
 def test_a_later_override_replaces_an_earlier_one():
     assert SearchSpace.parse(["n=1,2", "n=5,6"]).lines == ("n in (5, 6)",)
     assert SearchSpace.parse(["n=interval(1,9)", "n=5"]).fixed == ("n=5",)
-    assert not SearchSpace.parse(["n=interval(1,9)", "n=5"]).searches
+    assert not SearchSpace.parse(["n=interval(1,9)", "n=5"]).parameters
     again = SearchSpace.parse(["n=5", "n=interval(1,9)"])
     assert (list(again.keys), again.fixed) == (["n"], ())
     assert SearchSpace.parse(["n=interval(1,9)", "n=1,2"]).is_grid
@@ -311,7 +311,7 @@ def test_what_is_drawn_depends_on_what_was_drawn():
         trial = study.ask()
         space.draw(trial)
         study.tell(trial, 0.0)
-    keys = {frozenset(TrialFacts.of(trial).params) for trial in study.trials}
+    keys = {frozenset(TrialInfo.of(trial).params) for trial in study.trials}
     shared = {"net", "x", "size"}
     assert keys == {
         frozenset(shared),
@@ -319,7 +319,7 @@ def test_what_is_drawn_depends_on_what_was_drawn():
         frozenset(shared | {"layers", "residual"}),
     }
     sizes = {"lstm": set(), "cnn": set(), "fcn": set()}
-    for trial in map(TrialFacts.of, study.trials):
+    for trial in map(TrialInfo.of, study.trials):
         sizes[trial.params["net"]].add(trial.params["size"])
     assert sizes["lstm"] == {32, 64}
     assert all(8 <= size <= 16 for size in sizes["cnn"] | sizes["fcn"])
@@ -342,7 +342,7 @@ def test_keys_with_brackets_are_called_by_their_names_everywhere():
     for params in space.grid():
         study.enqueue_trial(space.named(params))
         space.draw(study.ask())
-    drawn = [TrialFacts.of(trial).params for trial in study.trials]
+    drawn = [TrialInfo.of(trial).params for trial in study.trials]
     assert drawn == list(space.grid())
     assert space.overrides(drawn[3]) == ["items[0]=2", "sizes[1]='[a=b]'"]
 

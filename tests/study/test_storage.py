@@ -70,7 +70,7 @@ def test_a_database_without_tables_is_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(retry, "PATIENCE", 1.0)
     with pytest.raises(StorageInternalError) as raised:
         optuna.load_study(study_name="s", storage=reopen_storage(f"sqlite:///{tmp_path}/empty.db"))
-    assert "no such table" in retry.said(raised.value)
+    assert "no such table" in retry.summary(raised.value)
 
 
 def test_a_password_is_written_nowhere(bench):

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from harnest.study import current_trial
 from harnest.study.console.terminal import ranked
-from harnest.study.events import TrialFacts
+from harnest.study.events import TrialInfo
 
 
 def seen(directory):
@@ -429,7 +429,7 @@ def test_globs_stand_for_the_choices_of_a_group(bench):
 
 
 facts = st.builds(
-    TrialFacts,
+    TrialInfo,
     number=st.integers(0, 99),
     params=st.just({}),
     state=st.sampled_from(list(TrialState)),
@@ -462,7 +462,7 @@ def test_optuna_itself_reads_the_study(bench):
 
 def test_keys_that_are_searched_only_where_another_has_a_value(bench):
     answer = bench.sweep("+sweep=branches")
-    assert [trial.params for trial in map(TrialFacts.of, bench.trials())] == [
+    assert [trial.params for trial in map(TrialInfo.of, bench.trials())] == [
         {"network": "small", "x": 1},
         {"network": "small", "x": 2},
         {"network": "large", "x": 7, "flag": True},
@@ -482,14 +482,14 @@ def test_a_sampled_study_of_branches_goes_on_and_takes_known_ones_first(bench):
     known = "hydra.sweeper.enqueue=[{network: large, x: 8, flag: true}]"
     bench.sweep(*sampled, known, "hydra.sweeper.n_trials=3")
     bench.sweep(*sampled, known, "hydra.sweeper.n_trials=14")
-    trials = [TrialFacts.of(trial).params for trial in bench.trials()]
+    trials = [TrialInfo.of(trial).params for trial in bench.trials()]
     assert len(trials) == 14
     assert trials[0] == {"network": "large", "x": 8, "flag": True}
     for params in trials:
         assert ("flag" in params) == (params["network"] == "large")
         assert params["x"] in ((1, 2) if params["network"] == "small" else (7, 8))
     bench.sweep("+sweep=branches", "hydra.sweeper.enqueue=[multirun/s]", study="t")
-    assert TrialFacts.of(bench.trials("t")[0]).params["x"] == 1  # the best of s
+    assert TrialInfo.of(bench.trials("t")[0]).params["x"] == 1  # the best of s
 
 
 def test_what_is_enqueued_has_to_be_searched(bench):

@@ -8,8 +8,8 @@ import pytest
 from test_figures import HISTORY, figures_in, judged
 
 from harnest.har.figures import draw
-from harnest.tracking.figure_worker import Artist, draw_kept, keep, undrawn
-from harnest.tracking.outbox.runlog import Journal
+from harnest.tracking.figure_worker import FigureWorker, draw_pending, pending_below, save_pending
+from harnest.tracking.outbox.runlog import RunLog
 from limits import HANG_TIMEOUT
 
 LABELS, PREDICTED = [0, 1, 2, 0, 1, 2, 0], [0, 1, 2, 1, 1, 0, 0]
@@ -21,8 +21,8 @@ def run(tmp_path):
     """Makes the directory of a run that has kept what its figures show."""
 
     def make(name="run"):
-        Journal.begin(tmp_path / name, "sqlite:///nowhere.db")
-        keep(judged(LABELS, PREDICTED), HISTORY, tmp_path / name)
+        RunLog.begin(tmp_path / name, "sqlite:///nowhere.db")
+        save_pending(judged(LABELS, PREDICTED), HISTORY, tmp_path / name)
         return tmp_path / name
 
     return make
@@ -30,35 +30,35 @@ def run(tmp_path):
 
 def test_what_was_kept_is_drawn_as_if_at_once_and_goes_to_the_journal(run, tmp_path):
     directory = run()
-    assert undrawn(tmp_path) == [directory]
-    draw_kept(directory)
+    assert pending_below(tmp_path) == [directory]
+    draw_pending(directory)
     draw(judged(LABELS, PREDICTED), HISTORY, tmp_path / "at once")
     assert figures_in(directory / FOLDER) == figures_in(tmp_path / "at once")
-    (write,) = Journal(directory).writes()
+    (write,) = RunLog(directory).writes()
     assert (write["kind"], write["folder"]) == ("files", "figures/validation")
     assert all((directory / path).is_file() for path in write["paths"])
     assert len(write["paths"]) == len(list((tmp_path / "at once").iterdir()))
-    assert undrawn(tmp_path) == []
+    assert pending_below(tmp_path) == []
     with pytest.raises(FileNotFoundError):
-        draw_kept(directory)
+        draw_pending(directory)
 
 
 def test_an_artist_draws_for_all_and_tells_of_each_journal(run, tmp_path):
     directories = [run(name) for name in ("a", "b")]
     told = []
-    artist = Artist(told.append)
+    artist = FigureWorker(told.append)
     for directory in [*directories, tmp_path / "kept nothing"]:
         artist.draw(directory)
     artist.finish()
-    assert [journal.directory for journal in told] == directories
-    assert all(len(journal.writes()) == 1 for journal in told)
-    assert undrawn(tmp_path) == []
+    assert [run_log.directory for run_log in told] == directories
+    assert all(len(run_log.writes()) == 1 for run_log in told)
+    assert pending_below(tmp_path) == []
 
 
 def test_figures_that_cannot_be_made_are_told_and_the_next_ones_are_made(run, caplog):
     broken, whole = run("broken"), run("whole")
     (broken / "record/to_draw.npz").write_bytes(b"no archive")
-    artist = Artist(lambda journal: None)
+    artist = FigureWorker(lambda run_log: None)
     artist.draw(broken)
     artist.draw(whole)
     artist.finish()
@@ -68,7 +68,7 @@ def test_figures_that_cannot_be_made_are_told_and_the_next_ones_are_made(run, ca
 
 
 def test_an_artist_that_had_nothing_to_draw_was_never_started(tmp_path):
-    artist = Artist(lambda journal: None)
+    artist = FigureWorker(lambda run_log: None)
     artist.draw(tmp_path)
     artist.finish()
     assert artist._process is None
@@ -88,7 +88,7 @@ def test_an_artist_whose_study_was_killed_draws_what_it_was_given_and_ends(run):
 
 
 def test_an_artist_that_died_is_told_once_and_what_is_missing_is_kept(run, tmp_path, caplog):
-    artist = Artist(lambda journal: None)
+    artist = FigureWorker(lambda run_log: None)
     artist.draw(run("first"))
     artist._process.kill()
     artist._process.wait()
@@ -97,4 +97,4 @@ def test_an_artist_that_died_is_told_once_and_what_is_missing_is_kept(run, tmp_p
     artist.finish()
     (warning,) = caplog.messages
     assert "harnest-sync draws what is missing" in warning
-    assert second in undrawn(tmp_path)
+    assert second in pending_below(tmp_path)

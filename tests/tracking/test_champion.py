@@ -5,7 +5,7 @@ import shutil
 import mlflow
 import pytest
 
-from harnest.tracking.registry.champion import crown, model_of, register
+from harnest.tracking.registry.champion import model_of_run, register, set_champion
 
 FACTS = {"data.digest": "d1", "subjects.test": "1, 2"}
 
@@ -39,15 +39,18 @@ def recorded(empty_store, tmp_path_factory):
 
 def test_the_model_of_a_run_is_found(recorded):
     client, run, other, logged = recorded
-    assert model_of(client, run) == f"models:/{logged.model_id}"
-    assert model_of(client, other) is None
+    assert model_of_run(client, run) == f"models:/{logged.model_id}"
+    assert model_of_run(client, other) is None
 
 
 def test_a_registered_model_can_be_loaded_by_its_alias(recorded):
     client, run, _, logged = recorded
     identity, model = run.info.run_id, f"models:/{logged.model_id}"
     version = register(client, "one", identity, model, FACTS | {"f1": "0.5"})
-    assert crown(client, "one", version, "f1", "max") == "version 1 is the first champion of one"
+    assert (
+        set_champion(client, "one", version, "f1", "max")
+        == "version 1 is the first champion of one"
+    )
     assert client.get_model_version("one", version).run_id == identity
     loaded = mlflow.pyfunc.load_model("models:/one@champion")
     assert loaded.predict([0.0, 0.0]) == [1.0, 1.0]
@@ -72,7 +75,7 @@ def test_the_champion_is_beaten_on_the_same_data_only(
     name = f"{abs(hash(request.node.name))}"
     model = f"models:/{logged.model_id}"
     first = register(client, name, run.info.run_id, model, FACTS | {"f1": "0.5"})
-    crown(client, name, first, "f1", mode)
+    set_champion(client, name, first, "f1", mode)
     second = register(client, name, run.info.run_id, model, FACTS | tags)
-    assert told.replace("NAME", name) in crown(client, name, second, "f1", mode)
+    assert told.replace("NAME", name) in set_champion(client, name, second, "f1", mode)
     assert client.get_model_version_by_alias(name, "champion").version == int(champion)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 
 from harnest.har.figures import draw
-from harnest.har.predictions import Judged
+from harnest.har.predictions import Predictions
 from harnest.reporting.page import page
 
 HISTORY = {
@@ -22,11 +22,11 @@ HISTORY = {
 }
 
 
-def judged(labels, predicted, activities=("walk", "run", "sit"), channels=2):
+def predictions(labels, predicted, activities=("walk", "run", "sit"), channels=2):
     generator = np.random.default_rng(0)
     probabilities = np.full((len(labels), len(activities)), 0.1, np.float32)
     probabilities[np.arange(len(labels)), predicted] = 0.8
-    return Judged(
+    return Predictions(
         part="validation",
         data_set="made",
         signals=generator.normal(size=(len(labels), 50, channels)).astype(np.float32),
@@ -46,7 +46,7 @@ def figures_in(folder):
 
 
 def test_each_figure_is_a_picture_and_a_plot(tmp_path):
-    files = draw(judged([0, 1, 2, 0, 1, 2, 0], [0, 1, 2, 1, 1, 0, 0]), HISTORY, tmp_path)
+    files = draw(predictions([0, 1, 2, 0, 1, 2, 0], [0, 1, 2, 1, 1, 0, 0]), HISTORY, tmp_path)
     assert set(files) == set(tmp_path.iterdir())
     names = {file.stem for file in files if file.suffix == ".png"}
     assert names == {"confusion", "per_class", "per_subject", "samples", "curves"}
@@ -63,7 +63,7 @@ def test_each_figure_is_a_picture_and_a_plot(tmp_path):
 
 
 def test_curves_mark_the_epoch_that_is_kept(tmp_path):
-    one = judged([0, 1, 2], [0, 1, 2])
+    one = predictions([0, 1, 2], [0, 1, 2])
     draw(one, HISTORY, tmp_path / "without")
     draw(one, HISTORY, tmp_path / "with", 2)
     marks = [d for d in figures_in(tmp_path / "with")["curves"]["data"] if d["x"] == [2, 2]]
@@ -76,7 +76,7 @@ def test_curves_mark_the_epoch_that_is_kept(tmp_path):
 
 
 def test_sample_windows_have_their_time_in_seconds(tmp_path):
-    draw(judged([0, 1, 2] * 3, [0, 1, 2] * 3), HISTORY, tmp_path)
+    draw(predictions([0, 1, 2] * 3, [0, 1, 2] * 3), HISTORY, tmp_path)
     samples = figures_in(tmp_path)["samples"]
     for number in range(1, 7):
         assert samples["layout"][f"xaxis{number}"]["title"]["text"] == "time [s]"
@@ -85,7 +85,7 @@ def test_sample_windows_have_their_time_in_seconds(tmp_path):
 
 
 def test_the_surest_mistakes_are_shown_first(tmp_path):
-    one = judged([0, 1, 2, 0, 1, 2, 0], [0, 1, 2, 1, 1, 0, 0])
+    one = predictions([0, 1, 2, 0, 1, 2, 0], [0, 1, 2, 1, 1, 0, 0])
     one.probabilities[5] *= 1.2
     draw(one, {}, tmp_path)
     told = [note["text"] for note in figures_in(tmp_path)["samples"]["layout"]["annotations"]]
@@ -101,7 +101,7 @@ def test_the_surest_mistakes_are_shown_first(tmp_path):
 def test_any_number_of_windows_channels_and_activities(tmp_path, windows, channels, activities):
     names = tuple(f"activity <{number}>" for number in range(activities))
     labels = [number % activities for number in range(windows)]
-    one = judged(labels, [0] * windows, names, channels)
+    one = predictions(labels, [0] * windows, names, channels)
     assert len(draw(one, HISTORY, tmp_path)) == 6
 
 
@@ -117,7 +117,7 @@ def test_a_page_is_whole_and_asks_nobody():
 
 def test_a_page_fits_a_frame_of_any_size(tmp_path):
     """Titles are the page's text, which wraps; no size of its own is wider than a narrow frame."""
-    draw(judged([0, 1, 2] * 3, [0, 1, 2] * 3), HISTORY, tmp_path)
+    draw(predictions([0, 1, 2] * 3, [0, 1, 2] * 3), HISTORY, tmp_path)
     figures = figures_in(tmp_path)
     text = (tmp_path / "figures.html").read_text()
     for figure in figures.values():

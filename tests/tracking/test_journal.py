@@ -18,9 +18,14 @@ from mlflow.models import Model
 
 from harnest.cli.sync import sync
 from harnest.core.errors import TrackingError
-from harnest.tracking.figure_worker import undrawn
+from harnest.tracking.figure_worker import pending_below
 from harnest.tracking.outbox import operations
-from harnest.tracking.outbox.runlog import AwayError, BusyError, Journal, journals_below
+from harnest.tracking.outbox.runlog import (
+    RunLog,
+    RunLogBusyError,
+    StoreUnavailableError,
+    run_logs_below,
+)
 from limits import HANG_TIMEOUT
 
 STEPS = 30
@@ -28,64 +33,64 @@ EVERYTHING = [(step, float(step)) for step in range(STEPS)]
 
 
 @pytest.fixture
-def journal(store, tmp_path, monkeypatch):
+def run_log(store, tmp_path, monkeypatch):
     """That of a run which MLflow does not know yet."""
     monkeypatch.setattr("harnest.tracking.outbox.runlog._PATIENCE", 60.0)  # the machine may be busy
-    journal = Journal.begin(tmp_path / "run", store)
-    journal.create("0", "one", {"kind": "test"})
-    return journal
+    run_log = RunLog.begin(tmp_path / "run", store)
+    run_log.create("0", "one", {"kind": "test"})
+    return run_log
 
 
-def fill(journal, steps=range(STEPS)):
+def fill(run_log, steps=range(STEPS)):
     for step in steps:
-        journal.add(operations.values(metrics={"loss": float(step)}, step=step))
+        run_log.add(operations.values(metrics={"loss": float(step)}, step=step))
 
 
-def history(client, journal):
-    return [(m.step, m.value) for m in client.get_metric_history(journal.run_id, "loss")]
+def history(client, run_log):
+    return [(m.step, m.value) for m in client.get_metric_history(run_log.run_id, "loss")]
 
 
-def forget(journal, **changes):
+def forget(run_log, **changes):
     """As if its last sender had died before it could note what it did."""
-    mark = journal.folder / "sent.json"
+    mark = run_log.folder / "sent.json"
     mark.write_text(json.dumps(json.loads(mark.read_text()) | changes))
 
 
-def test_a_run_is_made_when_its_journal_is_sent(journal, client):
-    assert journal.run_id is None
-    fill(journal)
-    assert journal.unsent() == STEPS + 1
-    assert journal.send(client) == STEPS + 1
-    run = client.get_run(journal.run_id)
+def test_a_run_is_made_when_its_journal_is_sent(run_log, client):
+    assert run_log.run_id is None
+    fill(run_log)
+    assert run_log.unsent() == STEPS + 1
+    assert run_log.send(client) == STEPS + 1
+    run = client.get_run(run_log.run_id)
     assert (run.info.run_name, run.data.tags["kind"]) == ("one", "test")
-    assert run.info.start_time == journal.writes()[0]["start_time"]
-    assert history(client, journal) == EVERYTHING
-    assert journal.send(client) == 0
+    assert run.info.start_time == run_log.writes()[0]["start_time"]
+    assert history(client, run_log) == EVERYTHING
+    assert run_log.send(client) == 0
 
 
-def test_sending_everything_again_changes_nothing(journal, client, tmp_path):
+def test_sending_everything_again_changes_nothing(run_log, client, tmp_path):
     (tmp_path / "run" / "a.txt").write_text("a")
-    fill(journal)
-    journal.add(operations.values(params={"x": 1}, tags={"a": "b"}))
-    journal.add(operations.values(params={"x": 2, "y": 3}) | {"kind": "missing_params"})
-    journal.add(operations.files(["a.txt"], "folder"))
-    journal.add(operations.end("FINISHED"))
-    journal.send(client)
-    before = client.get_run(journal.run_id).to_dictionary(), history(client, journal)
+    fill(run_log)
+    run_log.add(operations.values(params={"x": 1}, tags={"a": "b"}))
+    run_log.add(operations.values(params={"x": 2, "y": 3}) | {"kind": "missing_params"})
+    run_log.add(operations.files(["a.txt"], "folder"))
+    run_log.add(operations.end("FINISHED"))
+    run_log.send(client)
+    before = client.get_run(run_log.run_id).to_dictionary(), history(client, run_log)
     assert before[0]["data"]["params"] == {"x": "1", "y": "3"}
-    forget(journal, offset=0, trying=0)
-    assert journal.send(client) == STEPS + 5
-    assert (client.get_run(journal.run_id).to_dictionary(), history(client, journal)) == before
+    forget(run_log, offset=0, trying=0)
+    assert run_log.send(client) == STEPS + 5
+    assert (client.get_run(run_log.run_id).to_dictionary(), history(client, run_log)) == before
     assert len(client.search_runs(["0"])) == 1
 
 
-def test_a_run_that_was_made_but_not_noted_is_found_again(journal, client):
-    journal.send(client)
-    made = journal.run_id
-    forget(journal, offset=0, trying=0, run_id=None)
-    fill(journal)
-    journal.send(client)
-    assert journal.run_id == made
+def test_a_run_that_was_made_but_not_noted_is_found_again(run_log, client):
+    run_log.send(client)
+    made = run_log.run_id
+    forget(run_log, offset=0, trying=0, run_id=None)
+    fill(run_log)
+    run_log.send(client)
+    assert run_log.run_id == made
     assert len(client.search_runs(["0"])) == 1
 
 
@@ -113,22 +118,22 @@ def test_requests_hold_every_write_in_order_and_no_more_than_mlflow_takes(sizes,
             assert sum(len(write["params"]) for write in request) <= 100
 
 
-def test_half_a_line_of_a_killed_process_spoils_nothing(journal, client):
-    fill(journal, range(5))
-    with (journal.folder / "journal.jsonl").open("a") as file:
+def test_half_a_line_of_a_killed_process_spoils_nothing(run_log, client):
+    fill(run_log, range(5))
+    with (run_log.folder / "journal.jsonl").open("a") as file:
         file.write('{"kind": "values", "metr')
-    journal.send(client)  # it may be in the middle of being written
-    fill(journal, range(5, STEPS))
-    journal.send(client)
-    assert history(client, journal) == EVERYTHING
+    run_log.send(client)  # it may be in the middle of being written
+    fill(run_log, range(5, STEPS))
+    run_log.send(client)
+    assert history(client, run_log) == EVERYTHING
 
 
-def test_several_writers_and_senders_lose_and_repeat_nothing(journal, client):
-    journal.send(client)
+def test_several_writers_and_senders_lose_and_repeat_nothing(run_log, client):
+    run_log.send(client)
     together = threading.Barrier(4)
 
     def work(part):
-        own = Journal(journal.directory)
+        own = RunLog(run_log.directory)
         together.wait()
         for step in range(part, STEPS, 4):
             fill(own, [step])
@@ -136,11 +141,11 @@ def test_several_writers_and_senders_lose_and_repeat_nothing(journal, client):
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(work, range(4)))
-    assert sorted(history(client, journal)) == EVERYTHING
+    assert sorted(history(client, run_log)) == EVERYTHING
 
 
 @pytest.fixture
-def herald(journal, client, monkeypatch):
+def herald(run_log, client, monkeypatch):
     """A thread in the middle of making the run, and what lets the store answer it."""
     make = client.create_run
     is_asked, may_answer = threading.Event(), threading.Event()
@@ -152,57 +157,57 @@ def herald(journal, client, monkeypatch):
 
     monkeypatch.setattr(client, "create_run", slowly)
     with ThreadPoolExecutor(1) as thread:
-        sent = thread.submit(journal.send, client)
+        sent = thread.submit(run_log.send, client)
         assert is_asked.wait(HANG_TIMEOUT)
         yield sent, may_answer
         may_answer.set()
 
 
-def test_two_threads_with_one_journal_make_one_run(journal, client, herald):
+def test_two_threads_with_one_journal_make_one_run(run_log, client, herald):
     sent, may_answer = herald
     with ThreadPoolExecutor(1) as thread:
-        courier = thread.submit(journal.send, client)
+        uploader = thread.submit(run_log.send, client)
         time.sleep(0.5)
         may_answer.set()
-        assert (sent.result(), courier.result()) == (1, 0)
+        assert (sent.result(), uploader.result()) == (1, 0)
     assert len(client.search_runs(["0"])) == 1
 
 
 def test_a_thread_waits_for_another_one_with_its_journal_only_so_long(
-    journal, client, herald, monkeypatch
+    run_log, client, herald, monkeypatch
 ):
     monkeypatch.setattr("harnest.tracking.outbox.runlog._PATIENCE", 0.2)
-    with pytest.raises(BusyError):
-        journal.send(client)
+    with pytest.raises(RunLogBusyError):
+        run_log.send(client)
 
 
-def test_what_mlflow_refuses_is_told_and_the_rest_is_sent(journal, client, caplog):
-    fill(journal, range(10))
-    journal.add(operations.values(metrics={"no such name: $%!": 1.0}))
-    journal.add(operations.files(["gone.txt"], None))
-    fill(journal, range(10, STEPS))
-    journal.send(client)
-    assert history(client, journal) == EVERYTHING
+def test_what_mlflow_refuses_is_told_and_the_rest_is_sent(run_log, client, caplog):
+    fill(run_log, range(10))
+    run_log.add(operations.values(metrics={"no such name: $%!": 1.0}))
+    run_log.add(operations.files(["gone.txt"], None))
+    fill(run_log, range(10, STEPS))
+    run_log.send(client)
+    assert history(client, run_log) == EVERYTHING
     assert "no such name" in caplog.text
     assert "gone.txt" in caplog.text
 
 
-def test_a_store_that_fails_is_tried_again_from_there(journal, client, monkeypatch):
-    fill(journal)
+def test_a_store_that_fails_is_tried_again_from_there(run_log, client, monkeypatch):
+    fill(run_log)
 
     def broken(*arguments, **options):
         raise ConnectionError("no route")
 
     with monkeypatch.context() as patch:
         patch.setattr("mlflow.MlflowClient.log_batch", broken)
-        with pytest.raises(AwayError, match="no route"):
-            journal.send(client)
-    assert journal.unsent() == STEPS  # the run was made
-    journal.send(client)
-    assert history(client, journal) == EVERYTHING
+        with pytest.raises(StoreUnavailableError, match="no route"):
+            run_log.send(client)
+    assert run_log.unsent() == STEPS  # the run was made
+    run_log.send(client)
+    assert history(client, run_log) == EVERYTHING
 
 
-def test_a_store_that_fails_after_it_refused_a_request_is_tried_again(journal, client, monkeypatch):
+def test_a_store_that_fails_after_it_refused_a_request_is_tried_again(run_log, client, monkeypatch):
     """Its writes are sent one by one then, and are not refused for that."""
     large = requests.Response()
     large.status_code = 413
@@ -211,16 +216,16 @@ def test_a_store_that_fails_after_it_refused_a_request_is_tried_again(journal, c
     def broken(*arguments, **options):
         raise answers.pop(0)
 
-    fill(journal)
+    fill(run_log)
     with monkeypatch.context() as patch:
         patch.setattr("mlflow.MlflowClient.log_batch", broken)
-        with pytest.raises(AwayError, match="no route"):
-            journal.send(client)
-    journal.send(client)
-    assert history(client, journal) == EVERYTHING
+        with pytest.raises(StoreUnavailableError, match="no route"):
+            run_log.send(client)
+    run_log.send(client)
+    assert history(client, run_log) == EVERYTHING
 
 
-def test_a_model_whose_sender_died_while_it_wrote_is_sent_again(journal, client, monkeypatch):
+def test_a_model_whose_sender_died_while_it_wrote_is_sent_again(run_log, client, monkeypatch):
     class Died(BaseException):
         """What no handler of an error takes."""
 
@@ -228,40 +233,40 @@ def test_a_model_whose_sender_died_while_it_wrote_is_sent_again(journal, client,
         Path(path).write_text("")
         raise Died
 
-    folder = journal.directory / "record" / "model"
+    folder = run_log.directory / "record" / "model"
     folder.mkdir()
     Model().save(folder / "MLmodel")
-    journal.add(operations.model("record/model", {"accuracy": 0.5}, step=1))
+    run_log.add(operations.model("record/model", {"accuracy": 0.5}, step=1))
     with monkeypatch.context() as patch:
         patch.setattr(Model, "save", opened_and_no_more)
         with pytest.raises(Died):
-            journal.send(client)
-    journal.send(client)
+            run_log.send(client)
+    run_log.send(client)
     (model,) = client.search_logged_models(["0"])
-    assert model.source_run_id == journal.run_id
+    assert model.source_run_id == run_log.run_id
     assert [(metric.key, metric.value) for metric in model.metrics] == [("accuracy", 0.5)]
 
 
-def test_a_directory_with_an_unsent_record_is_not_written_over(journal, client, store):
-    fill(journal)
+def test_a_directory_with_an_unsent_record_is_not_written_over(run_log, client, store):
+    fill(run_log)
     with pytest.raises(TrackingError, match="harnest-sync"):
-        Journal.begin(journal.directory, store, "another")
-    journal.send(client)
-    assert Journal.begin(journal.directory, store, "another").writes() == []
+        RunLog.begin(run_log.directory, store, "another")
+    run_log.send(client)
+    assert RunLog.begin(run_log.directory, store, "another").writes() == []
 
 
 def test_who_held_a_directory_before_is_not_missed_in_its_next_record(store, tmp_path):
     """A lone run, and after it a study, which ends its runs itself."""
-    first = Journal.begin(tmp_path / "run", store, "one", owned=True)
-    first.let_go()
+    first = RunLog.begin(tmp_path / "run", store, "one", owned=True)
+    first.release()
     assert first.is_abandoned()
-    assert not Journal.begin(tmp_path / "run", store, "another").is_abandoned()
+    assert not RunLog.begin(tmp_path / "run", store, "another").is_abandoned()
 
 
 BEGIN = """
 import os, sys
 from pathlib import Path
-from harnest.tracking.outbox.runlog import RECORD, Journal
+from harnest.tracking.outbox.runlog import RECORD, RunLog
 
 directory, address, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 
@@ -273,18 +278,18 @@ def die(event, arguments):
             os._exit(9)
 
 sys.addaudithook(die)
-Journal.begin(directory, address, "another")
+RunLog.begin(directory, address, "another")
 """
 
 
 def records(folder):
-    return [(one.run_id, one.writes()) for one in journals_below(folder)]
+    return [(one.run_id, one.writes()) for one in run_logs_below(folder)]
 
 
-@pytest.mark.parametrize("look", [journals_below, undrawn])
-def test_a_folder_that_is_removed_meanwhile_is_passed_over(journal, tmp_path, monkeypatch, look):
+@pytest.mark.parametrize("look", [run_logs_below, pending_below])
+def test_a_folder_that_is_removed_meanwhile_is_passed_over(run_log, tmp_path, monkeypatch, look):
     """That of a run which could not begin, for example."""
-    (journal.folder / "to_draw.npz").touch()
+    (run_log.folder / "to_draw.npz").touch()
     gone, scandir = tmp_path / "gone", os.scandir
     gone.mkdir()
 
@@ -298,46 +303,46 @@ def test_a_folder_that_is_removed_meanwhile_is_passed_over(journal, tmp_path, mo
     assert not gone.exists()
 
 
-def test_a_record_without_its_mark_is_passed_over(journal, store, tmp_path):
+def test_a_record_without_its_mark_is_passed_over(run_log, store, tmp_path):
     """Earlier versions left that where a disk was full as they began."""
-    (journal.folder / "sent.json").unlink()
-    assert journals_below(tmp_path) == []
-    Journal.begin(journal.directory, store, "another")
+    (run_log.folder / "sent.json").unlink()
+    assert run_logs_below(tmp_path) == []
+    RunLog.begin(run_log.directory, store, "another")
     assert records(tmp_path) == [("another", [])]
 
 
 @pytest.mark.parametrize("is_over_another", [False, True])
 def test_a_process_killed_while_it_begins_leaves_nothing_in_the_way(
-    journal, client, store, tmp_path, is_over_another
+    run_log, client, store, tmp_path, is_over_another
 ):
     """At each of its steps in the directory; the record before it is another run's."""
-    journal.send(client)
-    before, after = (journal.run_id, journal.writes()), ("another", [])
+    run_log.send(client)
+    before, after = (run_log.run_id, run_log.writes()), ("another", [])
     died, step = True, 0
     while died:
         folder = tmp_path / str(step)
         if is_over_another:
-            shutil.copytree(journal.directory, folder)
+            shutil.copytree(run_log.directory, folder)
         command = [sys.executable, "-c", BEGIN, folder, store, str(step)]
         died = subprocess.run(command, check=False).returncode == 9
         assert records(folder) in ([], [before], [after])
         sync(tmp_path, None)
-        assert Journal.begin(folder, store, "another").unsent() == 0
+        assert RunLog.begin(folder, store, "another").unsent() == 0
         assert records(folder) == [after]
         step += 1
     assert step > 3
 
 
-def test_the_same_run_is_gone_on_with(journal, client, store):
-    journal.send(client)
-    fill(journal)
-    same = Journal.begin(journal.directory, store, journal.run_id)
+def test_the_same_run_is_gone_on_with(run_log, client, store):
+    run_log.send(client)
+    fill(run_log)
+    same = RunLog.begin(run_log.directory, store, run_log.run_id)
     assert same.unsent() == STEPS
 
 
 def test_the_address_is_usable_from_anywhere_and_holds_no_password(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert Journal.begin(tmp_path / "a", "sqlite:///x.db").address == f"sqlite:///{tmp_path}/x.db"
-    secret = Journal.begin(tmp_path / "b", "http://me:s3cr3t@host:5000")
+    assert RunLog.begin(tmp_path / "a", "sqlite:///x.db").address == f"sqlite:///{tmp_path}/x.db"
+    secret = RunLog.begin(tmp_path / "b", "http://me:s3cr3t@host:5000")
     assert secret.address == "http://me:***@host:5000"
-    assert len(journals_below(tmp_path)) == 2
+    assert len(run_logs_below(tmp_path)) == 2

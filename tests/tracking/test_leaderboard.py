@@ -7,10 +7,10 @@ import pytest
 from optuna.trial import TrialState
 
 from harnest.core.errors import TrackingError
-from harnest.study.events import TrialFacts
+from harnest.study.events import TrialInfo
 from harnest.tracking import study_summary
 from harnest.tracking.leaderboard import leaderboard
-from harnest.tracking.run_writer import OBJECTIVE, Run
+from harnest.tracking.run_writer import OBJECTIVE, RunWriter
 
 
 class Writer:
@@ -265,12 +265,12 @@ def at_work(client, children, listed, monkeypatch):
     parent = client.get_run(client.get_run(children[0]).data.tags["mlflow.parentRunId"])
     client.update_run(parent.info.run_id, "RUNNING")
     facts = [
-        TrialFacts(number, {"lr": 0.1}, TrialState.COMPLETE, (score,), {}, timedelta(seconds=1))
+        TrialInfo(number, {"lr": 0.1}, TrialState.COMPLETE, (score,), {}, timedelta(seconds=1))
         for number, score in listed.items()
     ]
     time.sleep(0.002)
-    runs = {number: Run(client, child, owned=True) for number, child in enumerate(children)}
-    study_summary.list_ended(Run(client, parent.info.run_id, owned=True), facts, runs)
+    runs = {number: RunWriter(client, child, owned=True) for number, child in enumerate(children)}
+    study_summary.append_ended(RunWriter(client, parent.info.run_id, owned=True), facts, runs)
     time.sleep(0.002)
 
 
@@ -304,7 +304,7 @@ def test_the_report_of_a_study_that_goes_on_is_not_the_one_of_yesterday(store, w
     children = writer.study("quick", TRIALS[:1])
     parent = client.get_run(children[0]).data.tags["mlflow.parentRunId"]
     study_summary._log_table(
-        Run(client, parent, owned=False), study_summary.table([], {}), "trials.json"
+        RunWriter(client, parent, owned=False), study_summary.table([], {}), "trials.json"
     )
     client.log_text(parent, "yesterday", "report.html")
     assert leaderboard(store, "harnest", ["quick"]).report() == "yesterday"

@@ -11,8 +11,8 @@ from harnest.cli.sync import sync
 from harnest.core.errors import TrackingError
 from harnest.core.failure import Failure
 from harnest.tracking.outbox.operations import end, files, values
-from harnest.tracking.outbox.runlog import AwayError, Journal
-from harnest.tracking.run_writer import Run
+from harnest.tracking.outbox.runlog import RunLog, StoreUnavailableError
+from harnest.tracking.run_writer import RunWriter
 from harnest.tracking.store import connect, experiment_id
 from harnest.tracking.study_record import TRIAL
 from limits import HANG_TIMEOUT
@@ -38,7 +38,9 @@ def client(server):
 
 def start(server, folder, patience=30.0):
     folder.mkdir(exist_ok=True)
-    return Run.start(server.address, "outages", folder.name, {"kind": "test"}, folder, patience)
+    return RunWriter.start(
+        server.address, "outages", folder.name, {"kind": "test"}, folder, patience
+    )
 
 
 def history(client, run):
@@ -64,7 +66,7 @@ EVERYTHING = [(step, float(step)) for step in range(STEPS)]
 def test_a_server_that_is_away_for_half_a_minute_misses_nothing(server, client, tmp_path):
     run = start(server, tmp_path / "run")
     write(run, range(10))
-    run.outbox.courier.wait(HANG_TIMEOUT)
+    run.queue.uploader.wait(HANG_TIMEOUT)
     server.kill()
     write(run, range(10, 30))  # nobody waits for a server that is away
     run.text("hello", "note.txt")
@@ -80,7 +82,7 @@ def test_a_server_that_is_away_for_half_a_minute_misses_nothing(server, client, 
 
 def test_a_server_that_hangs_holds_nobody_up(server, client, tmp_path):
     run = start(server, tmp_path / "run", patience=1.0)
-    run.outbox.courier.wait(HANG_TIMEOUT)
+    run.queue.uploader.wait(HANG_TIMEOUT)
     server.signal(signal.SIGSTOP)
     try:
         write(run)
@@ -94,11 +96,11 @@ def test_a_server_that_hangs_holds_nobody_up(server, client, tmp_path):
 def test_what_never_arrived_is_kept_and_sent_once(server, client, tmp_path, caplog, capsys):
     run = start(server, tmp_path / "run", patience=0.5)
     (tmp_path / "elsewhere.txt").write_text("not in the run's directory")
-    run.outbox.courier.wait(HANG_TIMEOUT)
+    run.queue.uploader.wait(HANG_TIMEOUT)
     server.kill()
     write(run)
     run.files([tmp_path / "elsewhere.txt"], "notes")
-    wait_until(lambda: run.outbox.courier.trouble is not None, "the first try")
+    wait_until(lambda: run.queue.uploader.trouble is not None, "the first try")
     run.end(Failure("oom", "no memory", "Traceback: all of it"))
     (told,) = [record.getMessage() for record in caplog.records]
     assert "did not take the whole record (it does not answer)" in told
@@ -129,7 +131,7 @@ def test_a_server_that_is_away_at_the_start_is_told_at_once(server, tmp_path):
 
 def test_a_directory_with_an_unsent_record_is_not_written_over(server, client, tmp_path):
     run = start(server, tmp_path / "run", patience=0.1)
-    run.outbox.courier.wait(HANG_TIMEOUT)
+    run.queue.uploader.wait(HANG_TIMEOUT)
     server.kill()
     write(run)
     run.end()
@@ -145,30 +147,30 @@ def test_a_directory_with_an_unsent_record_is_not_written_over(server, client, t
 @pytest.fixture
 def proxied(server, client, tmp_path):
     """A run's journal, and a proxy before its server; the run holds files and a long parameter."""
-    journal = Journal.begin(tmp_path / "run", server.address)
+    run_log = RunLog.begin(tmp_path / "run", server.address)
     for name, size in {"a.txt": 10, "large.bin": 100_000, "b.txt": 10}.items():
         (tmp_path / "run" / name).write_bytes(b"x" * size)
-    journal.create(experiment_id(client, "outages"), "proxied", {})
-    journal.add(files(["a.txt", "large.bin", "b.txt"], None))
-    journal.add(values(metrics={"loss": 1.0}, params={"short": "s"}))
-    journal.add(values(metrics={"loss": 2.0}, params={"long": "x" * 5000}, step=1))
-    journal.add(end("FINISHED"))
+    run_log.create(experiment_id(client, "outages"), "proxied", {})
+    run_log.add(files(["a.txt", "large.bin", "b.txt"], None))
+    run_log.add(values(metrics={"loss": 1.0}, params={"short": "s"}))
+    run_log.add(values(metrics={"loss": 2.0}, params={"long": "x" * 5000}, step=1))
+    run_log.add(end("FINISHED"))
     with Proxy(server, 4000, 413) as proxy:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
-        yield journal, proxy
+        yield run_log, proxy
         proxy.shutdown()
 
 
 @pytest.mark.parametrize("status", [400, 413, 414, 415, 422])
 def test_what_a_proxy_refuses_is_left_out_and_told(proxied, client, status, caplog):
-    journal, proxy = proxied
+    run_log, proxy = proxied
     proxy.status = status
-    journal.send(connect(proxy.address))
-    assert journal.unsent() == 0
-    run = client.get_run(journal.run_id)
+    run_log.send(connect(proxy.address))
+    assert run_log.unsent() == 0
+    run = client.get_run(run_log.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params == {"short": "s"}
-    assert {file.path for file in client.list_artifacts(journal.run_id)} == {"a.txt", "b.txt"}
+    assert {file.path for file in client.list_artifacts(run_log.run_id)} == {"a.txt", "b.txt"}
     told = [record.getMessage() for record in caplog.records if record.name.startswith("harnest")]
     assert [line.partition(":")[0] for line in told] == [
         "MLflow does not take some files",
@@ -182,13 +184,13 @@ def test_a_refusal_over_which_mlflow_stumbles_is_one(proxied, client, monkeypatc
     """It asks whether it may upload in parts, and looks for JSON in the proxy's answer."""
     monkeypatch.setenv("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "true")
     monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", "1000")
-    journal, proxy = proxied
+    run_log, proxy = proxied
     proxy.limit = 10**6
-    journal.send(connect(proxy.address))
-    journal.add(files(["a.txt", "large.bin"], "again"))
+    run_log.send(connect(proxy.address))
+    run_log.add(files(["a.txt", "large.bin"], "again"))
     proxy.limit = 20
-    assert journal.send(connect(proxy.address)) == 1
-    listed = {file.path for file in client.list_artifacts(journal.run_id, "again")}
+    assert run_log.send(connect(proxy.address)) == 1
+    listed = {file.path for file in client.list_artifacts(run_log.run_id, "again")}
     assert listed == {"again/a.txt"}
     (told,) = [one.getMessage() for one in caplog.records if one.name.startswith("harnest")]
     assert "413 Client Error" in told
@@ -196,15 +198,15 @@ def test_a_refusal_over_which_mlflow_stumbles_is_one(proxied, client, monkeypatc
 
 @pytest.mark.parametrize("status", [401, 403, 408, 429, 500, 502, 503])
 def test_what_a_proxy_may_take_later_is_kept(proxied, client, status):
-    journal, proxy = proxied
+    run_log, proxy = proxied
     proxy.status = status
-    with pytest.raises(AwayError):
-        journal.send(connect(proxy.address))
-    assert journal.unsent() == 4
+    with pytest.raises(StoreUnavailableError):
+        run_log.send(connect(proxy.address))
+    assert run_log.unsent() == 4
     proxy.limit = 10**6
-    journal.send(connect(proxy.address))
-    assert set(client.get_run(journal.run_id).data.params) == {"short", "long"}
-    listed = {file.path for file in client.list_artifacts(journal.run_id)}
+    run_log.send(connect(proxy.address))
+    assert set(client.get_run(run_log.run_id).data.params) == {"short", "long"}
+    listed = {file.path for file in client.list_artifacts(run_log.run_id)}
     assert listed == {"a.txt", "b.txt", "large.bin"}
 
 

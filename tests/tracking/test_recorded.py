@@ -11,13 +11,13 @@ from omegaconf import OmegaConf
 from pytorch_lightning.loggers import CSVLogger
 
 from harnest.core.errors import DivergedError, TrackingError
-from harnest.tracking.outbox.operations import DataSetFacts
-from harnest.tracking.outbox.runlog import journals_below
+from harnest.tracking.outbox.operations import DatasetInfo
+from harnest.tracking.outbox.runlog import run_logs_below
 from harnest.training.logger import MLflowLogger
-from harnest.training.recorder import recorded
+from harnest.training.recorder import record_run
 from limits import HANG_TIMEOUT
 
-WATCH = DataSetFacts("watch", "abc", (200, 6), {"rate_hz": 50.0})
+WATCH = DatasetInfo("watch", "abc", (200, 6), {"rate_hz": 50.0})
 
 CFG = OmegaConf.create(
     {
@@ -49,7 +49,7 @@ def logger(store):
 
 def record(logger, directory, error=None, cfg=CFG):
     facts = {"seed": "3", "data.digest": "abc"}
-    with recorded(
+    with record_run(
         [logger], cfg, directory, name="watch-lstm", facts=facts, data_set=WATCH
     ) as score:
         logger.log_metrics({"train/loss": 0.5, "epoch": 0}, 100)
@@ -92,7 +92,7 @@ def test_a_finished_run_holds_what_made_it(logger, directory, client):
 
 
 def test_a_run_shows_the_metrics_of_the_epoch_that_is_kept(logger, directory, client):
-    with recorded([logger], CFG, directory, name="x", facts={}, data_set=None) as score:
+    with record_run([logger], CFG, directory, name="x", facts={}, data_set=None) as score:
         for epoch, value in enumerate([0.4, 0.8, 0.6]):
             logger.log_metrics({"val/macro_f1": value, "epoch": epoch}, epoch)
         score(0.8, 3, (1, {"val/macro_f1": 0.8}))
@@ -173,17 +173,17 @@ def test_files_that_cannot_be_copied_are_told_and_kept(
     assert "No space left on device" in caplog.text
     assert f"harnest-sync {directory}" in caplog.text
     monkeypatch.undo()
-    (journal,) = journals_below(directory)
-    journal.send(client)
+    (run_log,) = run_logs_below(directory)
+    run_log.send(client)
     assert read(client, logger).info.status == "FINISHED"
     assert "checkpoints" in artifacts(client, logger)
 
 
 @pytest.mark.parametrize("said", ["success", "failed", "finished"])
 def test_lightnings_last_word_does_not_change_the_state(logger, directory, client, said):
-    with recorded([logger], CFG, directory, name="x", facts={}, data_set=WATCH):
+    with record_run([logger], CFG, directory, name="x", facts={}, data_set=WATCH):
         logger.finalize(said)
-        logger.run.outbox.courier.wait(HANG_TIMEOUT)
+        logger.run.queue.uploader.wait(HANG_TIMEOUT)
         assert read(client, logger).info.status == "RUNNING"
     logger.finalize(said)
     assert read(client, logger).info.status == "FINISHED"
@@ -214,7 +214,7 @@ def test_a_password_is_nowhere(logger, directory, client, tmp_path):
 
 
 def test_other_loggers_are_let_be(directory, tmp_path):
-    with recorded(
+    with record_run(
         [CSVLogger(tmp_path)], CFG, directory, name="x", facts={}, data_set=WATCH
     ) as score:
         score(0.5, 3)

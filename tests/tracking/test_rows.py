@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harnest.reporting.rows import Row, ranked, without_seeds
+from harnest.reporting.rows import LeaderboardRow, ranked, without_seeds
 
 PLACES = {"FINISHED": 0, "PRUNED": 1}
 
@@ -15,7 +15,7 @@ PLACES = {"FINISHED": 0, "PRUNED": 1}
 def rows(objectives=1, numbers=st.floats(allow_nan=False)):  # noqa: B008
     return st.lists(
         st.builds(
-            Row,
+            LeaderboardRow,
             name=st.text("abc", min_size=1, max_size=3),
             run_id=st.uuids().map(str) | st.just(""),  # not known where the store was away
             state=st.sampled_from(["FINISHED", "PRUNED", "FAILED", "KILLED", "RUNNING"]),
@@ -47,7 +47,7 @@ def test_rows_are_ranked_by_state_then_score(made, direction):
 
 
 def test_of_equals_the_earlier_trial_comes_first():
-    made = [Row(f"trial-{n}", "", "FINISHED", (1.0,), 1, 1.0, {}) for n in (10, 2, 1)]
+    made = [LeaderboardRow(f"trial-{n}", "", "FINISHED", (1.0,), 1, 1.0, {}) for n in (10, 2, 1)]
     in_order = ranked(made, ["maximize"])
     assert [row.name for row in in_order] == ["trial-1", "trial-2", "trial-10"]
 

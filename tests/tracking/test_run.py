@@ -9,29 +9,29 @@ from mlflow.utils.validation import _validate_param_name
 from harnest.core.errors import TrackingError
 from harnest.core.failure import INTERRUPTED, Failure
 from harnest.tracking.outbox.operations import param_key
-from harnest.tracking.outbox.runlog import Journal
-from harnest.tracking.outbox.uploader import Outbox
-from harnest.tracking.run_writer import OBJECTIVE, RUN_ID, Run
+from harnest.tracking.outbox.runlog import RunLog
+from harnest.tracking.outbox.uploader import WriteQueue
+from harnest.tracking.run_writer import OBJECTIVE, RUN_ID, RunWriter
 from limits import HANG_TIMEOUT
 
 
 @pytest.fixture
 def run(store, tmp_path):
-    return Run.start(store, "tests", "one", {"kind": "test"}, tmp_path / "one", 10)
+    return RunWriter.start(store, "tests", "one", {"kind": "test"}, tmp_path / "one", 10)
 
 
 def data(run):
-    assert run.outbox.courier.wait(HANG_TIMEOUT)
+    assert run.queue.uploader.wait(HANG_TIMEOUT)
     return run.client.get_run(run.run_id).data
 
 
 def status(run):
-    assert run.outbox.courier.wait(HANG_TIMEOUT)
+    assert run.queue.uploader.wait(HANG_TIMEOUT)
     return run.client.get_run(run.run_id).info.status
 
 
 def text(run, name, tmp_path):
-    assert run.outbox.courier is None or run.outbox.courier.wait(HANG_TIMEOUT)
+    assert run.queue.uploader is None or run.queue.uploader.wait(HANG_TIMEOUT)
     return Path(run.client.download_artifacts(run.run_id, name, str(tmp_path))).read_text()
 
 
@@ -79,7 +79,7 @@ def test_missing_parameters_are_added_and_others_kept(run):
 def test_metrics_are_all_there_and_in_order(run):
     for step in range(60):
         run.metrics({"loss": 1 / (step + 1), "accuracy": step / 60}, step)
-    assert run.outbox.courier.wait(HANG_TIMEOUT)
+    assert run.queue.uploader.wait(HANG_TIMEOUT)
     for name, value in (("loss", lambda s: 1 / (s + 1)), ("accuracy", lambda s: s / 60)):
         history = run.client.get_metric_history(run.run_id, name)
         assert [(one.step, one.value) for one in history] == [(s, value(s)) for s in range(60)]
@@ -95,24 +95,24 @@ def test_files_that_exist_are_copied(run, tmp_path):
     (tmp_path / "a.txt").write_text("a")
     run.files([tmp_path / "a.txt", tmp_path / "missing.txt"], "folder")
     run.text("hello", "note.txt")
-    assert run.outbox.courier.wait(HANG_TIMEOUT)
+    assert run.queue.uploader.wait(HANG_TIMEOUT)
     listed = {one.path for one in run.client.list_artifacts(run.run_id)}
     assert listed == {"folder", "note.txt"}
     assert [one.path for one in run.client.list_artifacts(run.run_id, "folder")] == ["folder/a.txt"]
 
 
 def test_the_directory_of_a_run_at_work_is_not_given_to_another(run, store, tmp_path):
-    assert run.outbox.courier.wait(HANG_TIMEOUT)
+    assert run.queue.uploader.wait(HANG_TIMEOUT)
     with pytest.raises(TrackingError, match="at work"):
-        Run.start(store, "tests", "two", {}, tmp_path / "one", 10)
+        RunWriter.start(store, "tests", "two", {}, tmp_path / "one", 10)
     run.metrics({"loss": 1.0}, 0)
     run.end()
     group = run.client.get_run(run.run_id).info.experiment_id
     ends = {one.info.run_name: one.info.status for one in run.client.search_runs([group])}
     assert ends == {"one": "FINISHED", "two": "FAILED"}
     assert data(run).metrics == {"loss": 1.0}
-    again = Run.start(store, "tests", "three", {}, tmp_path / "one", 10)
-    assert again.outbox.journal.writes() == []
+    again = RunWriter.start(store, "tests", "three", {}, tmp_path / "one", 10)
+    assert again.queue.run_log.writes() == []
 
 
 def test_a_good_end(run):
@@ -136,10 +136,10 @@ def test_an_interrupt_while_the_rest_is_sent_tells_how_to_send_it(run, monkeypat
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run.outbox.courier, "wait", interrupted)
+    monkeypatch.setattr(run.queue.uploader, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run.end()
-    assert f"harnest-sync {run.outbox.journal.directory}" in caplog.text
+    assert f"harnest-sync {run.queue.run_log.directory}" in caplog.text
     assert run.has_ended()
 
 
@@ -164,7 +164,7 @@ def test_what_mlflow_does_not_take_is_told_and_all_else_is_there(run, caplog):
 
 def test_a_trials_run_is_used_and_left_to_its_study(run, store, monkeypatch, tmp_path):
     monkeypatch.setenv(RUN_ID, run.run_id)
-    trial = Run.start(store, "another", "two", {"seed": "3"}, tmp_path / "two", 10)
+    trial = RunWriter.start(store, "another", "two", {"seed": "3"}, tmp_path / "two", 10)
     trial.metrics({"loss": 2.0}, 0)
     trial.score(0.9, 3)
     trial.end(Failure("error", "no"))
@@ -178,20 +178,20 @@ def test_a_trials_run_is_used_and_left_to_its_study(run, store, monkeypatch, tmp
 
 
 def test_a_file_that_is_sent_as_it_is_written_again_is_whole(store, client, tmp_path, monkeypatch):
-    journal = Journal.begin(tmp_path / "run", store)
-    journal.create("0", "one", {})
-    run = Run(client, None, True, Outbox(journal, None))
+    run_log = RunLog.begin(tmp_path / "run", store)
+    run_log.create("0", "one", {})
+    run = RunWriter(client, None, True, WriteQueue(run_log, None))
     run.text("the first", "note.txt")
     write = Path.write_text
 
     def slowly(file, content):
         if file.suffix == ".txt":
             write(file, content[:5])
-            journal.send(client)
+            run_log.send(client)
             assert text(run, "note.txt", tmp_path) == "the first"
         write(file, content)
 
     monkeypatch.setattr(Path, "write_text", slowly)
     run.text("the second", "note.txt")
-    journal.send(client)
+    run_log.send(client)
     assert text(run, "note.txt", tmp_path) == "the second"

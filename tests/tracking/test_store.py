@@ -11,7 +11,7 @@ import pytest
 
 from harnest.core.errors import TrackingError
 from harnest.tracking import store as stores
-from harnest.tracking.store import experiment_id, from_anywhere, open_existing, open_store
+from harnest.tracking.store import absolute_address, experiment_id, open_existing, open_store
 
 EIGHT = """
 import multiprocessing
@@ -73,7 +73,7 @@ def test_an_address_may_have_options(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     address = "sqlite:///mine.db?timeout=30"
     identity = experiment_id(open_store(address), "x")
-    elsewhere = from_anywhere(address)
+    elsewhere = absolute_address(address)
     assert elsewhere == f"sqlite:///{tmp_path}/mine.db?timeout=30"
     monkeypatch.chdir("/")
     assert open_existing(elsewhere).get_experiment(identity).name == "x"

@@ -17,7 +17,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from harnest.reporting.study_figures import figures, study_of
-from harnest.study.events import TrialFacts
+from harnest.study.events import TrialInfo
 
 SPACE = {
     key: json.loads(distribution_to_json(one))
@@ -33,13 +33,13 @@ ONE = ["History", "Parameters side by side", "One parameter at a time"]
 def finished(number, *values, steps=3, **params):
     params = {"lr": 1e-3, "size": 16, "kind": "a"} | params
     took = {step: values[0] * step for step in range(steps)} if len(values) == 1 else {}
-    return TrialFacts(
+    return TrialInfo(
         number, params, TrialState.COMPLETE, values, took, timedelta(seconds=number + 1)
     )
 
 
 def ended(number, state, steps=2):
-    return TrialFacts(number, {"lr": 1e-2}, state, (), dict.fromkeys(range(steps), 0.1))
+    return TrialInfo(number, {"lr": 1e-2}, state, (), dict.fromkeys(range(steps), 0.1))
 
 
 def titles(trials, directions=("maximize",), names=("score",)):
@@ -92,10 +92,10 @@ def drawn_with_a_pruned_one(broken=()):
     trials = [
         finished(0, 0.5, lr=1e-2),
         finished(1, 0.9, kind="b"),
-        TrialFacts(
+        TrialInfo(
             2, {"lr": 1e-3, "size": 64, "kind": "b"}, TrialState.PRUNED, (), {0: 0.6, 1: 0.2}
         ),
-        TrialFacts(3, {"lr": 1e-3, "size": 32, "kind": "a"}, TrialState.PRUNED),  # said nothing
+        TrialInfo(3, {"lr": 1e-3, "size": 32, "kind": "a"}, TrialState.PRUNED),  # said nothing
         replace(finished(4, 0.7, size=24), broken=broken),
     ]
     return dict(figures(study_of(trials, ["maximize"], SPACE), ["val/loss"]))
@@ -177,7 +177,7 @@ def test_what_is_searched_by_its_logarithm_may_be_off_under_another_condition(of
 
 
 def test_trials_need_not_have_every_parameter():
-    other = TrialFacts(1, {"lr": 1e-2}, TrialState.COMPLETE, (0.7,))
+    other = TrialInfo(1, {"lr": 1e-2}, TrialState.COMPLETE, (0.7,))
     assert "History" in titles([finished(0, 0.5), other])
 
 

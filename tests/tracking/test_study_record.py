@@ -20,11 +20,11 @@ from harnest.cli.promote import winner_of
 from harnest.cli.sync import sync
 from harnest.core.errors import TrackingError
 from harnest.reporting.report import as_table
-from harnest.study.events import StudyFacts, TrialFacts
-from harnest.tracking.find_runs import find
+from harnest.study.events import StudyInfo, TrialInfo
+from harnest.tracking.find_runs import find_run
 from harnest.tracking.leaderboard import leaderboard
 from harnest.tracking.study_record import StudyRecord, how_to_look
-from harnest.tracking.study_summary import best_of
+from harnest.tracking.study_summary import best_trials
 from limits import HANG_TIMEOUT
 
 RECORDED = "callbacks@hydra.callbacks=mlflow"
@@ -115,7 +115,7 @@ def test_the_parent_says_what_was_asked(study, bench):
 def test_a_studys_directory_is_where_it_is_however_it_was_named(bench, store, client):
     bench.sweep("x=1", RECORDED, "hydra.sweep.dir=multirun/../elsewhere")
     group = client.get_experiment_by_name("foreign").experiment_id
-    parent = find(client, group, str(bench.folder / "elsewhere"))
+    parent = find_run(client, group, str(bench.folder / "elsewhere"))
     assert parent.data.tags["directory"] == str(bench.folder / "elsewhere")
 
 
@@ -387,9 +387,9 @@ def interrupt(*arguments, **options):
 @pytest.mark.parametrize(
     "moment",
     [
-        "harnest.study.execution.executor.BatchRunner.close",
-        "harnest.tracking.figure_worker.Artist.finish",
-        "harnest.tracking.study_record.summarise",
+        "harnest.study.execution.executor.BatchExecutor.close",
+        "harnest.tracking.figure_worker.FigureWorker.finish",
+        "harnest.tracking.study_record.summarize",
     ],
     ids=["before", "drawing", "summary"],
 )
@@ -401,7 +401,7 @@ def test_an_interrupt_at_the_end_of_a_study_leaves_no_run_at_work(study, monkeyp
     assert record.parent.info.status == "FINISHED"
 
 
-@pytest.mark.parametrize("moment", ["Journal.begin", "surroundings"])
+@pytest.mark.parametrize("moment", ["RunLog.begin", "surroundings"])
 def test_an_interrupt_while_a_study_opens_leaves_no_run_at_work(study, bench, monkeypatch, moment):
     with monkeypatch.context() as patch:
         patch.setattr(f"harnest.tracking.study_record.{moment}", interrupt)
@@ -413,13 +413,13 @@ def test_an_interrupt_while_a_study_opens_leaves_no_run_at_work(study, bench, mo
 def test_a_study_that_was_interrupted_while_it_went_on_is_as_before(study, monkeypatch):
     study("x=1,2", "hydra.sweeper.n_trials=1")
     with monkeypatch.context() as patch:
-        patch.setattr("harnest.tracking.study_record.surroundings", interrupt)
+        patch.setattr("harnest.tracking.study_record.environment_tags", interrupt)
         record = study("x=1,2", code=130)
     assert record.parent.info.status == "FINISHED"
 
 
 def facts(*directions, directory=Path(), space=None):
-    return StudyFacts(
+    return StudyInfo(
         name="s",
         identity="one",
         directory=directory,
@@ -456,7 +456,7 @@ def test_a_sweeper_that_cannot_open_a_study_leaves_it_the_end_that_another_gave_
         assert hanging.wait(HANG_TIMEOUT) == 130
         raise TrackingError("no")
 
-    monkeypatch.setattr("harnest.tracking.study_record.undrawn", fail)
+    monkeypatch.setattr("harnest.tracking.study_record.pending_below", fail)
     bench.sweep("x=1,2,3", "do=hang@1", RECORDED, code=2)
     assert Record(client).parent.info.status == "KILLED"
 
@@ -594,10 +594,10 @@ def test_other_sweepers_still_work(bench, store, client, sweeper):
     st.sampled_from(["minimize", "maximize"]),
 )
 def test_the_best_is_the_best_and_the_first_of_equals(values, direction):
-    trials = [TrialFacts(n, {}, TrialState.COMPLETE, (value,)) for n, value in enumerate(values)]
+    trials = [TrialInfo(n, {}, TrialState.COMPLETE, (value,)) for n, value in enumerate(values)]
     wanted = min(values) if direction == "minimize" else max(values)
     for order in (trials, trials[::-1]):
-        assert best_of(order, facts(direction)).number == values.index(wanted)
+        assert best_trials(order, facts(direction)).number == values.index(wanted)
 
 
 def test_what_is_sent_to_a_job_holds_no_password():

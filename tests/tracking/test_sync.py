@@ -14,9 +14,9 @@ from test_figures import judged
 from harnest.cli.sync import sync
 from harnest.core.errors import TrackingError
 from harnest.tracking import figure_worker
-from harnest.tracking.figure_worker import keep, undrawn
-from harnest.tracking.outbox.runlog import Journal
-from harnest.tracking.run_writer import Run
+from harnest.tracking.figure_worker import pending_below, save_pending
+from harnest.tracking.outbox.runlog import RunLog
+from harnest.tracking.run_writer import RunWriter
 from servers import free_port
 
 RUN = """
@@ -70,14 +70,14 @@ def test_a_run_that_goes_on_is_left_alone(lone, client, tmp_path):
 def test_a_run_that_ends_while_it_is_looked_at_is_left_alone(lone, client, tmp_path, monkeypatch):
     """Its end was not there yet, and its process is not there any more."""
     process, run_id = lone
-    ask = Journal.has_ended
+    ask = RunLog.has_ended
 
-    def asked(journal):
-        answer = ask(journal)
+    def asked(run_log):
+        answer = ask(run_log)
         process.communicate("")
         return answer
 
-    monkeypatch.setattr(Journal, "has_ended", asked)
+    monkeypatch.setattr(RunLog, "has_ended", asked)
     sync(tmp_path, None)
     process.communicate("")
     run = client.get_run(run_id)
@@ -88,12 +88,12 @@ def test_figures_that_a_killed_study_did_not_come_to_are_drawn(
     store, client, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    run = Run.start(store, "x", "trial-0", {}, tmp_path / "0", 30.0)
-    keep(judged([0, 1, 2], [0, 1, 1]), {}, tmp_path / "0")
+    run = RunWriter.start(store, "x", "trial-0", {}, tmp_path / "0", 30.0)
+    save_pending(judged([0, 1, 2], [0, 1, 1]), {}, tmp_path / "0")
     sync(Path(), None)
     listed = client.list_artifacts(run.run_id, "figures/validation")
     assert "figures/validation/confusion.png" in {file.path for file in listed}
-    assert undrawn(tmp_path) == []
+    assert pending_below(tmp_path) == []
 
 
 def test_a_run_that_is_removed_meanwhile_keeps_nothing_from_the_others(
@@ -101,15 +101,15 @@ def test_a_run_that_is_removed_meanwhile_keeps_nothing_from_the_others(
 ):
     """As the folder of a new study is that cannot be opened after all."""
     for name in ("a", "b"):
-        Journal.begin(tmp_path / name, store).create("0", name, {})
-    keep(judged([0, 1, 2], [0, 1, 1]), {}, tmp_path / "b")
-    drawn = figure_worker.draw_kept
+        RunLog.begin(tmp_path / name, store).create("0", name, {})
+    save_pending(judged([0, 1, 2], [0, 1, 1]), {}, tmp_path / "b")
+    drawn = figure_worker.draw_pending
 
     def meanwhile(directory):
         shutil.rmtree(tmp_path / "a")
         drawn(directory)
 
-    monkeypatch.setattr(figure_worker, "draw_kept", meanwhile)
+    monkeypatch.setattr(figure_worker, "draw_pending", meanwhile)
     sync(tmp_path, None)
     assert [run.info.run_name for run in client.search_runs(["0"])] == ["b"]
 
@@ -118,7 +118,7 @@ def test_a_store_that_is_away_keeps_nothing_from_the_others(store, client, tmp_p
     away = f"http://127.0.0.1:{free_port()}"
     journals = {}
     for name, address in {"a": away, "b": store, "c": away, "d": "http://me:pw@host"}.items():
-        journals[name] = Journal.begin(tmp_path / name, address)
+        journals[name] = RunLog.begin(tmp_path / name, address)
         journals[name].create("0", name, {})
     with pytest.raises(TrackingError, match="password"):
         sync(tmp_path, None)
@@ -142,7 +142,7 @@ def test_a_write_that_one_run_waits_for_keeps_nothing_from_the_others(
     store, client, tmp_path, monkeypatch
 ):
     for name in ("a", "b"):
-        Journal.begin(tmp_path / name, store).create("0", name, {})
+        RunLog.begin(tmp_path / name, store).create("0", name, {})
     make = mlflow.MlflowClient.create_run
 
     def fails_for_a(self, **content):

@@ -29,9 +29,9 @@ from harnest.cli.output import optional_reader
 from harnest.core.errors import ConfigError, HarnestError
 from harnest.core.paths import CONFIG_DIR
 from harnest.core.secrets import move_to_environment, redact
-from harnest.core.suggestions import all_keys, choices, nearest
+from harnest.core.suggestions import all_keys, did_you_mean, group_choices
 from harnest.core.trust import trusted
-from harnest.core.type_check import check_kind
+from harnest.core.type_check import check_type
 
 _OF_CONFIGS = (HydraException, OmegaConfBaseException, YAMLError)
 
@@ -198,7 +198,7 @@ def _check_overrides() -> None:
         running.job.config_name, [o.input_line for o in groups if o.input_line is not None]
     )
     for override in values:
-        check_kind(override.get_key_element(), override.value(), reference)
+        check_type(override.get_key_element(), override.value(), reference)
 
 
 def remove_if_unused(directory: Path) -> None:
@@ -262,13 +262,13 @@ def _unknown_choice(error: MissingConfigException) -> str:
     group, _, choice = missing.rpartition("/")
     if not group:
         return _flat(str(error).split("Config search path")[0])
-    options = [str(option) for option in error.options or choices(group)]
-    near = nearest(choice, options)
+    options = [str(option) for option in error.options or group_choices(group)]
+    near = did_you_mean(choice, options)
     return (
         f"{group}={choice}: there is no such choice{near}; there is {', '.join(options) or 'none'}"
     )
 
 
 def _unknown_key(key: str) -> str:
-    near = nearest(key, all_keys())
+    near = did_you_mean(key, all_keys())
     return f"{key}: there is no such key{near}; --cfg job shows all, +{key}=... adds one"

@@ -16,12 +16,11 @@ from harnest.cli.app import (
     add_version_option,
     errors_as_lines,
 )
-from harnest.core.terminal_width import GAP, cut, fit, left_out, room
+from harnest.core.terminal_width import GAP, available_width, dropped_columns, fit_columns, truncate
 
 if TYPE_CHECKING:
-    from harnest.reporting.rows import Row
-    from harnest.tracking.leaderboard import Board
-
+    from harnest.reporting.rows import LeaderboardRow
+    from harnest.tracking.leaderboard import Leaderboard
 
 _SHORT_ID = 8  # digits of a run's id that a reader gets; commands take the beginning of an id
 
@@ -69,7 +68,7 @@ def main() -> None:
         show(*as_table(rows, board.scores, is_exact))
 
 
-def _rounded(row: "Row") -> "Row":
+def _rounded(row: "LeaderboardRow") -> "LeaderboardRow":
     return replace(row, params={key: _short(text) for key, text in row.params.items()})
 
 
@@ -83,30 +82,30 @@ def _short(text: str) -> str:
     return f"{number:.4g}" if is_fraction and len(text) > 6 else text
 
 
-def _html(board: "Board") -> str:
+def _html(board: "Leaderboard") -> str:
     """The report that the study wrote at its end, or a page with the table alone."""
-    from harnest.reporting.report import Report, counted, page
+    from harnest.reporting.report import Report, outcome_counts, page
 
     written = board.report()
     if written is not None:
         return written
-    return page(Report(board.title, counted(board.rows), board.scores, board.rows), [])
+    return page(Report(board.title, outcome_counts(board.rows), board.scores, board.rows), [])
 
 
 def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     """Print as many columns as the terminal has room for, and short ids; all to a file."""
-    width = room()
+    width = available_width()
     if width is not None:
         lines = [[*line[:-1], line[-1][:_SHORT_ID]] for line in lines]
     facts = [at for at, head in enumerate(heads) if head in ("epochs", "seconds")]
     last = len(heads) - 1
     others = [at for at in range(last) if at not in facts]
-    columns = fit(heads, lines, [*others, last, *facts], width)
+    columns = fit_columns(heads, lines, [*others, last, *facts], width)
     # By hand: rich takes a second for a thousand rows.
     for line in (heads, *lines):
-        cells = (cut(line[at], size).ljust(size) for at, size in columns.items())
+        cells = (truncate(line[at], size).ljust(size) for at, size in columns.items())
         print((" " * GAP).join(cells).rstrip())
-    missing = left_out(heads, columns)
+    missing = dropped_columns(heads, columns)
     if missing:
         print(f"\n{missing}; --format csv has all")
 

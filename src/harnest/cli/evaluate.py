@@ -33,9 +33,9 @@ def main() -> None:
     add_version_option(parser)
     arguments = parser.parse_args()
     with errors_as_lines():
-        from harnest.tracking.load_run import recall
+        from harnest.tracking.load_run import load_run
 
-        recalled = recall(arguments.run, arguments.tracking_uri, arguments.checkpoint)
+        recalled = load_run(arguments.run, arguments.tracking_uri, arguments.checkpoint)
         if arguments.checkpoint is not None:
             _show(evaluate(recalled.cfg, recalled.checkpoint))
         elif scores := recalled.metrics("test"):

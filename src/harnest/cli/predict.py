@@ -57,12 +57,12 @@ def main() -> None:
 
 def predict(arguments: argparse.Namespace) -> None:
     """Predict as the command line says; raises `HarnestError` for what the user can mend."""
-    from harnest.core.silence_libraries import quieten
+    from harnest.core.silence_libraries import silence_libraries
     from harnest.har.data.csv_recording import read_csv
     from harnest.har.data.recording import Channel
     from harnest.tracking.registry.serving import load_model
 
-    quieten()
+    silence_libraries()
     _check_place("-o", arguments.output)
     _check_place("--plot", arguments.plot)
     _check_picture(arguments.plot)

@@ -20,7 +20,7 @@ from harnest.core.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run as MlflowRun
+    from mlflow.entities import RunWriter as MlflowRun
     from omegaconf import DictConfig
 
 #: Tag of a refit: the run that it refits.
@@ -92,12 +92,12 @@ def winner_of(client: "MlflowClient", study: "MlflowRun", number: int | None) ->
 
     Raises `TrackingError` where there is none, or where it is not finished.
     """
-    from harnest.tracking.find_runs import best_of, trials_of
+    from harnest.tracking.find_runs import best_trial_run, trials_of
     from harnest.tracking.study_record import TRIAL
 
     name = study.info.run_name
     if number is None:
-        best = best_of(client, study)
+        best = best_trial_run(client, study)
         if best is not None:
             return _of_trainer(best)
         raise TrackingError(
@@ -128,16 +128,16 @@ def refit(
     slots. Each is a child of the study's run; a seed that was refitted and tested before is read
     from the record. Raises `TrackingError` where the config keeps no weights to be tested.
     """
-    from harnest.tracking.find_runs import find
+    from harnest.tracking.find_runs import find_run
     from harnest.tracking.load_run import BEST
     from harnest.tracking.reproduce import config_of
-    from harnest.tracking.run_queries import search
-    from harnest.tracking.run_writer import Run
+    from harnest.tracking.run_queries import search_runs
+    from harnest.tracking.run_writer import RunWriter
     from harnest.tracking.study_record import PARENT, STUDY
 
     group, identity = study.info.experiment_id, winner.info.run_id
     condition = f"tags.`{REFIT}` = '{identity}' AND attributes.status = 'FINISHED'"
-    there = {r.seed: r for r in map(_recorded, search(client, group, condition)) if r.tests}
+    there = {r.seed: r for r in map(_recorded, search_runs(client, group, condition)) if r.tests}
     cfg = config_of(client, winner)
     callbacks = (cfg.get("callbacks") or {}).values()
     if not any(one and one.get("filename") == Path(BEST).stem for one in callbacks):
@@ -168,8 +168,8 @@ def refit(
                 seed = event.job.cfg.seed
                 told = f"refit of {name} with seed {seed}"
                 if isinstance(event, Ended):
-                    run = find(client, group, str(event.directory))
-                    Run(client, run.info.run_id, owned=False).metrics(event.tests, step=0)
+                    run = find_run(client, group, str(event.directory))
+                    RunWriter(client, run.info.run_id, owned=False).metrics(event.tests, step=0)
                     there[seed] = Refit(run.info.run_id, seed, event.score, event.tests)
                     left = sum(seed not in there for seed in seeds)
                     print(f"{told} ended: {metric} {event.score:.4f}; {left} to go", flush=True)
@@ -206,12 +206,12 @@ def promote(
     """Record mean and deviation, register the refit that validates best, and crown the champion.
 
     Returns False, and registers nothing, where the mean of the test scores is no better than
-    guessing, as `harnest.har.evaluation.chance` has it; ``force`` registers it all the same.
+    guessing, as `harnest.har.evaluation.chance_scores` has it; ``force`` registers it all the same.
     """
-    from harnest.har.evaluation import chance
-    from harnest.tracking.registry.champion import crown, model_of, register
+    from harnest.har.evaluation import chance_scores
+    from harnest.tracking.registry.champion import model_of_run, register, set_champion
     from harnest.tracking.reproduce import config_of
-    from harnest.tracking.run_writer import OBJECTIVE, Run
+    from harnest.tracking.run_writer import OBJECTIVE, RunWriter
 
     params = winner.data.params
     metric, mode = params["objective.metric"], params["objective.mode"]
@@ -225,7 +225,7 @@ def promote(
     }
     validated = _mean_and_deviation([one.score for one in refits])
     kept = {f"{metric}.{word}": value for word, value in validated.items()}
-    Run(client, study.info.run_id, owned=False).metrics(summary | kept, step=0)
+    RunWriter(client, study.info.run_id, owned=False).metrics(summary | kept, step=0)
     for one in refits:
         print(f"seed {one.seed}: {metric} {one.score:.4f}, {tested} {one.tests[tested]:.4f}")
     score = winner.data.metrics.get(OBJECTIVE)
@@ -233,7 +233,7 @@ def promote(
     print(f"{metric:<14} {_spread(kept, metric)}, {len(refits)} seeds{beside}")
     for test in sorted(best.tests):
         print(f"{test:<14} {_spread(summary, test)}, {len(refits)} seeds")
-    mean, guessed = summary[f"{tested}.mean"], chance(config_of(client, winner)).get(tested)
+    mean, guessed = summary[f"{tested}.mean"], chance_scores(config_of(client, winner)).get(tested)
     if guessed is not None and not sign * mean > sign * guessed:
         told = f"warning: {tested} {mean:.4f} is no better than guessing, {guessed:.4f}"
         if not force:
@@ -241,7 +241,7 @@ def promote(
             return False
         print(told, file=sys.stderr)
     run = client.get_run(best.run_id)
-    model = model_of(client, run)
+    model = model_of_run(client, run)
     if model is None:
         print(f"run {best.run_id} logged no model: nothing is registered")
         return True
@@ -250,7 +250,7 @@ def promote(
     tags = {"study": str(study.info.run_name), "seed": str(best.seed), **facts, **scores}
     version = register(client, name, best.run_id, model, tags)
     print(f"registered as version {version} of {name}: seed {best.seed}, the best in {metric}")
-    print(crown(client, name, version, f"{tested}.mean", mode))
+    print(set_champion(client, name, version, f"{tested}.mean", mode))
     return True
 
 

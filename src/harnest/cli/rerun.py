@@ -36,17 +36,17 @@ def main() -> None:
 def rerun(name: str, address: str, experiment: str) -> bool:
     """Repeat a run and say what came of it; False where another score did."""
     from harnest.tracking.provenance import provenance
-    from harnest.tracking.reproduce import differences, original
+    from harnest.tracking.reproduce import differences, load_original
 
-    first = original(name, address, experiment)
+    first = load_original(name, address, experiment)
     if first.run is not None:
         for line in differences(first.run.data.tags, provenance()):
             print(f"differs: {line}")
 
-    from harnest.training.retrain import train_again
+    from harnest.training.retrain import retrain
 
     repeats = first.name if first.run is None else first.run.info.run_id
-    done = train_again(
+    done = retrain(
         first.cfg, name=f"{first.name} again", address=address, tags={"repeats": repeats}
     )
     if first.run is None or first.score is None:
@@ -55,7 +55,7 @@ def rerun(name: str, address: str, experiment: str) -> bool:
     if done.score == first.score:
         print(f"score {done.score:.6f}, the same as recorded")
         return True
-    second = original(str(done.directory), address, first.cfg.logger.mlflow.experiment)
+    second = load_original(str(done.directory), address, first.cfg.logger.mlflow.experiment)
     assert second.run is not None
     differ = differences(first.run.data.tags, second.run.data.tags)
     print(

@@ -39,37 +39,41 @@ def sync(directory: Path, address: str | None) -> None:
     that cannot be used.
     """
     from harnest.core.errors import TrackingError
-    from harnest.core.silence_libraries import quieten
-    from harnest.tracking.figure_worker import draw_kept, undrawn
+    from harnest.core.silence_libraries import silence_libraries
+    from harnest.tracking.figure_worker import draw_pending, pending_below
     from harnest.tracking.outbox.operations import end, files, values
-    from harnest.tracking.outbox.runlog import AwayError, BusyError, journals_below
+    from harnest.tracking.outbox.runlog import (
+        RunLogBusyError,
+        StoreUnavailableError,
+        run_logs_below,
+    )
     from harnest.tracking.store import open_store
 
-    quieten()
-    journals = journals_below(directory)
+    silence_libraries()
+    journals = run_logs_below(directory)
     if not journals:
         raise TrackingError(f"{directory}: there is no record of a run in it")
-    for journal in journals:
-        if journal.is_abandoned():
-            print(f"{journal.directory}: its process died")
-            journal.add(values(tags={"reason": "killed", "message": "its process died"}))
-            journal.add(files(sorted(log.name for log in journal.directory.glob("*.log")), None))
-            journal.add(end("FAILED"))
-    for one in undrawn(directory):
+    for run_log in journals:
+        if run_log.is_abandoned():
+            print(f"{run_log.directory}: its process died")
+            run_log.add(values(tags={"reason": "killed", "message": "its process died"}))
+            run_log.add(files(sorted(log.name for log in run_log.directory.glob("*.log")), None))
+            run_log.add(end("FAILED"))
+    for one in pending_below(directory):
         with suppress(FileNotFoundError):  # its study is at work, and had it drawn
-            draw_kept(one)
+            draw_pending(one)
     # Not by what is in them: to draw takes a while, in which somebody may remove a run.
-    behind = [journal for journal in journals if journal.is_behind()]
+    behind = [run_log for run_log in journals if run_log.is_behind()]
     troubles: list[TrackingError] = []
     closed: set[str] = set()  # stores that need not be tried for each of their runs
-    for journal in behind:
-        store = address or journal.address
+    for run_log in behind:
+        store = address or run_log.address
         if store in closed:
             continue
         try:
             if "***" in store:
                 raise TrackingError(
-                    f"{journal.directory}: its store's password is not written down; give the "
+                    f"{run_log.directory}: its store's password is not written down; give the "
                     "address with --tracking-uri"
                 )
             client = open_store(store)
@@ -78,11 +82,11 @@ def sync(directory: Path, address: str | None) -> None:
             troubles.append(error)
             continue
         try:
-            print(f"{journal.directory}: {journal.send(client)} writes sent")
-        except BusyError as error:
+            print(f"{run_log.directory}: {run_log.send(client)} writes sent")
+        except RunLogBusyError as error:
             print(error)
-        except AwayError as error:
-            troubles.append(TrackingError(f"{journal.directory}: {error}"))
+        except StoreUnavailableError as error:
+            troubles.append(TrackingError(f"{run_log.directory}: {error}"))
     print(f"{len(journals)} records, {len(behind)} of them had something to send")
     for trouble in troubles[:-1]:
         print(trouble)

@@ -6,7 +6,7 @@ import warnings
 _TALKATIVE = ("pytorch_lightning", "lightning_fabric", "mlflow", "alembic")
 
 
-def quieten() -> None:
+def silence_libraries() -> None:
     """Keep libraries' notices off the terminal; warnings that matter stay.
 
     To be called once they are imported: Lightning and MLflow set their loggers up then.

@@ -17,7 +17,7 @@ from harnest.core.paths import CONFIG_DIR
 _CHOICE = re.compile(r"[\w/@]+=[\w,\[\]]+")
 
 
-def nearest(name: str, valid: list[str]) -> str:
+def did_you_mean(name: str, valid: list[str]) -> str:
     """Ask whether a name of the same parent was meant, or else the same word elsewhere."""
     parent, _, word = name.rpartition(".")
     words = {key: key.rpartition(".")[2] for key in valid}
@@ -30,7 +30,7 @@ def nearest(name: str, valid: list[str]) -> str:
     return ""
 
 
-def choices(group: str) -> list[str]:
+def group_choices(group: str) -> list[str]:
     """The choices of a group; Hydra does not name them where a list asks for several."""
     folders = [CONFIG_DIR, *_own_folder()]
     return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})

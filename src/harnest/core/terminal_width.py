@@ -13,12 +13,12 @@ _LEAST_OF_FIRST = 16  # and the first one, which names the row
 _NUMBER = re.compile(r"[-+]?[.\d]|inf|nan|$")
 
 
-def room() -> int | None:
+def available_width() -> int | None:
     """How many characters a line of standard output takes; None where it takes any number."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def fit(
+def fit_columns(
     heads: Sequence[str],
     lines: Sequence[Sequence[str]],
     importance: Sequence[int],
@@ -53,12 +53,12 @@ def fit(
     return dict(sorted(chosen.items()))
 
 
-def cut(text: str, width: int) -> str:
+def truncate(text: str, width: int) -> str:
     """``text``, with an ellipsis for what ``width`` has no room for."""
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def left_out(heads: Sequence[str], shown: dict[int, int]) -> str:
+def dropped_columns(heads: Sequence[str], shown: dict[int, int]) -> str:
     """A line that names the columns that there was no room for; empty where there are none."""
     missing = [head for at, head in enumerate(heads) if at not in shown]
     return f"no room for {', '.join(missing)}" if missing else ""

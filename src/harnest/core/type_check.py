@@ -12,7 +12,7 @@ MIXED = ("data.test", "data.validation", "trainer.devices")
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
-def check_kind(key: str, value: Any, reference: DictConfig) -> None:
+def check_type(key: str, value: Any, reference: DictConfig) -> None:
     """Raise `ConfigError` where a number or a flag would be replaced by something else.
 
     ``reference`` holds the defaults. Lists, groups, words and null may be replaced by anything:

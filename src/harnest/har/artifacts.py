@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from harnest.har.classifier import Classifier
 from harnest.har.data.data_module import WindowModule
 from harnest.har.figures import draw
-from harnest.har.predictions import Judged, confusion, per_class
-from harnest.tracking.figure_worker import keep
+from harnest.har.predictions import Predictions, confusion, per_class
+from harnest.tracking.figure_worker import save_pending
 from harnest.tracking.outbox.runlog import RECORD
-from harnest.tracking.run_writer import RECORDED_IN, Run
+from harnest.tracking.run_writer import RECORDED_IN, RunWriter
 from harnest.training import export
-from harnest.training.components import Parts
+from harnest.training.components import RunComponents
 from harnest.training.logger import MLflowLogger
 
 log = logging.getLogger(__name__)
@@ -29,45 +29,51 @@ _UNTAKEN = re.compile(r"[^\w.\- :]")  # in a metric's name; a slash would make a
 _AT_ONCE = 128  # windows in one pass: more leave the cache, and take up to twice as long
 
 
-def keep_results(parts: Parts, directory: Path) -> None:
+def save_artifacts(components: RunComponents, directory: Path) -> None:
     """Keep figures of the validation windows, and the model, in the MLflow runs of a training.
 
     With the weights of the best epoch, where they were kept, else with the last ones; without
     validation subjects there is the model alone. What cannot be made is told in the log: a training
     that has its score is not to fail for it.
     """
-    loggers = [one for one in parts.trainer.loggers if isinstance(one, MLflowLogger)]
+    loggers = [one for one in components.trainer.loggers if isinstance(one, MLflowLogger)]
     runs = [(one, one.run) for one in loggers if one.run is not None]
     if not runs:
         return
-    part, device = "validation", parts.trainer.strategy.root_device
-    is_judged = bool(parts.data.split.validation_subjects)
+    part, device = "validation", components.trainer.strategy.root_device
+    is_judged = bool(components.data.split.validation_subjects)
     try:
-        kept = _load_best(parts)
-        epoch = max(parts.trainer.current_epoch - 1, 0) if kept is None else kept
-        judged = judge(parts.classifier, parts.data, part, device) if is_judged else None
+        kept = _load_best(components)
+        epoch = max(components.trainer.current_epoch - 1, 0) if kept is None else kept
+        predictions = (
+            predict(components.classifier, components.data, part, device) if is_judged else None
+        )
     except Exception:
         log.warning("this run has neither figures nor a model in MLflow", exc_info=True)
         return
     for logger, run in runs:
         try:
-            if judged is not None and RECORDED_IN in os.environ:
-                keep(judged, logger.history, directory, kept)  # its study has them drawn
-            elif judged is not None:
+            if predictions is not None and RECORDED_IN in os.environ:
+                save_pending(
+                    predictions, logger.history, directory, kept
+                )  # its study has them drawn
+            elif predictions is not None:
                 made = directory / RECORD / "artifacts" / "figures" / part
-                run.files(draw(judged, logger.history, made, kept), f"figures/{part}")
-            keep_model(parts.classifier, parts.data, judged, run, directory, epoch)
+                run.files(draw(predictions, logger.history, made, kept), f"figures/{part}")
+            log_model(components.classifier, components.data, predictions, run, directory, epoch)
         except export.NotPortableError as error:
             log.warning("this run has no MLflow model: %s", error)
         except Exception:
             log.warning("not all of this run's figures could be made", exc_info=True)
 
 
-def judge(classifier: Classifier, data: WindowModule, part: str, device: torch.device) -> Judged:
+def predict(
+    classifier: Classifier, data: WindowModule, part: str, device: torch.device
+) -> Predictions:
     """Let ``classifier`` judge the windows of ``validation`` or ``test``, on ``device``."""
     signals, labels = data.tensors(part)
     windows = data.windows
-    return Judged(
+    return Predictions(
         part=part,
         data_set=windows.name,
         signals=signals.numpy(),
@@ -86,16 +92,16 @@ def _probabilities(
     classifier.eval().to(device)
     batches = torch.split(signals, _AT_ONCE)
     with torch.inference_mode():
-        parts = [classifier(batch.to(device)).softmax(dim=1).cpu() for batch in batches]
+        components = [classifier(batch.to(device)).softmax(dim=1).cpu() for batch in batches]
     classifier.cpu()
-    return torch.cat(parts).float().numpy()
+    return torch.cat(components).float().numpy()
 
 
-def keep_model(
+def log_model(
     classifier: Classifier,
     data: WindowModule,
-    judged: Judged | None,
-    run: Run,
+    predictions: Predictions | None,
+    run: RunWriter,
     directory: Path,
     epoch: int,
 ) -> None:
@@ -116,13 +122,13 @@ def keep_model(
         "std": classifier.std.tolist(),
     }
     export.save(classifier, windows.signals[data.split.train[:8]], facts, folder)
-    run.model(folder, _scores(judged) if judged is not None else {}, epoch)
+    run.model(folder, _scores(predictions) if predictions is not None else {}, epoch)
 
 
-def _scores(judged: Judged) -> Mapping[str, float]:
-    matrix = confusion(judged.labels, judged.predicted, len(judged.activities))
+def _scores(predictions: Predictions) -> Mapping[str, float]:
+    matrix = confusion(predictions.labels, predictions.predicted, len(predictions.activities))
     f1 = per_class(matrix)["F1"]
-    names = [_UNTAKEN.sub("_", activity) for activity in judged.activities]
+    names = [_UNTAKEN.sub("_", activity) for activity in predictions.activities]
     return {
         "model/accuracy": float(np.trace(matrix) / matrix.sum()),
         "model/macro_f1": float(np.nanmean(f1)),
@@ -134,11 +140,11 @@ def _scores(judged: Judged) -> Mapping[str, float]:
     }
 
 
-def _load_best(parts: Parts) -> int | None:
+def _load_best(components: RunComponents) -> int | None:
     """Put the best epoch's weights into the classifier; returns which epoch that was, if any."""
-    file = parts.checkpoint.best_model_path if parts.checkpoint is not None else ""
+    file = components.checkpoint.best_model_path if components.checkpoint is not None else ""
     if not file:
         return None
     state = torch.load(file, map_location="cpu", weights_only=True)
-    parts.classifier.load_state_dict(state["state_dict"])
+    components.classifier.load_state_dict(state["state_dict"])
     return int(state["epoch"])

@@ -19,7 +19,7 @@ from harnest.core.errors import ConfigError
 from harnest.har.augmentation.augment import Augment
 from harnest.har.augmentation.base import Augmentation, Layout, Triad
 from harnest.har.augmentation.mixup import Mixup
-from harnest.training.resume import Scheduler, advance, take_options
+from harnest.training.resume import Scheduler, advance, restore_options
 
 Batch = tuple[Tensor, Tensor]
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -102,7 +102,7 @@ class Classifier(L.LightningModule):
 
     @torch.no_grad()
     def examples(self, x: Tensor, y: Tensor) -> Batch:
-        """Normalised windows and labels to calibrate a network by: all, once as they are.
+        """Normalised windows and labels to init_from_data a network by: all, once as they are.
 
         And once augmented, where windows are augmented in training; mixup aside.
         """
@@ -140,10 +140,10 @@ class Classifier(L.LightningModule):
 
     def _log_epoch(self, part: str) -> None:
         """Count the epoch's batches and read its metrics: once an epoch, not once a step."""
-        judged = self._judged[f"{part}_"]
-        if judged:
-            self.count(part, *map(torch.cat, zip(*judged, strict=True)))
-            judged.clear()
+        predictions = self._judged[f"{part}_"]
+        if predictions:
+            self.count(part, *map(torch.cat, zip(*predictions, strict=True)))
+            predictions.clear()
         loss = cast(MeanMetric, self.losses[f"{part}_"])
         scores = cast(MetricCollection, self.scores[f"{part}_"])
         values = {"loss": loss.compute(), **scores.compute()}
@@ -200,7 +200,7 @@ class Classifier(L.LightningModule):
             advance(follow, self.current_epoch * per_epoch)
         schedulers = [config.scheduler for config in self.trainer.lr_scheduler_configs]
         scheduler = schedulers[0] if schedulers else None
-        take_options(self.trainer.optimizers[0], scheduler, made, follow)
+        restore_options(self.trainer.optimizers[0], scheduler, made, follow)
 
     def on_train_epoch_start(self) -> None:
         """Seed the epoch, and log its learning rate: at its end the scheduler has changed it."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from harnest.har.classifier import Classifier
     from harnest.har.data.data_module import WindowModule
-    from harnest.har.predictions import Judged
+    from harnest.har.predictions import Predictions
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def evaluate(cfg: "DictConfig", checkpoint: Path, figures: Path | None = None) -
     """
     import torch
 
-    from harnest.har.artifacts import judge
+    from harnest.har.artifacts import predict
     from harnest.har.figures import draw
     from harnest.training.components import make_trainer
     from harnest.training.precision import precision_error
@@ -57,12 +57,12 @@ def evaluate(cfg: "DictConfig", checkpoint: Path, figures: Path | None = None) -
         trainer = make(cfg)
     (scores,) = trainer.test(classifier, datamodule=data, verbose=False)
     if figures is not None:
-        judged = judge(classifier, data, "test", trainer.strategy.root_device)
-        draw(judged, {}, figures)
+        predictions = predict(classifier, data, "test", trainer.strategy.root_device)
+        draw(predictions, {}, figures)
     return dict(scores)
 
 
-def chance(cfg: "DictConfig") -> dict[str, float]:
+def chance_scores(cfg: "DictConfig") -> dict[str, float]:
     """What guessing reaches on the test subjects of a config: loss, accuracy and macro-F1.
 
     A guess is either uniform over the classes, or always the most frequent class of the test
@@ -73,10 +73,10 @@ def chance(cfg: "DictConfig") -> dict[str, float]:
     """
     import numpy as np
 
-    from harnest.core.silence_libraries import quieten
+    from harnest.core.silence_libraries import silence_libraries
     from harnest.training.components import make_data
 
-    quieten()
+    silence_libraries()
     data = make_data(cfg)
     _, labels = data.tensors("test")
     classes = len(data.windows.activities)
@@ -91,20 +91,20 @@ def chance(cfg: "DictConfig") -> dict[str, float]:
     }
 
 
-def evaluated(cfg: "DictConfig", checkpoint: Path) -> "tuple[Classifier, Judged]":
+def test_predictions(cfg: "DictConfig", checkpoint: Path) -> "tuple[Classifier, Predictions]":
     """The classifier of ``checkpoint``, and what it makes of the test subjects, window by window.
 
     Raises what `evaluate` raises.
     """
     import torch
 
-    from harnest.har.artifacts import judge
+    from harnest.har.artifacts import predict
 
     data, classifier = _loaded(cfg, checkpoint)
-    return classifier, judge(classifier, data, "test", torch.device("cpu"))
+    return classifier, predict(classifier, data, "test", torch.device("cpu"))
 
 
-def check_tested(data: "WindowModule") -> None:
+def check_has_test_data(data: "WindowModule") -> None:
     """Raise `ConfigError` where no subject is held out for testing."""
     if not data.split.test_subjects:
         raise ConfigError(
@@ -116,14 +116,16 @@ def check_tested(data: "WindowModule") -> None:
 def _loaded(cfg: "DictConfig", checkpoint: Path) -> "tuple[WindowModule, Classifier]":
     import torch
 
-    from harnest.core.silence_libraries import quieten
+    from harnest.core.silence_libraries import silence_libraries
     from harnest.training.components import make_classifier, make_data
     from harnest.training.fit import check_checkpoint
 
-    quieten()
+    silence_libraries()
     data = make_data(cfg)
-    check_tested(data)
-    classifier = make_classifier(cfg, data, calibrate=False)  # the checkpoint has what it finds
+    check_has_test_data(data)
+    classifier = make_classifier(
+        cfg, data, init_from_data=False
+    )  # the checkpoint has what it finds
     check_checkpoint(classifier, checkpoint)
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     classifier.load_state_dict(state["state_dict"])

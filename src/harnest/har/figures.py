@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harnest.har.predictions import Judged, confusion, macro_f1, per_class
+from harnest.har.predictions import Predictions, confusion, macro_f1, per_class
 from harnest.reporting.page import Figure, page
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _MARK = "#d1603d"
 
 
 def draw(
-    judged: Judged, history: Mapping[str, Curve], folder: Path, kept: int | None = None
+    predictions: Predictions, history: Mapping[str, Curve], folder: Path, kept: int | None = None
 ) -> list[Path]:
     """Write every figure into ``folder`` as a PNG, and one page with all; returns the files.
 
@@ -35,24 +35,24 @@ def draw(
     # Letters are most of the work: unhinted they take a fifth less. So is the search for a title's
     # place, where none is given. A name may hold a dollar.
     with mpl.rc_context({"text.hinting": "none", "text.parse_math": False}):
-        return _draw(judged, history, folder, kept)
+        return _draw(predictions, history, folder, kept)
 
 
 def _draw(
-    judged: Judged, history: Mapping[str, Curve], folder: Path, kept: int | None
+    predictions: Predictions, history: Mapping[str, Curve], folder: Path, kept: int | None
 ) -> list[Path]:
     figures = {
-        "confusion": _confusion(judged),
-        "per_class": _bars(judged, "activity", *_scores_by_class(judged)),
-        "per_subject": _bars(judged, "subject", *_scores_by_subject(judged)),
-        "samples": _samples(judged),
+        "confusion": _confusion(predictions),
+        "per_class": _bars(predictions, "activity", *_scores_by_class(predictions)),
+        "per_subject": _bars(predictions, "subject", *_scores_by_subject(predictions)),
+        "samples": _samples(predictions),
     }
     if history:
         figures["curves"] = _curves(history, kept)
     for name, (picture, _) in figures.items():
         picture.savefig(folder / f"{name}.png", dpi=_DPI, pil_kwargs={"compress_level": 1})
     plots = {name: plot for name, (_, plot) in figures.items()}
-    (folder / "figures.html").write_text(page(f"{judged.data_set}, {judged.part}", plots))
+    (folder / "figures.html").write_text(page(f"{predictions.data_set}, {predictions.part}", plots))
     return [*(folder / f"{name}.png" for name in figures), folder / "figures.html"]
 
 
@@ -65,11 +65,11 @@ def _new(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[
     return picture, axes.ravel()
 
 
-def _confusion(judged: Judged) -> tuple["Picture", Figure]:
-    names = list(judged.activities)
-    matrix = confusion(judged.labels, judged.predicted, len(names))
+def _confusion(predictions: Predictions) -> tuple["Picture", Figure]:
+    names = list(predictions.activities)
+    matrix = confusion(predictions.labels, predictions.predicted, len(names))
     shares = matrix / matrix.sum(axis=1, keepdims=True).clip(min=1)
-    title = f"{judged.part}: {len(judged.labels)} windows by true and predicted activity"
+    title = f"{predictions.part}: {len(predictions.labels)} windows by true and predicted activity"
     picture, (axes,) = _new(2.5 + 0.6 * len(names), 2 + 0.5 * len(names))
     picture.subplots_adjust(left=0.3, bottom=0.3, right=0.97, top=0.9)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -103,20 +103,22 @@ def _confusion(judged: Judged) -> tuple["Picture", Figure]:
     return picture, {"data": [plot], "layout": layout}
 
 
-def _scores_by_class(judged: Judged) -> tuple[list[str], dict[str, NDArray[np.float64]]]:
-    names = judged.activities
-    matrix = confusion(judged.labels, judged.predicted, len(names))
+def _scores_by_class(predictions: Predictions) -> tuple[list[str], dict[str, NDArray[np.float64]]]:
+    names = predictions.activities
+    matrix = confusion(predictions.labels, predictions.predicted, len(names))
     support = matrix.sum(axis=1)
     labels = [f"{name} ({count})" for name, count in zip(names, support, strict=True)]
     return labels, per_class(matrix)
 
 
-def _scores_by_subject(judged: Judged) -> tuple[list[str], dict[str, NDArray[np.float64]]]:
-    classes = len(judged.activities)
+def _scores_by_subject(
+    predictions: Predictions,
+) -> tuple[list[str], dict[str, NDArray[np.float64]]]:
+    classes = len(predictions.activities)
     names, accuracies, means = [], [], []
-    for subject in np.unique(judged.subjects):
-        of = judged.subjects == subject
-        matrix = confusion(judged.labels[of], judged.predicted[of], classes)
+    for subject in np.unique(predictions.subjects):
+        of = predictions.subjects == subject
+        matrix = confusion(predictions.labels[of], predictions.predicted[of], classes)
         names.append(f"{subject} ({of.sum()})")
         accuracies.append(np.trace(matrix) / matrix.sum())
         means.append(macro_f1(matrix))
@@ -124,9 +126,9 @@ def _scores_by_subject(judged: Judged) -> tuple[list[str], dict[str, NDArray[np.
 
 
 def _bars(
-    judged: Judged, what: str, names: list[str], scores: Mapping[str, NDArray[np.float64]]
+    predictions: Predictions, what: str, names: list[str], scores: Mapping[str, NDArray[np.float64]]
 ) -> tuple["Picture", Figure]:
-    title = f"{judged.part}: scores by {what}, with its number of windows"
+    title = f"{predictions.part}: scores by {what}, with its number of windows"
     picture, (axes,) = _new(max(6.0, 2 + 0.7 * len(names)), 4)
     picture.subplots_adjust(left=0.12, bottom=0.38, right=0.98, top=0.82)
     width = 0.8 / len(scores)
@@ -210,12 +212,12 @@ def _span(history: Mapping[str, Curve], name: str) -> list[float]:
     return [min(finite), max(finite)] if finite else [0.0, 1.0]
 
 
-def _samples(judged: Judged) -> tuple["Picture", Figure]:
+def _samples(predictions: Predictions) -> tuple["Picture", Figure]:
     from matplotlib.colors import TABLEAU_COLORS
 
-    picked = _picked(judged)
+    picked = _picked(predictions)
     colors = list(TABLEAU_COLORS.values())
-    title = f"{judged.part}: sample windows, the surest mistakes first"
+    title = f"{predictions.part}: sample windows, the surest mistakes first"
     picture, rows = _new(11, 6, rows=2)
     picture.subplots_adjust(left=0.05, right=0.99, bottom=0.15, top=0.9, hspace=0.38)
     picture.suptitle(title, fontsize="medium")
@@ -225,16 +227,16 @@ def _samples(judged: Judged) -> tuple["Picture", Figure]:
         "grid": {"rows": 2, "columns": _SAMPLES // 2, "pattern": "independent"},
         "annotations": [],
     }
-    steps = judged.signals.shape[1]
-    times = np.arange(steps) / judged.rate
+    steps = predictions.signals.shape[1]
+    times = np.arange(steps) / predictions.rate
     for index, sample in enumerate(picked, start=1):
-        told = _told(judged, int(sample))
-        for number, channel in enumerate(judged.channels):
+        told = _told(predictions, int(sample))
+        for number, channel in enumerate(predictions.channels):
             data.append(
                 {
                     "name": channel,
                     "x": times.round(4).tolist(),
-                    "y": judged.signals[sample, :, number].astype(float).round(4).tolist(),
+                    "y": predictions.signals[sample, :, number].astype(float).round(4).tolist(),
                     "xaxis": f"x{index}",
                     "yaxis": f"y{index}",
                     "mode": "lines",
@@ -252,46 +254,48 @@ def _samples(judged: Judged) -> tuple["Picture", Figure]:
         if len(of) == 0:
             axes.set_axis_off()
             continue
-        gap = np.full((len(of), steps // 10, len(judged.channels)), np.nan, np.float32)
-        row = np.concatenate([judged.signals[of], gap], axis=1)
+        gap = np.full((len(of), steps // 10, len(predictions.channels)), np.nan, np.float32)
+        row = np.concatenate([predictions.signals[of], gap], axis=1)
         axes.plot(row.reshape(-1, row.shape[2]), linewidth=0.9)
         begins = [number * row.shape[1] for number in range(len(of))]
         # Each window has a time axis of its own, from its first step on.
-        seconds = [0, steps / judged.rate / 2, steps / judged.rate]
+        seconds = [0, steps / predictions.rate / 2, steps / predictions.rate]
         axes.set_xticks(
-            [begin + second * judged.rate for begin in begins for second in seconds],
+            [begin + second * predictions.rate for begin in begins for second in seconds],
             [f"{second:.3g}" for _ in begins for second in seconds],
             fontsize="small",
         )
         axes.set_xlabel("time [s]", fontsize="small", labelpad=1)
         for begin, sample in zip(begins, of, strict=True):
             axes.text(
-                begin + steps / 2, 1.02, _told(judged, int(sample)), fontsize="small",
+                begin + steps / 2, 1.02, _told(predictions, int(sample)), fontsize="small",
                 ha="center", va="bottom", transform=axes.get_xaxis_transform(),
             )  # fmt: skip
         axes.margins(x=0.01)
-    picture.legend(rows[0].lines, judged.channels, loc="lower center", ncols=10, fontsize="small")
+    picture.legend(
+        rows[0].lines, predictions.channels, loc="lower center", ncols=10, fontsize="small"
+    )
     return picture, {"data": data, "layout": layout}
 
 
-def _picked(judged: Judged) -> NDArray[np.int64]:
+def _picked(predictions: Predictions) -> NDArray[np.int64]:
     """Half of them the surest mistakes, the others evenly from all windows."""
-    certainty = judged.probabilities.max(axis=1)
-    wrong = np.flatnonzero(judged.predicted != judged.labels)
+    certainty = predictions.probabilities.max(axis=1)
+    wrong = np.flatnonzero(predictions.predicted != predictions.labels)
     surest = wrong[np.argsort(-certainty[wrong], kind="stable")][: _SAMPLES // 2]
-    others = np.setdiff1d(np.arange(len(judged.labels)), surest)
+    others = np.setdiff1d(np.arange(len(predictions.labels)), surest)
     count = min(_SAMPLES - len(surest), len(others))
     spread = others[np.linspace(0, len(others) - 1, count).astype(int)]
     return np.concatenate([surest, spread])
 
 
-def _told(judged: Judged, sample: int) -> str:
-    names = judged.activities
-    predicted = judged.predicted[sample]
-    sure = judged.probabilities[sample, predicted]
-    true = judged.labels[sample]
+def _told(predictions: Predictions, sample: int) -> str:
+    names = predictions.activities
+    predicted = predictions.predicted[sample]
+    sure = predictions.probabilities[sample, predicted]
+    true = predictions.labels[sample]
     verdict = "" if true == predicted else f", is {names[true]}"
-    return f"subject {judged.subjects[sample]}: {names[predicted]} {sure:.0%}{verdict}"
+    return f"subject {predictions.subjects[sample]}: {names[predicted]} {sure:.0%}{verdict}"
 
 
 def _json(values: Sequence[float] | NDArray[np.float64]) -> list[float | None]:

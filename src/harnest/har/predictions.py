@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Predictions:
     """n windows of one part of a data set, and what a classifier made of them."""
 
     part: str

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harnest.core.secrets import redact
-from harnest.reporting.rows import Row, ranked, without_seeds
+from harnest.reporting.rows import LeaderboardRow, ranked, without_seeds
 from harnest.tracking.load_run import BEST
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from harnest.study.events import StudyFacts, TrialFacts
+    from harnest.study.events import StudyInfo, TrialInfo
 
 _SHOWN = 25  # rows before the others are folded away
 
@@ -31,17 +31,17 @@ class Report:
     title: str
     outcome: str
     objectives: Sequence[str]
-    rows: Sequence[Row]
+    rows: Sequence[LeaderboardRow]
     best: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     commands: Mapping[str, str] = field(default_factory=dict)
 
 
 def study_page(
-    study: "StudyFacts",
-    trials: Sequence["TrialFacts"],
-    rows: Sequence[Row],
-    best: "TrialFacts | None",
+    study: "StudyInfo",
+    trials: Sequence["TrialInfo"],
+    rows: Sequence[LeaderboardRow],
+    best: "TrialInfo | None",
     asked: Mapping[str, str],
 ) -> str:
     """The page of one study; ``rows`` are its ``trials``, in any order."""
@@ -53,8 +53,8 @@ def study_page(
     in_words = {}
     if best is not None:
         folder = study.directory / str(best.number)
-        in_words = {"best": f"trial-{best.number}", objectives[0]: shown(best.values[0])}
-        in_words |= {key: shown(value) for key, value in best.params.items()}
+        in_words = {"best": f"trial-{best.number}", objectives[0]: format_value(best.values[0])}
+        in_words |= {key: format_value(value) for key, value in best.params.items()}
         model = folder / BEST
         if model.is_file():  # it is one of the trainer's
             in_words["weights"] = str(model)
@@ -62,7 +62,7 @@ def study_page(
             commands["test and register it"] = f"harnest-promote {study.directory}"
     report = Report(
         title=f"Study {study.name}",
-        outcome=f"{counted(rows)}, of a budget of {study.budget}",
+        outcome=f"{outcome_counts(rows)}, of a budget of {study.budget}",
         objectives=objectives,
         rows=ranked(without_seeds(rows), study.directions),
         best=in_words,
@@ -76,7 +76,7 @@ def study_page(
     return page(report, figures(study_of(trials, study.directions, study.space), objectives))
 
 
-def objective_names(study: "StudyFacts") -> list[str]:
+def objective_names(study: "StudyInfo") -> list[str]:
     """What a study's objectives are called, one for each; unnamed ones by their number."""
     if study.metric_names:
         return list(study.metric_names)
@@ -84,13 +84,13 @@ def objective_names(study: "StudyFacts") -> list[str]:
     return ["objective"] if single else [f"objective {at}" for at in range(len(study.directions))]
 
 
-def counted(rows: Sequence[Row]) -> str:
+def outcome_counts(rows: Sequence[LeaderboardRow]) -> str:
     """How many trials there are, and how they ended."""
     states = Counter(row.state.lower() for row in rows)
     return f"{len(rows)} trials: {', '.join(f'{n} {state}' for state, n in states.items())}"
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A parameter or score as a person wants to read it."""
     return f"{value:.4g}" if isinstance(value, float) else redact(str(value))
 
@@ -105,7 +105,7 @@ def page(report: Report, figures: Iterable[tuple[str, "go.Figure"]]) -> str:
         for title, figure in figures
     }
     environment = Environment(
-        loader=PackageLoader("harnest.tracking", "."),
+        loader=PackageLoader("harnest.reporting", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -123,7 +123,7 @@ def page(report: Report, figures: Iterable[tuple[str, "go.Figure"]]) -> str:
 
 
 def as_table(
-    rows: Sequence[Row], objectives: Sequence[str], is_exact: bool = False
+    rows: Sequence[LeaderboardRow], objectives: Sequence[str], is_exact: bool = False
 ) -> tuple[list[str], list[list[str]]]:
     """Headings, and the rows as text, in the columns that all of them together need.
 
@@ -152,13 +152,13 @@ def as_table(
     return heads, lines
 
 
-def _state(row: Row) -> str:
+def _state(row: LeaderboardRow) -> str:
     if row.broken:
         return f"{row.state}, breaks {', '.join(row.broken)}"
     return "FRONT" if row.is_on_front else row.state
 
 
-def _scores(row: Row, count: int, spread: bool, form: str) -> list[str]:
+def _scores(row: LeaderboardRow, count: int, spread: bool, form: str) -> list[str]:
     """Scores, each with its deviation where some row has one; a row may have fewer of those."""
     cells: list[str] = []
     for at in range(count):

@@ -13,7 +13,7 @@ SEED = "seed"
 
 
 @dataclass(frozen=True)
-class Row:
+class LeaderboardRow:
     """One trial or run, or several that differ in their seed alone.
 
     ``scores`` has one number per objective, and is empty where there is none; of several seeds
@@ -35,7 +35,7 @@ class Row:
     is_on_front: bool = False
 
 
-def ranked(rows: Iterable[Row], directions: Sequence[str]) -> list[Row]:
+def ranked(rows: Iterable[LeaderboardRow], directions: Sequence[str]) -> list[LeaderboardRow]:
     """Finished runs, then pruned ones, then the rest; each by score, those without one last.
 
     What breaks a constraint stands behind what breaks none. With several objectives the finished
@@ -61,12 +61,12 @@ def ranked(rows: Iterable[Row], directions: Sequence[str]) -> list[Row]:
     )
 
 
-def without_seeds(rows: Sequence[Row]) -> list[Row]:
+def without_seeds(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
     """Take finished rows together that differ in ``seed`` alone; the others stay as they are.
 
     So does one whose seed is among those already: a run that was repeated, or named twice.
     """
-    groups: dict[object, list[Row]] = {}
+    groups: dict[object, list[LeaderboardRow]] = {}
     for number, row in enumerate(rows):
         rest = tuple((key, value) for key, value in row.params.items() if key != SEED)
         is_number = bool(row.scores) and all(map(math.isfinite, row.scores))
@@ -78,7 +78,7 @@ def without_seeds(rows: Sequence[Row]) -> list[Row]:
     return [group[0] if len(group) == 1 else _mean(group) for group in groups.values()]
 
 
-def _mean(rows: Sequence[Row]) -> Row:
+def _mean(rows: Sequence[LeaderboardRow]) -> LeaderboardRow:
     group = sorted(rows, key=lambda row: (len(row.params[SEED]), row.params[SEED]))  # 2 before 10
     scores = list(zip(*(row.scores for row in group), strict=True))
     seconds = [row.seconds for row in group if row.seconds is not None]
@@ -95,7 +95,7 @@ def _mean(rows: Sequence[Row]) -> Row:
     )
 
 
-def _front(rows: Sequence[Row], directions: Sequence[str]) -> set[int]:
+def _front(rows: Sequence[LeaderboardRow], directions: Sequence[str]) -> set[int]:
     """Which rows no other is at least as good as in every objective, and better in one.
 
     Only those count that are finished and keep to the constraints.

@@ -29,7 +29,7 @@ from optuna.visualization import (
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from harnest.study.events import TrialFacts
+    from harnest.study.events import TrialInfo
 
 _BLUE, _GREY, _ORANGE, _PRUNED = "#2f6690", "#b8bfc6", "#d1603d", "#7d8894"
 _NUMBER = "trial"  # the attribute with a trial's own number: here there are ended ones only
@@ -40,7 +40,7 @@ PRUNED = "pruned, at its last reported value"
 
 
 def study_of(
-    trials: Sequence["TrialFacts"], directions: Sequence[str], space: Mapping[str, Any]
+    trials: Sequence["TrialInfo"], directions: Sequence[str], space: Mapping[str, Any]
 ) -> optuna.Study:
     """Build the study that Optuna draws, in memory, from the facts of its ended trials.
 
@@ -117,7 +117,7 @@ def figures(study: optuna.Study, objectives: Sequence[str]) -> Iterator[tuple[st
         yield "Learning curves", _styled(learning_curves(study, objectives[0]))
 
 
-def last_reported(trial: "TrialFacts | FrozenTrial") -> float | None:
+def last_reported(trial: "TrialInfo | FrozenTrial") -> float | None:
     """The last value that a pruned trial reported, which stands for the score that it lacks.
 
     None for a trial that was not pruned, or reported no number last.
@@ -266,7 +266,7 @@ def _styled(figure: go.Figure) -> go.Figure:
     )
 
 
-def _is_drawn(trial: "TrialFacts", objectives: int) -> bool:
+def _is_drawn(trial: "TrialInfo", objectives: int) -> bool:
     if trial.state is TrialState.COMPLETE:
         return len(trial.values) == objectives
     return trial.state.is_finished()

@@ -4,8 +4,8 @@ A job of any Hydra application takes part in its study through `current_trial`, 
 score made of several jobs' by returning `Members`.
 """
 
-from harnest.study.execution.barrier import is_packed, meet
+from harnest.study.execution.barrier import is_packed, synchronize
 from harnest.study.replicates import Member, Members
 from harnest.study.trial import Trial, current_trial
 
-__all__ = ["Member", "Members", "Trial", "current_trial", "is_packed", "meet"]
+__all__ = ["Member", "Members", "Trial", "current_trial", "is_packed", "synchronize"]

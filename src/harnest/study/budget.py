@@ -9,7 +9,7 @@ from harnest.core.failure import INTERRUPTED
 from harnest.study.events import RETRY_OF, reason_of
 
 
-def retried(trials: Sequence[FrozenTrial]) -> set[int]:
+def retried_numbers(trials: Sequence[FrozenTrial]) -> set[int]:
     """Numbers of trials that another one repeats."""
     return {trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs}
 
@@ -19,9 +19,9 @@ def params_of(trial: FrozenTrial) -> dict[str, Any]:
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
-def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+def budget_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Those that use up the budget; one that is run again does not count twice."""
-    again = retried(trials)
+    again = retried_numbers(trials)
     return [
         trial
         for trial in trials

@@ -31,7 +31,7 @@ def reason_of(trial: FrozenTrial) -> str | None:
 
 
 @dataclass(frozen=True)
-class StudyFacts:
+class StudyInfo:
     """What is known of a study before its first trial; a grid tries every combination.
 
     ``metric_names`` are its objectives', one for each direction, or empty where they have none.
@@ -52,7 +52,7 @@ class StudyFacts:
 
 
 @dataclass(frozen=True)
-class TrialFacts:
+class TrialInfo:
     """One trial, running or ended; ``params`` are the searched keys and their values.
 
     ``values`` are its scores, ``steps`` what it reported on the way: after each epoch, or the
@@ -79,11 +79,11 @@ class TrialFacts:
     is_best: bool = False
 
     @staticmethod
-    def of(trial: FrozenTrial, is_best: bool = False) -> "TrialFacts":
+    def of(trial: FrozenTrial, is_best: bool = False) -> "TrialInfo":
         """Read the facts from Optuna's record."""
         attributes = trial.user_attrs
         failure = attributes if trial.state is TrialState.FAIL else {}
-        return TrialFacts(
+        return TrialInfo(
             number=trial.number,
             params={key_of(name): value for name, value in trial.params.items()},
             state=trial.state,
@@ -108,28 +108,28 @@ class StudyListener(Protocol):
     A Hydra callback with these methods, configured in ``hydra.callbacks``, is one.
     """
 
-    def on_study_start(self, study: StudyFacts, trials: Sequence[TrialFacts]) -> None:
+    def on_study_start(self, study: StudyInfo, trials: Sequence[TrialInfo]) -> None:
         """The study was opened; ``trials`` are those of earlier sessions.
 
         Of several sweepers that open a study at once, each does this alone.
         """
 
-    def on_trial_start(self, trial: TrialFacts, directory: Path) -> Mapping[str, str]:
+    def on_trial_start(self, trial: TrialInfo, directory: Path) -> Mapping[str, str]:
         """A trial is about to run; returns environment variables for its process."""
 
-    def on_trial_divided(self, trial: TrialFacts) -> None:
+    def on_trial_divided(self, trial: TrialInfo) -> None:
         """A trial's own job has ended, and named its members; they are about to run."""
 
-    def on_member_start(self, trial: TrialFacts, name: str, directory: Path) -> Mapping[str, str]:
+    def on_member_start(self, trial: TrialInfo, name: str, directory: Path) -> Mapping[str, str]:
         """A member of a running trial is about to run; returns what `on_trial_start` does."""
 
-    def on_member_end(self, trial: TrialFacts, name: str, directory: Path, end: Outcome) -> None:
+    def on_member_end(self, trial: TrialInfo, name: str, directory: Path, end: Outcome) -> None:
         """A member ended, in whatever way."""
 
-    def on_trial_end(self, trial: TrialFacts, directory: Path) -> None:
+    def on_trial_end(self, trial: TrialInfo, directory: Path) -> None:
         """A trial ended, in whatever way."""
 
-    def on_study_end(self, trials: Sequence[TrialFacts], complete: bool) -> Sequence[str]:
+    def on_study_end(self, trials: Sequence[TrialInfo], complete: bool) -> Sequence[str]:
         """No more trials for now; ``complete`` once the budget is spent.
 
         Returns lines that say what to do next.

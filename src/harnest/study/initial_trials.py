@@ -8,13 +8,13 @@ import optuna
 from optuna.storages import BaseStorage
 
 from harnest.core.errors import StudyError
-from harnest.study.events import TrialFacts
-from harnest.study.plan import Plan
-from harnest.study.space.parameter import as_override, meant
+from harnest.study.events import TrialInfo
+from harnest.study.plan import StudyPlan
+from harnest.study.space.parameter import as_override, decode
 from harnest.study.storage.optuna_storage import journal_in, open_storage
 
 
-def enqueued(plan: Plan, storage: BaseStorage) -> list[dict[str, Any]]:
+def initial_trials(plan: StudyPlan, storage: BaseStorage) -> list[dict[str, Any]]:
     """What ``hydra.sweeper.enqueue`` asks for, by key; ``storage`` is that of the study itself.
 
     Raises `StudyError` for what is not searched, and for a folder that holds no study.
@@ -55,5 +55,5 @@ def _configurations(
     elif name not in optuna.get_all_study_names(storage):
         raise StudyError(f"hydra.sweeper.enqueue: {source} is no folder of a study")
     study = optuna.load_study(study_name=name, storage=storage)
-    best = [TrialFacts.of(trial).params for trial in study.best_trials]
-    return [{key: meant(value) for key, value in params.items()} for params in best]
+    best = [TrialInfo.of(trial).params for trial in study.best_trials]
+    return [{key: decode(value) for key, value in params.items()} for params in best]

@@ -9,7 +9,7 @@ import cloudpickle
 from hydra.core.utils import JobReturn, JobStatus
 
 
-class Returns(Sequence[JobReturn]):
+class JobReturns(Sequence[JobReturn]):
     """Job returns in the order of their trials' numbers.
 
     Each holds two whole configs, 0.2 MB, so they are kept compressed: a study may have thousands.

@@ -20,7 +20,7 @@ from harnest.core.command_line import this_command
 from harnest.core.errors import StudyError
 from harnest.core.failure import INTERRUPTED, Failure
 from harnest.core.secrets import redact
-from harnest.study.budget import counted, params_of, retried, times_failed
+from harnest.study.budget import budget_trials, params_of, retried_numbers, times_failed
 from harnest.study.events import (
     DETAILS,
     DEVIATION,
@@ -28,20 +28,20 @@ from harnest.study.events import (
     MESSAGE,
     REASON,
     RETRY_OF,
-    StudyFacts,
+    StudyInfo,
     StudyListener,
-    TrialFacts,
+    TrialInfo,
     reason_of,
 )
-from harnest.study.initial_trials import enqueued
-from harnest.study.outcome import Outcome, held_to
-from harnest.study.plan import Plan
+from harnest.study.initial_trials import initial_trials
+from harnest.study.outcome import Outcome, apply_constraints
+from harnest.study.plan import StudyPlan
 from harnest.study.space.samplers import is_seeded, make_pruner, make_sampler
 from harnest.study.space.search_space import Point
-from harnest.study.storage.lease import FILE, OWNER, Owner, owning
+from harnest.study.storage.lease import FILE, SWEEPER, Lease, hold_lease
 from harnest.study.storage.lock import LockLostError, lock_in
 from harnest.study.storage.optuna_storage import open_storage
-from harnest.study.storage.retry import patience_with
+from harnest.study.storage.retry import storage_retry
 from harnest.study.trial import PRUNED_AT
 
 #: Trials that have to have ended before a study can be called broken.
@@ -56,7 +56,7 @@ _IDENTITY, _SPACE = "identity", "space"
 
 
 @contextmanager
-def opened(plan: Plan, listeners: Sequence[StudyListener]) -> Iterator["OpenStudy"]:
+def open_study(plan: StudyPlan, listeners: Sequence[StudyListener]) -> Iterator["StudyManager"]:
     """Open or make the planned study, and introduce it to its listeners.
 
     Trials that a dead sweeper left running are ended, and interrupted ones lined up again.
@@ -67,8 +67,8 @@ def opened(plan: Plan, listeners: Sequence[StudyListener]) -> Iterator["OpenStud
     with ExitStack() as stack:
         try:
             storage = open_storage(plan.storage)
-            owner = stack.enter_context(owning(plan.storage, plan.directory))
-            study = OpenStudy(plan, storage, owner, listeners)
+            lease = stack.enter_context(hold_lease(plan.storage, plan.directory))
+            study = StudyManager(plan, storage, lease, listeners)
         except BaseException:
             stack.close()  # what is there of a sweeper then is another's, which came meanwhile
             theirs = [*plan.directory.glob("[0-9]*"), *plan.directory.glob(FILE.format("*"))]
@@ -78,26 +78,30 @@ def opened(plan: Plan, listeners: Sequence[StudyListener]) -> Iterator["OpenStud
         yield study
 
 
-class OpenStudy:
+class StudyManager:
     """One study, as this sweeper process works on it."""
 
     def __init__(
-        self, plan: Plan, storage: BaseStorage, owner: Owner, listeners: Sequence[StudyListener]
+        self,
+        plan: StudyPlan,
+        storage: BaseStorage,
+        lease: Lease,
+        listeners: Sequence[StudyListener],
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.plan = plan
         self.listeners = listeners
         self._storage = storage
-        self._owner = owner
+        self._lease = lease
         self._opened = time.monotonic()
         self._lock = lock_in(plan.storage, plan.name)
         self._taken: set[int] = set()
-        self._ended: list[TrialFacts] = []
-        self._alone(self._open)
+        self._ended: list[TrialInfo] = []
+        self._locked(self._open)
 
-    def next(self) -> TrialFacts | None:
+    def claim_next(self) -> TrialInfo | None:
         """Take the next trial, or None where the budget is spent."""
-        number = self._alone(self._take)
+        number = self._locked(self._claim)
         if number is None:
             return None
         self._taken.add(number)
@@ -108,17 +112,19 @@ class OpenStudy:
 
         What its ``members`` measured decides on the limits, or what its own job did.
         """
-        trial = self._frozen(number)
+        trial = self._frozen_trial(number)
         if not trial.state.is_finished():
-            self._tell(trial, held_to(self.plan.constraints, trial, outcome, members or [""]))
-        self._owner.leave(trial._trial_id)
+            self._tell(
+                trial, apply_constraints(self.plan.constraints, trial, outcome, members or [""])
+            )
+        self._lease.release(trial._trial_id)
         ended = self.trial(number)
         if ended.reason != INTERRUPTED:
             self._ended.append(ended)
         for listener in self.listeners:
             listener.on_trial_end(ended, self.directory(number))
 
-    def divide(self, number: int, members: int) -> None:
+    def start_replicates(self, number: int, members: int) -> None:
         """Take note of how many members a trial has, and tell everyone else."""
         with suppress(UpdateFinishedTrialError):  # someone took this sweeper for dead
             self._trial(number).set_user_attr(MEMBERS, members)
@@ -131,7 +137,7 @@ class OpenStudy:
             with suppress(UpdateFinishedTrialError):  # someone took this sweeper for dead
                 self._trial(number).report(values[0], member)
 
-    def gives_up(self, number: int, member: int) -> bool:
+    def should_prune(self, number: int, member: int) -> bool:
         """Whether the pruner gives a trial up for its members' scores so far."""
         if len(self.plan.directions) > 1 or not self._trial(number).should_prune():
             return False
@@ -140,21 +146,21 @@ class OpenStudy:
         return True
 
     def _trial(self, number: int) -> optuna.Trial:
-        return optuna.Trial(self._study, self._frozen(number)._trial_id)
+        return optuna.Trial(self._study, self._frozen_trial(number)._trial_id)
 
     def directory(self, number: int, member: str = "") -> Path:
         """Where a trial writes, or one of its members."""
         return self.plan.directory / str(number) / member
 
-    def trial(self, number: int) -> TrialFacts:
+    def trial(self, number: int) -> TrialInfo:
         """What is known of a trial now."""
-        return TrialFacts.of(self._frozen(number))
+        return TrialInfo.of(self._frozen_trial(number))
 
-    def trials(self) -> list[TrialFacts]:
+    def trials(self) -> list[TrialInfo]:
         """What is known of all trials now."""
-        return self._known(self._trials())
+        return self._infos(self._trials())
 
-    def standing(self) -> tuple[list[TrialFacts], bool]:
+    def snapshot(self) -> tuple[list[TrialInfo], bool]:
         """What is known of all trials now, and whether the study is complete.
 
         That is where its budget is spent, and no other sweeper is still at it. Both are of one
@@ -162,19 +168,19 @@ class OpenStudy:
         """
         trials = self._trials()
         is_busy = any(trial.state is TrialState.RUNNING for trial in trials)
-        return self._known(trials), not is_busy and self._is_spent(trials)
+        return self._infos(trials), not is_busy and self._is_spent(trials)
 
-    def _known(self, trials: Sequence[FrozenTrial]) -> list[TrialFacts]:
+    def _infos(self, trials: Sequence[FrozenTrial]) -> list[TrialInfo]:
         # Optuna's own `best_trials` reads the trials once more.
         front = _get_pareto_front_trials_by_trials(trials, self._study.directions, True)
         best = {trial.number for trial in front}
-        return [TrialFacts.of(trial, trial.number in best) for trial in trials]
+        return [TrialInfo.of(trial, trial.number in best) for trial in trials]
 
     def is_pruned(self, number: int) -> bool:
         """Whether the trial was told to stop."""
-        return PRUNED_AT in self._frozen(number).user_attrs
+        return PRUNED_AT in self._frozen_trial(number).user_attrs
 
-    def broken(self) -> TrialFacts | None:
+    def first_failure(self) -> TrialInfo | None:
         """The first failed trial of this session, once more of them failed than may."""
         bad = [trial for trial in self._ended if trial.state is TrialState.FAIL]
         is_broken = len(bad) > self.plan.max_failure_rate * len(self._ended)
@@ -184,12 +190,12 @@ class OpenStudy:
         timeout = self.plan.timeout
         return timeout is not None and time.monotonic() - self._opened > timeout
 
-    def _alone(self, work: Callable[[], T]) -> T:
+    def _locked(self, work: Callable[[], T]) -> T:
         """Do ``work`` while no other sweeper of this study does any, wherever it runs.
 
         It is done again where the lock was lost meanwhile, so it has to bear that.
         """
-        patience = patience_with(self.plan.storage)
+        patience = storage_retry(self.plan.storage)
         while True:
             with suppress(LockLostError), ExitStack() as stack:
                 patience(lambda: stack.enter_context(self._lock()))
@@ -199,7 +205,7 @@ class OpenStudy:
         """Make the study where there is none; a study without identity was not made whole."""
         plan = self.plan
         if plan.name not in optuna.get_all_study_names(self._storage):
-            _refuse_leftovers(plan.directory)
+            _check_leftovers(plan.directory)
         self._study = optuna.create_study(
             study_name=plan.name,
             storage=self._storage,
@@ -212,15 +218,15 @@ class OpenStudy:
         is_whole = _IDENTITY in self._study.user_attrs
         if not is_whole:
             self._study.set_user_attr(_SPACE, _identifying(plan))
-        _refuse_other_search(self._study, plan)
+        _check_same_search(self._study, plan)
         self._name_objectives()
-        self._enqueue([] if is_whole else enqueued(plan, self._storage))
+        self._enqueue([] if is_whole else initial_trials(plan, self._storage))
         if not is_whole:
             self._study.set_user_attr(_IDENTITY, uuid.uuid4().hex)
-        self._put_back(self._trials())
-        self._reap(self._trials())
+        self._requeue(self._trials())
+        self._fail_stale(self._trials())
         for listener in self.listeners:
-            listener.on_study_start(self._facts(), self.trials())
+            listener.on_study_start(self._info(), self.trials())
 
     def _name_objectives(self) -> None:
         """Give the objectives their names, also in a study that was made without any."""
@@ -230,32 +236,32 @@ class OpenStudy:
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 self._study.set_metric_names(names)
 
-    def _take(self) -> int | None:
+    def _claim(self) -> int | None:
         """Take the next trial for this sweeper; its number, or None where there is none.
 
         The trials are read anew only after a change: from a server that takes its time.
         """
         trials = self._trials()
-        if self._put_back(trials):
+        if self._requeue(trials):
             trials = self._trials()
         is_spent = self._is_spent(trials)
-        if is_spent and self._take_over(trials):
+        if is_spent and self._reclaim(trials):
             trials = self._trials()
-        if self._line_up(trials):  # also what another sweeper was interrupted in
+        if self._enqueue_retries(trials):  # also what another sweeper was interrupted in
             trials = self._trials()
         # What is taken over or lined up gives some of the budget back, and never takes any.
         if self._is_over() or (is_spent and self._is_spent(trials)):
             return None
         trial = self._ask(trials)
-        before = trial.user_attrs.get(OWNER)
-        self._owner.take(trial._trial_id)
+        before = trial.user_attrs.get(SWEEPER)
+        self._lease.acquire(trial._trial_id)
         with suppress(UpdateFinishedTrialError):  # so someone else had it
             self.plan.space.draw(trial)
             # The server, and the lock, may have been away: then others take it for put back.
-            if self._frozen(trial.number).user_attrs.get(OWNER) == before:
-                trial.set_user_attr(OWNER, self._owner.token)
+            if self._frozen_trial(trial.number).user_attrs.get(SWEEPER) == before:
+                trial.set_user_attr(SWEEPER, self._lease.token)
                 return trial.number
-        self._owner.leave(trial._trial_id)
+        self._lease.release(trial._trial_id)
         raise LockLostError
 
     def _ask(self, trials: Sequence[FrozenTrial]) -> optuna.Trial:
@@ -281,7 +287,7 @@ class OpenStudy:
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
-    def _frozen(self, number: int) -> FrozenTrial:
+    def _frozen_trial(self, number: int) -> FrozenTrial:
         study = self._study._study_id
         return self._storage.get_trial(
             self._storage.get_trial_id_from_study_id_trial_number(study, number)
@@ -324,7 +330,7 @@ class OpenStudy:
         return self.plan.space.point(params_of(trial))
 
     def _is_spent(self, trials: Sequence[FrozenTrial]) -> bool:
-        spent = counted(trials)
+        spent = budget_trials(trials)
         return len(spent) >= self._budget(spent)
 
     def _budget(self, spent: Sequence[FrozenTrial]) -> int:
@@ -333,47 +339,47 @@ class OpenStudy:
             return self.plan.budget
         return self.plan.budget + len(spent) - len(set(map(self._point, spent)))
 
-    def _put_back(self, trials: Sequence[FrozenTrial]) -> bool:
+    def _requeue(self, trials: Sequence[FrozenTrial]) -> bool:
         """Line up again what was taken, but by nobody who knows of it; whether there was any.
 
         Its sweeper died, or lost the storage or the lock, before the trial was its own.
         """
         lost = [
-            trial for trial in trials if trial.state is TrialState.RUNNING and self._lost(trial)
+            trial for trial in trials if trial.state is TrialState.RUNNING and self._is_lost(trial)
         ]
         for trial in lost:
-            self._owner.leave(trial._trial_id)
+            self._lease.release(trial._trial_id)
             self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
         return bool(lost)
 
-    def _lost(self, trial: FrozenTrial) -> bool:
-        owner = trial.user_attrs.get(OWNER)
-        is_own = owner == self._owner.token
-        return owner is None or (is_own and trial.number not in self._taken)
+    def _is_lost(self, trial: FrozenTrial) -> bool:
+        lease = trial.user_attrs.get(SWEEPER)
+        is_own = lease == self._lease.token
+        return lease is None or (is_own and trial.number not in self._taken)
 
-    def _reap(self, trials: Sequence[FrozenTrial]) -> list[int]:
+    def _fail_stale(self, trials: Sequence[FrozenTrial]) -> list[int]:
         """End the trials of dead sweepers; their numbers."""
         running = [trial for trial in trials if trial.state is TrialState.RUNNING]
-        orphans = self._owner.orphans(self._study._study_id, running)
+        orphans = self._lease.stale_trials(self._study._study_id, running)
         died = Failure(INTERRUPTED, "its sweeper process died")
         for trial in orphans:
             self._tell(trial, Outcome(TrialState.FAIL, failure=died))
         return [trial.number for trial in orphans]
 
-    def _take_over(self, trials: Sequence[FrozenTrial]) -> bool:
+    def _reclaim(self, trials: Sequence[FrozenTrial]) -> bool:
         """Reap in the middle of a session, and let everyone know; whether there was any."""
-        numbers = self._reap(trials)
+        numbers = self._fail_stale(trials)
         for number in numbers:
             for listener in self.listeners:
                 listener.on_trial_end(self.trial(number), self.directory(number))
         return bool(numbers)
 
-    def _line_up(self, trials: Sequence[FrozenTrial]) -> bool:
+    def _enqueue_retries(self, trials: Sequence[FrozenTrial]) -> bool:
         """Let every interrupted trial be run once more, and failed ones as often as planned.
 
         Returns whether there was any.
         """
-        again = retried(trials)
+        again = retried_numbers(trials)
         before = len(again)
         for trial in trials:
             reason = reason_of(trial)
@@ -385,10 +391,10 @@ class OpenStudy:
                 again.add(trial.number)
         return len(again) > before
 
-    def _facts(self) -> StudyFacts:
+    def _info(self) -> StudyInfo:
         plan = self.plan
         sampler = type(self._study.sampler).__name__
-        return StudyFacts(
+        return StudyInfo(
             name=plan.name,
             identity=self._study.user_attrs[_IDENTITY],
             directory=plan.directory,
@@ -396,7 +402,7 @@ class OpenStudy:
             is_grid=plan.is_grid,
             sampler="every combination" if plan.is_grid else sampler,
             pruner=type(self._study.pruner).__name__,
-            budget=self._budget(counted(self._trials())),
+            budget=self._budget(budget_trials(self._trials())),
             space=plan.space.described(),
             fixed=plan.space.fixed,
             command=redact(this_command()),
@@ -404,13 +410,13 @@ class OpenStudy:
         )
 
 
-def _identifying(plan: Plan) -> list[str]:
+def _identifying(plan: StudyPlan) -> list[str]:
     """What makes two commands the same study: search, fixed overrides, directions."""
     limits = [f"{one.name} {'<=' if one.at_most else '>='} {one.limit}" for one in plan.constraints]
     return [*plan.space.lines, *limits, f"to {', '.join(plan.directions)}"]
 
 
-def _refuse_leftovers(directory: Path) -> None:
+def _check_leftovers(directory: Path) -> None:
     left = sorted(path.name for path in directory.iterdir() if path.name.isdigit())
     if left:
         raise StudyError(
@@ -419,7 +425,7 @@ def _refuse_leftovers(directory: Path) -> None:
         )
 
 
-def _refuse_other_search(study: optuna.Study, plan: Plan) -> None:
+def _check_same_search(study: optuna.Study, plan: StudyPlan) -> None:
     was, now = study.user_attrs.get(_SPACE, []), _identifying(plan)
     if was != now:
         gone = "; ".join(line for line in was if line not in now) or "nothing"

@@ -40,23 +40,23 @@ def outcome_of(job: JobReturn, objectives: int, pruned: bool) -> Outcome:
     if pruned:
         return Outcome(TrialState.PRUNED)
     if job.status is JobStatus.COMPLETED:
-        return scored(job.return_value, objectives)
+        return completed_outcome(job.return_value, objectives)
     try:
         with redirect_stderr(io.StringIO()):  # reading an error makes Hydra print it
             job.return_value  # noqa: B018
     except optuna.TrialPruned:
         return Outcome(TrialState.PRUNED)
     except (Exception, KeyboardInterrupt) as error:
-        return failed(error)
+        return failed_outcome(error)
     raise AssertionError("a failed job returned a value")
 
 
-def failed(error: BaseException) -> Outcome:
+def failed_outcome(error: BaseException) -> Outcome:
     """The outcome of a job that raised ``error``."""
     return Outcome(TrialState.FAIL, failure=failure_of(error))
 
 
-def scored(value: Any, objectives: int) -> Outcome:
+def completed_outcome(value: Any, objectives: int) -> Outcome:
     """The outcome of a job that returned ``value``, which should be ``objectives`` numbers."""
     if value is None:
         message = "the job returned no score; hydra/sweeper=basic runs jobs without one"
@@ -74,7 +74,7 @@ def scored(value: Any, objectives: int) -> Outcome:
     return Outcome(TrialState.COMPLETE, values)
 
 
-def held_to(
+def apply_constraints(
     limits: Sequence[Constraint], trial: FrozenTrial, outcome: Outcome, jobs: Sequence[str]
 ) -> Outcome:
     """Hold the mean of what a trial's jobs measured against the study's limits.

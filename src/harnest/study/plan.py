@@ -10,9 +10,9 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from harnest.core.type_check import check_kind
+from harnest.core.type_check import check_type
 from harnest.study.constraints import Constraint
-from harnest.study.execution.config_cache import Composer
+from harnest.study.execution.config_cache import ConfigCache
 from harnest.study.space.search_space import SearchSpace
 from harnest.study.storage.optuna_storage import journal_in
 
@@ -22,7 +22,7 @@ _DEFAULT_BUDGET = 20
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """A study's name, place, search and budget.
 
     ``n_trials`` None: the whole grid, or 20 trials. ``address`` None: a journal in the study's
@@ -77,7 +77,7 @@ class Plan:
         config. Raises Hydra's errors for keys and choices that do not exist, `ConfigError` for
         values of the wrong kind, and what ``limits`` raises.
         """
-        parser, composer = OverridesParser.create(), Composer(loader, master)
+        parser, composer = OverridesParser.create(), ConfigCache(loader, master)
         defaults: dict[tuple[str, ...], DictConfig] = {}
         for values in self.space.samples():
             lines = self.space.overrides(values)
@@ -88,6 +88,6 @@ class Plan:
                 defaults[chosen] = composer.compose(chosen)
             for override in overrides:
                 if not composer.is_group(override) and not override.is_delete():
-                    check_kind(override.key_or_group, override.value(), defaults[chosen])
+                    check_type(override.key_or_group, override.value(), defaults[chosen])
             if limits is not None:
                 limits(config)

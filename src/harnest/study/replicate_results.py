@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 from hydra.core.utils import JobReturn, JobStatus
 
-from harnest.study.outcome import Outcome, scored
+from harnest.study.outcome import Outcome, completed_outcome
 from harnest.study.replicates import Member, Members
 
 
-class Group:
+class ReplicateResults:
     """The members of a trial that has not ended: which of them wait, and the scores so far."""
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -35,7 +35,9 @@ class Group:
             means = scores.mean(axis=0).tolist()
             deviation = float(scores[:, 0].std(ddof=1)) if len(scores) > 1 else 0.0
         has_one = math.isfinite(deviation)
-        return replace(scored(means, len(means)), deviation=deviation if has_one else None)
+        return replace(
+            completed_outcome(means, len(means)), deviation=deviation if has_one else None
+        )
 
 
 def members_of(done: "Future[JobReturn]") -> Sequence[Member]:

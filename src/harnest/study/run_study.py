@@ -14,20 +14,20 @@ from harnest.core.errors import HarnestError, StudyError
 from harnest.core.failure import INTERRUPTED
 from harnest.study.console.terminal import Terminal
 from harnest.study.events import StudyListener
-from harnest.study.execution.executor import BatchRunner, Runner
+from harnest.study.execution.executor import BatchExecutor, Executor
 from harnest.study.execution.interrupts import Interrupts
-from harnest.study.job_returns import Returns
-from harnest.study.manager import opened
-from harnest.study.plan import Plan
+from harnest.study.job_returns import JobReturns
+from harnest.study.manager import open_study
+from harnest.study.plan import StudyPlan
 from harnest.study.trial import STORAGE
-from harnest.study.trial_loop import BrokenStudyError, Session
+from harnest.study.trial_loop import TooManyFailuresError, TrialLoop
 
 _FULL = 2**16  # bytes: a disk with less than that is full
 
 
 def run_study(
-    plan: Plan, runner: Runner | BatchRunner, callbacks: Sequence[Any], config: str
-) -> Returns:
+    plan: StudyPlan, executor: Executor | BatchExecutor, callbacks: Sequence[Any], config: str
+) -> JobReturns:
     """Run the planned study until its budget is spent; what the jobs of this session returned.
 
     ``config`` is the sweep's own, as YAML, which is kept in the study's directory.
@@ -43,26 +43,26 @@ def run_study(
     listeners: list[StudyListener] = [terminal, *recorders]
     interrupts = Interrupts()
     complete = False
-    with optional_reader(), _full_disk_told(plan), ExitStack() as stack:
+    with optional_reader(), _full_disk_as_study_error(plan), ExitStack() as stack:
         with interrupts.held(), interrupts.allowed():
-            study = stack.enter_context(opened(plan, listeners))
-            _keep(config, plan.directory / "multirun.yaml")
-        session = Session(study, runner, interrupts)
+            study = stack.enter_context(open_study(plan, listeners))
+            _save_config(config, plan.directory / "multirun.yaml")
+        session = TrialLoop(study, executor, interrupts)
         try:
             # Jobs of a launcher that takes batches may print to the same terminal.
-            is_ours = not isinstance(runner, BatchRunner)
-            shown = terminal.live(study.trials, runner.capacity) if is_ours else nullcontext()
+            is_ours = not isinstance(executor, BatchExecutor)
+            shown = terminal.live(study.trials, executor.capacity) if is_ours else nullcontext()
             with interrupts.held(), shown:
-                session.work()
+                session.run()
             complete = True
-        except BrokenStudyError as broken:
+        except TooManyFailuresError as broken:
             terminal.show_failure(broken.first)
             raise
         finally:
             try:
-                runner.close()
+                executor.close()
             finally:  # also for a Ctrl-C that comes in just then
-                trials, is_spent = study.standing()
+                trials, is_spent = study.snapshot()
                 complete = complete and is_spent
                 terminal.show([h for one in listeners for h in one.on_study_end(trials, complete)])
     if complete and not any(trial.state is TrialState.COMPLETE for trial in trials):
@@ -75,7 +75,7 @@ def run_study(
     return session.returns
 
 
-def _keep(config: str, file: Path) -> None:
+def _save_config(config: str, file: Path) -> None:
     """Write what Hydra's own sweeper writes as well: whole, as other sweepers may read it."""
     if not file.exists() or file.read_text() != config:
         new = file.with_name(f".{file.name}.{os.getpid()}")
@@ -84,7 +84,7 @@ def _keep(config: str, file: Path) -> None:
 
 
 @contextmanager
-def _full_disk_told(plan: Plan) -> Iterator[None]:
+def _full_disk_as_study_error(plan: StudyPlan) -> Iterator[None]:
     """Say so where the disk is full, whatever was the first that could not be written."""
     try:
         yield

@@ -99,11 +99,11 @@ class StudySweeper(Sweeper):
         """
         # Optuna takes a tenth of a second to import: not for --help.
         from harnest.study.constraints import constraints_of
-        from harnest.study.execution.executor import runner_for
-        from harnest.study.plan import Plan
+        from harnest.study.execution.executor import executor_for
+        from harnest.study.plan import StudyPlan
         from harnest.study.run_study import run_study
         from harnest.study.space.search_space import SearchSpace
-        from harnest.study.storage.optuna_storage import settled
+        from harnest.study.storage.optuna_storage import absolute_address
 
         searches = [f"{key!s}={value}" for key, value in (self.params or {}).items()]
         loader = self.hydra_context.config_loader
@@ -141,11 +141,11 @@ class StudySweeper(Sweeper):
             )
         self._settle("study", name)
         if self.storage is not None:
-            self.storage = settled(self.storage)
+            self.storage = absolute_address(self.storage)
             # Jobs write their hydra config to disk: the address may hold a password.
             os.environ[STORAGE] = self.storage
             self._settle("storage", f"${{oc.env:{STORAGE}}}")
-        plan = Plan(
+        plan = StudyPlan(
             name=name,
             directory=Path(self.config.hydra.sweep.dir),
             space=space,
@@ -164,13 +164,13 @@ class StudySweeper(Sweeper):
         )
         # A task function may bring a check of its own: what it refuses, no trial gets to see.
         plan.check(self.config, loader, self._check("check"))
-        if not space.searches:
+        if not space.parameters:
             plan.check(self.config, loader, self._check("check_unsearched"))
         launcher = self._launcher()
-        runner = runner_for(launcher, self.batch, self.config.hydra.launcher, plan.directory)
+        executor = executor_for(launcher, self.batch, self.config.hydra.launcher, plan.directory)
         self._tell_of_directories()
         callbacks = self.hydra_context.callbacks.callbacks
-        return [run_study(plan, runner, callbacks, OmegaConf.to_yaml(self.config))]
+        return [run_study(plan, executor, callbacks, OmegaConf.to_yaml(self.config))]
 
     def _tell_of_directories(self) -> None:
         """Say so where directories that Hydra is told are not used, or are new ones each time."""

@@ -13,30 +13,30 @@ from optuna.trial import TrialState
 
 from harnest.core.errors import StudyError
 from harnest.core.failure import DIVERGED
-from harnest.study.events import TrialFacts
-from harnest.study.execution.executor import BatchRunner, Runner
+from harnest.study.events import TrialInfo
+from harnest.study.execution.executor import BatchExecutor, Executor
 from harnest.study.execution.interrupts import Interrupts
-from harnest.study.job_returns import Returns
-from harnest.study.manager import OpenStudy
-from harnest.study.outcome import Outcome, failed, outcome_of
-from harnest.study.replicate_results import Group, members_of
+from harnest.study.job_returns import JobReturns
+from harnest.study.manager import StudyManager
+from harnest.study.outcome import Outcome, failed_outcome, outcome_of
+from harnest.study.replicate_results import ReplicateResults, members_of
 from harnest.study.replicates import Member
 from harnest.study.trial import MEMBER, NUMBER, STUDY
 
 _GRACE = 15.0  # seconds that interrupted trials have to stop by themselves
 
 
-class BrokenStudyError(StudyError):
+class TooManyFailuresError(StudyError):
     """A study of which too many trials fail; ``first`` is the first of them."""
 
-    def __init__(self, name: str, first: TrialFacts) -> None:
+    def __init__(self, name: str, first: TrialInfo) -> None:
         told = f"trial {first.number}: {first.message}"
         super().__init__(f"study {name} is broken, too many trials fail; {told}")
         self.first = first
 
 
 @dataclass(frozen=True)
-class Turn:
+class RunningJob:
     """What a job is: a trial, or one member of it."""
 
     number: int
@@ -44,69 +44,69 @@ class Turn:
     member: Member | None = None
 
 
-class Session:
+class TrialLoop:
     """Starts trials while the study has some and the runner has room; ends each as it comes back.
 
     The members of trials that have begun come before new trials.
     """
 
     def __init__(
-        self, study: OpenStudy, runner: Runner | BatchRunner, interrupts: Interrupts
+        self, study: StudyManager, executor: Executor | BatchExecutor, interrupts: Interrupts
     ) -> None:
         self._study = study
-        self._runner = runner
+        self._executor = executor
         self._interrupts = interrupts
-        self._running: dict[Future[JobReturn], Turn] = {}
-        self._groups: dict[int, Group] = {}
-        self.returns = Returns()
+        self._running: dict[Future[JobReturn], RunningJob] = {}
+        self._groups: dict[int, ReplicateResults] = {}
+        self.returns = JobReturns()
         self._is_stopping = False
 
-    def work(self) -> None:
+    def run(self) -> None:
         """Work until the budget is spent.
 
         An interrupt asks the running trials to stop, waits for them, records them as interrupted
-        and goes on as KeyboardInterrupt; a second one does not wait. Raises `BrokenStudyError`
+        and goes on as KeyboardInterrupt; a second one does not wait. Raises `TooManyFailuresError`
         where too many trials fail.
         """
         try:
             while True:
                 # An interrupt that is held back is heard once one runs: no others are begun then.
                 while (
-                    len(self._running) < self._runner.capacity
+                    len(self._running) < self._executor.capacity
                     and not (self._running and self._interrupts.pending)
-                    and self._start()
+                    and self._submit_next()
                 ):
                     pass
                 if not self._running:
                     return
                 with self._interrupts.allowed():
-                    if isinstance(self._runner, BatchRunner):
-                        self._runner.launch()
+                    if isinstance(self._executor, BatchExecutor):
+                        self._executor.launch()
                     ended = wait(self._running, return_when=FIRST_COMPLETED).done
                 for done in ended:
-                    self._take_back(done)
+                    self._collect(done)
                     del self._running[done]
-                broken = self._study.broken()
+                broken = self._study.first_failure()
                 if broken is not None:
-                    raise BrokenStudyError(self._study.plan.name, broken)
+                    raise TooManyFailuresError(self._study.plan.name, broken)
         except BaseException:
             self._stop()
             raise
 
-    def _start(self) -> bool:
+    def _submit_next(self) -> bool:
         """Start the next job; False where there is none."""
         for number, group in self._groups.items():
             if group.waiting:
                 index = group.waiting.pop(0)
                 self._submit(self._study.trial(number), index, group.members[index])
                 return True
-        trial = self._study.next()
+        trial = self._study.claim_next()
         if trial is None:
             return False
         self._submit(trial)
         return True
 
-    def _submit(self, trial: TrialFacts, index: int = 0, member: Member | None = None) -> None:
+    def _submit(self, trial: TrialInfo, index: int = 0, member: Member | None = None) -> None:
         study, number = self._study, trial.number
         name = "" if member is None else member.name
         environment = {STUDY: study.plan.name, NUMBER: str(number)}
@@ -124,19 +124,22 @@ class Session:
                     if member is None
                     else listener.on_member_start(trial, name, place)
                 )
-            overrides += [*self._go_on(trial, name), *_set(environment)]
-            future = self._runner.submit(overrides, number, name, trial.retry_of)
-            self._running[future] = Turn(number, index, member)
+            overrides += [
+                *self._resume_overrides(trial, name),
+                *_environment_overrides(environment),
+            ]
+            future = self._executor.submit(overrides, number, name, trial.retry_of)
+            self._running[future] = RunningJob(number, index, member)
         except BaseException as error:
             self._groups.pop(number, None)  # it ends here, once
             if not self._interrupts.pending:
-                study.end(number, failed(error))
+                study.end(number, failed_outcome(error))
                 raise
             # Ctrl-C ends the process that jobs are forked from too, and what waits for it breaks.
-            study.end(number, failed(KeyboardInterrupt()))
+            study.end(number, failed_outcome(KeyboardInterrupt()))
             raise KeyboardInterrupt from error
 
-    def _go_on(self, trial: TrialFacts, member: str) -> list[str]:
+    def _resume_overrides(self, trial: TrialInfo, member: str) -> list[str]:
         """Overrides that let a further try begin where the latest one was that got anywhere.
 
         One that diverged got nowhere: what it kept, and went on from, leads there again.
@@ -154,21 +157,21 @@ class Session:
             number = before.retry_of
         return [f"{key}={_quoted(str(file))}" for key, file in found.items()]
 
-    def _take_back(self, done: "Future[JobReturn]") -> None:
+    def _collect(self, done: "Future[JobReturn]") -> None:
         turn = self._running[done]
         if turn.member is None and done.done():
             with suppress(Exception):  # what cannot be pickled is only missed by a caller
                 self.returns.keep(turn.number, done)
         if turn.member is not None:
-            self._take_back_member(turn, turn.member, self._outcome(done))
+            self._collect_replicate(turn, turn.member, self._outcome(done))
         elif members := members_of(done):
-            self._groups[turn.number] = Group(members)
-            self._study.divide(turn.number, len(members))
+            self._groups[turn.number] = ReplicateResults(members)
+            self._study.start_replicates(turn.number, len(members))
         else:
             pruned = self._study.is_pruned(turn.number)
             self._study.end(turn.number, self._outcome(done, pruned))
 
-    def _take_back_member(self, turn: Turn, member: Member, outcome: Outcome) -> None:
+    def _collect_replicate(self, turn: RunningJob, member: Member, outcome: Outcome) -> None:
         study, number = self._study, turn.number
         trial, place = study.trial(number), study.directory(number, member.name)
         for listener in study.listeners:
@@ -181,40 +184,40 @@ class Session:
             study.report(number, turn.index, outcome.values)
             if group.is_complete:
                 outcome = group.outcome()
-            elif study.gives_up(number, turn.index):
+            elif study.should_prune(number, turn.index):
                 outcome = Outcome(TrialState.PRUNED)
             else:
                 return
         del self._groups[number]
         study.end(number, outcome, [one.name for one in group.members])
-        self._runner.interrupt(signal.SIGTERM, study.directory(number))
+        self._executor.interrupt(signal.SIGTERM, study.directory(number))
 
     def _outcome(self, done: "Future[JobReturn]", pruned: bool = False) -> Outcome:
         if not done.done():
-            return failed(KeyboardInterrupt())
+            return failed_outcome(KeyboardInterrupt())
         error = done.exception()
         if error is not None:
-            outcome = failed(error)
+            outcome = failed_outcome(error)
         else:
             objectives = len(self._study.plan.directions)
             outcome = outcome_of(done.result(), objectives, pruned)
         was_stopped = self._is_stopping and outcome.state is TrialState.FAIL
-        return failed(KeyboardInterrupt()) if was_stopped else outcome
+        return failed_outcome(KeyboardInterrupt()) if was_stopped else outcome
 
     def _stop(self) -> None:
         """Let no trial outlive the session; what did not come to its end was interrupted."""
         self._is_stopping = True
-        self._runner.interrupt(signal.SIGTERM)
+        self._executor.interrupt(signal.SIGTERM)
         with suppress(KeyboardInterrupt), self._interrupts.allowed():
             wait(self._running, timeout=_GRACE)
-        self._runner.interrupt(signal.SIGKILL)
+        self._executor.interrupt(signal.SIGKILL)
         for future in list(self._running):
-            self._take_back(future)
+            self._collect(future)
         for number in list(self._groups):
-            self._study.end(number, failed(KeyboardInterrupt()))
+            self._study.end(number, failed_outcome(KeyboardInterrupt()))
 
 
-def _set(variables: Mapping[str, str]) -> list[str]:
+def _environment_overrides(variables: Mapping[str, str]) -> list[str]:
     """Overrides that set environment variables of one job, wherever it runs."""
     return [f"++hydra.job.env_set.{key}={_quoted(text)}" for key, text in variables.items()]
 

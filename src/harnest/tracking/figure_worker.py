@@ -19,9 +19,9 @@ import numpy as np
 
 from harnest.core.command_line import program
 from harnest.har.figures import Curve, draw
-from harnest.har.predictions import Judged
+from harnest.har.predictions import Predictions
 from harnest.tracking.outbox.operations import files
-from harnest.tracking.outbox.runlog import RECORD, Journal, recorded_below
+from harnest.tracking.outbox.runlog import RECORD, RunLog, recorded_below
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ _KEPT = f"{RECORD}/{_FILE}"
 _NICE = 10  # how far behind the trials it stands, where they want the same cores
 
 
-def keep(
-    judged: Judged, history: Mapping[str, Curve], directory: Path, kept: int | None = None
+def save_pending(
+    judged: Predictions, history: Mapping[str, Curve], directory: Path, kept: int | None = None
 ) -> None:
     """Keep in a run's directory what its figures show, see `draw`."""
     arrays: dict[str, Any] = {
@@ -44,7 +44,7 @@ def keep(
     new.replace(file)
 
 
-def draw_kept(directory: Path) -> None:
+def draw_pending(directory: Path) -> None:
     """Draw what a run has kept and have its journal send the files; nothing is kept then.
 
     Raises FileNotFoundError where nothing is: another process may have drawn it.
@@ -52,22 +52,22 @@ def draw_kept(directory: Path) -> None:
     with np.load(directory / _KEPT) as kept:
         arrays = dict(kept)
     facts, history, *rest = json.loads(str(arrays.pop("facts")))
-    judged = Judged(**arrays, **facts)
+    judged = Predictions(**arrays, **facts)
     folder = f"figures/{judged.part}"
     made = draw(judged, history, directory / RECORD / "artifacts" / folder, *rest)
-    Journal(directory).add(files([file.relative_to(directory) for file in made], folder))
+    RunLog(directory).add(files([file.relative_to(directory) for file in made], folder))
     (directory / _KEPT).unlink(missing_ok=True)
 
 
-def undrawn(directory: Path) -> list[Path]:
+def pending_below(directory: Path) -> list[Path]:
     """The directories below ``directory`` of which a sweeper that died had nothing drawn."""
     return recorded_below(directory, _FILE)
 
 
-class Artist:
+class FigureWorker:
     """Has what runs have kept drawn, one after the other, and tells ``drawn`` of each journal."""
 
-    def __init__(self, drawn: Callable[[Journal], None]) -> None:
+    def __init__(self, drawn: Callable[[RunLog], None]) -> None:
         self._drawn = drawn
         self._process: subprocess.Popen[str] | None = None
         self._listener = threading.Thread(target=self._listen, name="artist", daemon=True)
@@ -109,7 +109,7 @@ class Artist:
             directory, error = json.loads(line)
             if error is not None:
                 log.warning("not all of %s's figures could be made: %s", directory, error)
-            self._drawn(Journal(Path(directory)))
+            self._drawn(RunLog(Path(directory)))
 
 
 def main() -> None:
@@ -118,7 +118,7 @@ def main() -> None:
     for line in sys.stdin:
         directory, error = json.loads(line), None
         try:
-            draw_kept(Path(directory))
+            draw_pending(Path(directory))
         except FileNotFoundError:
             pass
         except Exception as reason:  # the next one's figures may well be made

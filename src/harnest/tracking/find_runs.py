@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harnest.core.errors import TrackingError
-from harnest.tracking.run_queries import quoted, recorded_in, search
+from harnest.tracking.run_queries import quoted, recorded_in, search_runs
 from harnest.tracking.study_record import IDENTITY, PARENT, TRIAL
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def experiment_called(client: "MlflowClient", name: str) -> str:
     return str(found.experiment_id)
 
 
-def find(client: "MlflowClient", experiment_id: str, name: str) -> "MlflowRun":
+def find_run(client: "MlflowClient", experiment_id: str, name: str) -> "MlflowRun":
     """The newest run that is called ``name``, or has this identity, its beginning or directory.
 
     A trial is found by its identity or directory: there is a trial-0 in each study. Raises
@@ -79,7 +79,7 @@ def find_beginning(client: "MlflowClient", name: str) -> "MlflowRun | None":
 
 def find_study(client: "MlflowClient", experiment_id: str, name: str) -> "MlflowRun":
     """The parent run of the study ``name``; raises `TrackingError` where that is none."""
-    found = find(client, experiment_id, name)
+    found = find_run(client, experiment_id, name)
     if not is_study(found):
         raise TrackingError(f"{name} is a run, not a study; harnest-compare shows what there is")
     return found
@@ -92,10 +92,10 @@ def trials_of(
     family = f"tags.`{IDENTITY}` = {quoted(study.data.tags[IDENTITY])} AND tags.`{TRIAL}` != ''"
     if condition is not None:
         family += f" AND {condition}"
-    return search(client, study.info.experiment_id, family)
+    return search_runs(client, study.info.experiment_id, family)
 
 
-def best_of(client: "MlflowClient", study: "MlflowRun") -> "MlflowRun | None":
+def best_trial_run(client: "MlflowClient", study: "MlflowRun") -> "MlflowRun | None":
     """The run of a study's best trial; None where it has none, or the store does not know it.
 
     The study itself may not have known that run's identity: its store was away at its end.

@@ -14,8 +14,8 @@ from typing import Any
 
 from harnest.core.errors import TrackingError
 from harnest.core.secrets import redact
-from harnest.tracking.outbox.runlog import Journal
-from harnest.tracking.store import from_anywhere
+from harnest.tracking.outbox.runlog import RunLog
+from harnest.tracking.store import absolute_address
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +42,10 @@ class FluentRun:
 
     name = "HARNEST_RESUMED_RUN"  # `start_run` deletes the variable of this name after `get`
 
-    def __init__(self, journal: Journal, address: str, patience: float) -> None:
-        self.journal = journal
+    def __init__(self, run_log: RunLog, address: str, patience: float) -> None:
+        self.run_log = run_log
         self.as_written = address
-        self.address = from_anywhere(address)
+        self.address = absolute_address(address)
         self.patience = patience
         self._run_id: str | None = os.environ.get(_VARIABLE) or None
         self._unset = [name for name in (_EXPERIMENT, _STORE) if name not in os.environ]
@@ -84,7 +84,7 @@ class FluentRun:
 
         if _STORE in self._unset and mlflow.get_tracking_uri() == self.as_written:
             mlflow.set_tracking_uri(self.address)  # the task may have changed the working folder
-        store = redact(from_anywhere(mlflow.get_tracking_uri()))
+        store = redact(absolute_address(mlflow.get_tracking_uri()))
         if store != redact(self.address):
             self._tell(
                 f"mlflow writes to {store}, not to the study's store {redact(self.address)}: what "
@@ -141,7 +141,7 @@ class FluentRun:
         deadline = time.monotonic() + self.patience
         while self._run_id is None:
             with suppress(OSError):  # of another host's directory
-                self._run_id = self.journal.run_id
+                self._run_id = self.run_log.run_id
             if self._run_id is None:
                 if time.monotonic() > deadline:
                     raise TrackingError(

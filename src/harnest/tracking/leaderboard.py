@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harnest.reporting.rows import FINISHED, PRUNED, SEED, Row, ranked, without_seeds
+from harnest.reporting.rows import FINISHED, PRUNED, SEED, LeaderboardRow, ranked, without_seeds
 from harnest.tracking.find_runs import (
     OWN,
-    best_of,
+    best_trial_run,
     experiment_called,
-    find,
+    find_run,
     is_study,
     trials_of,
 )
-from harnest.tracking.run_queries import search
+from harnest.tracking.run_queries import search_runs
 from harnest.tracking.run_writer import BREAKS, DEVIATION, OBJECTIVE, STEPS
 from harnest.tracking.store import open_existing
 from harnest.tracking.study_record import PARENT
@@ -32,7 +32,7 @@ _OLD_COLUMNS = ("trial", "state", "deviation", "steps", "seconds", "reason", "ru
 
 
 @dataclass(frozen=True)
-class Board:
+class Leaderboard:
     """A ranked table: what it ranks, the names of its scores, its rows.
 
     ``report`` fetches the page that the study wrote at its end; None where there is none.
@@ -40,11 +40,11 @@ class Board:
 
     title: str
     scores: tuple[str, ...]
-    rows: list[Row]
+    rows: list[LeaderboardRow]
     report: Callable[[], str | None] = lambda: None
 
 
-def leaderboard(address: str, experiment: str, names: Sequence[str]) -> Board:
+def leaderboard(address: str, experiment: str, names: Sequence[str]) -> Leaderboard:
     """Rows, best first, of what ``names`` name: studies, runs, or directories of either.
 
     One study gives its trials. Several studies or runs give one row each, a study its best
@@ -53,17 +53,19 @@ def leaderboard(address: str, experiment: str, names: Sequence[str]) -> Board:
     """
     client = open_existing(address)
     group = experiment_called(client, experiment)
-    chosen = [find(client, group, name) for name in names] or search(client, group, OWN)
+    chosen = [find_run(client, group, name) for name in names] or search_runs(client, group, OWN)
     if len(chosen) == 1 and is_study(chosen[0]):
         return _of_study(client, chosen[0])
-    best = [(run, (best_of(client, run) if is_study(run) else None) or run) for run in chosen]
+    best = [
+        (run, (best_trial_run(client, run) if is_study(run) else None) or run) for run in chosen
+    ]
     keys = _differing([run for _, run in best])
     direction = "minimize" if any(_minimizes(client, run) for _, run in best) else "maximize"
     rows = [_row(run, _title(origin, run), keys, [OBJECTIVE]) for origin, run in best]
-    return Board("Studies and runs", ("score",), ranked(without_seeds(rows), [direction]))
+    return Leaderboard("Studies and runs", ("score",), ranked(without_seeds(rows), [direction]))
 
 
-def _of_study(client: "MlflowClient", study: "MlflowRun") -> Board:
+def _of_study(client: "MlflowClient", study: "MlflowRun") -> Leaderboard:
     params = study.data.params
     directions = params.get("directions", "minimize").split(", ")
     single = len(directions) == 1
@@ -79,7 +81,7 @@ def _of_study(client: "MlflowClient", study: "MlflowRun") -> Board:
     if any(row.scores and not row.run_id for row in rows):  # the store was away at its end
         known = {run.info.run_name: run.info.run_id for run in trials_of(client, study)}
         rows = [replace(row, run_id=known.get(row.name, row.run_id)) for row in rows]
-    return Board(
+    return Leaderboard(
         title=f"Study {study.info.run_name}",
         scores=("score",) if single else tuple(f"score {at}" for at in range(len(scores))),
         rows=ranked(without_seeds(rows), directions),
@@ -88,8 +90,8 @@ def _of_study(client: "MlflowClient", study: "MlflowRun") -> Board:
 
 
 def _at_work(
-    rows: list[Row], client: "MlflowClient", study: "MlflowRun"
-) -> tuple[list[Row], list["MlflowRun"]]:
+    rows: list[LeaderboardRow], client: "MlflowClient", study: "MlflowRun"
+) -> tuple[list[LeaderboardRow], list["MlflowRun"]]:
     """Of a study at work: the rows of its table that hold, and the runs that these leave out.
 
     A table with a gap is of one sweeper of several: all runs are read then, and without a table.
@@ -123,7 +125,7 @@ def _artifact(client: "MlflowClient", run: "MlflowRun", name: str) -> str | None
         return None
 
 
-def _rows_in(table: Any, objectives: int) -> Iterator[Row]:
+def _rows_in(table: Any, objectives: int) -> Iterator[LeaderboardRow]:
     columns = table["columns"]
     values = ["value"] if objectives == 1 else [f"value_{at}" for at in range(objectives)]
     if BREAKS in columns:
@@ -134,7 +136,7 @@ def _rows_in(table: Any, objectives: int) -> Iterator[Row]:
         cell = dict(zip(columns, line, strict=True))
         scores = tuple(cell[name] for name in values if cell.get(name) is not None)
         was_killed = cell["reason"] == "interrupted"
-        yield Row(
+        yield LeaderboardRow(
             name=f"trial-{cell['trial']}",
             run_id=cell["run_id"],
             state="KILLED" if was_killed else str(_TABLE_STATES.get(cell["state"], cell["state"])),
@@ -182,10 +184,10 @@ def _differing(runs: list["MlflowRun"]) -> list[str]:
     return list(columns.values())
 
 
-def _row(run: "MlflowRun", name: str, keys: Iterable[str], scores: Sequence[str]) -> Row:
+def _row(run: "MlflowRun", name: str, keys: Iterable[str], scores: Sequence[str]) -> LeaderboardRow:
     info, metrics = run.info, run.data.metrics
     steps = metrics.get(STEPS)
-    return Row(
+    return LeaderboardRow(
         name=name,
         run_id=info.run_id,
         state=PRUNED if "pruned" in run.data.tags else info.status,

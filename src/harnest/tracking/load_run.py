@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from harnest.core.errors import CheckpointError, TrackingError
 from harnest.tracking.run_queries import recorded_in
-from harnest.tracking.run_writer import Run
+from harnest.tracking.run_writer import RunWriter
 from harnest.tracking.store import open_existing
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class RecordedRun:
 
     cfg: DictConfig
     checkpoint: Path
-    run: Run | None
+    run: RunWriter | None
 
     def metrics(self, part: str) -> dict[str, float]:
         """The recorded metrics of one part, ``test`` for example; empty where there are none."""
@@ -69,7 +69,7 @@ class RecordedRun:
             ) from error
 
 
-def recall(name: str, address: str, checkpoint: Path | None = None) -> RecordedRun:
+def load_run(name: str, address: str, checkpoint: Path | None = None) -> RecordedRun:
     """Find a run by its directory, or by its MLflow identity in the store at ``address``.
 
     The beginning of an identity is enough. Its checkpoint is the best one, unless another is given.
@@ -103,7 +103,7 @@ def recall(name: str, address: str, checkpoint: Path | None = None) -> RecordedR
     except (MlflowException, OSError) as error:
         raise CheckpointError(f"run {name} has no {BEST}: {_WITHOUT}") from error
     assert isinstance(config, DictConfig)
-    return RecordedRun(config, checkpoint, Run(client, name, owned=False))
+    return RecordedRun(config, checkpoint, RunWriter(client, name, owned=False))
 
 
 def _from_directory(directory: Path, address: str, checkpoint: Path | None) -> RecordedRun:
@@ -122,10 +122,10 @@ def _from_directory(directory: Path, address: str, checkpoint: Path | None) -> R
     return RecordedRun(config, checkpoint, _run_of(client, directory))
 
 
-def _run_of(client: "MlflowClient", directory: Path) -> Run | None:
+def _run_of(client: "MlflowClient", directory: Path) -> RunWriter | None:
     experiments = [e.experiment_id for e in client.search_experiments()]
     for condition in recorded_in(directory):
         found = client.search_runs(experiments, condition, max_results=1)
         if found:
-            return Run(client, found[0].info.run_id, owned=False)
+            return RunWriter(client, found[0].info.run_id, owned=False)
     return None

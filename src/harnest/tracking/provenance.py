@@ -23,11 +23,11 @@ _PACKAGES = (
 
 
 def provenance() -> dict[str, str]:
-    """Tags that say what made a run: its `origin` and its `surroundings`."""
-    return {**surroundings(), **origin()}
+    """Tags that say what made a run: its `source_tags` and its `environment_tags`."""
+    return {**environment_tags(), **source_tags()}
 
 
-def origin() -> dict[str, str]:
+def source_tags() -> dict[str, str]:
     """Where a run comes from: command, user, git commit and state.
 
     The git repository is the one that holds the working directory; without one its tags are
@@ -45,7 +45,7 @@ def origin() -> dict[str, str]:
 
 
 @cache  # what is imported stays so, also in the processes that are forked from this one
-def surroundings() -> Mapping[str, str]:
+def environment_tags() -> Mapping[str, str]:
     """What a process runs with: versions of Python and of packages, system."""
     return {
         **{f"version.{name}": metadata.version(name) for name in _PACKAGES},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from harnest.core.errors import TrackingError
-from harnest.tracking.find_runs import experiment_called, find, find_identified, is_study
+from harnest.tracking.find_runs import experiment_called, find_identified, find_run, is_study
 from harnest.tracking.run_writer import OBJECTIVE
 from harnest.tracking.store import open_existing
 from harnest.tracking.study_record import PARENT
@@ -23,7 +23,7 @@ _MACHINE = ("system", "device", "precision", "threads")
 
 
 @dataclass(frozen=True)
-class Original:
+class OriginalRun:
     """A run to be repeated; ``run`` is None where it was not recorded in MLflow."""
 
     name: str
@@ -40,18 +40,18 @@ class Original:
         return None if score is None else float(score)
 
 
-def original(name: str, address: str, experiment: str) -> Original:
+def load_original(name: str, address: str, experiment: str) -> OriginalRun:
     """Find a run by its directory, its name, or its MLflow identity.
 
     Raises `TrackingError` where there is none, or where its config was not recorded.
     """
     file = Path(name) / ".hydra" / "config.yaml"
     if file.is_file() and "mlflow" not in (_load(file).get("logger") or {}):
-        return Original(name, _load(file), None)
+        return OriginalRun(name, _load(file), None)
     client = open_existing(address)
     run = find_identified(client, name)  # in whatever experiment
     if run is None:
-        run = find(client, experiment_called(client, experiment), name)
+        run = find_run(client, experiment_called(client, experiment), name)
     if is_study(run):
         best = run.data.tags.get("best.trial", "trial-0").removeprefix("trial-")
         trial = Path(run.data.tags.get("directory", name)) / best
@@ -61,7 +61,7 @@ def original(name: str, address: str, experiment: str) -> Original:
     if members:
         member = members[0].data.tags.get("directory", members[0].info.run_id)
         raise TrackingError(f"{name} is several runs: name one of them, {member} for example")
-    return Original(str(run.info.run_name), config_of(client, run), run)
+    return OriginalRun(str(run.info.run_name), config_of(client, run), run)
 
 
 def config_of(client: "MlflowClient", run: "MlflowRun") -> DictConfig:

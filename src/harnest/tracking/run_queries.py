@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _PAGE = 1000
 
 
-def search(client: "MlflowClient", experiment_id: str, condition: str) -> list["MlflowRun"]:
+def search_runs(client: "MlflowClient", experiment_id: str, condition: str) -> list["MlflowRun"]:
     """The runs of an experiment of which ``condition`` holds, the newest first."""
     found: dict[str, MlflowRun] = {}  # by identity: a page begins with what a new run pushed there
     token = None

@@ -13,8 +13,8 @@ from harnest.core.command_line import program
 from harnest.core.failure import INTERRUPTED, Failure
 from harnest.core.secrets import redact
 from harnest.tracking.outbox import operations
-from harnest.tracking.outbox.runlog import Journal
-from harnest.tracking.outbox.uploader import Courier, Outbox
+from harnest.tracking.outbox.runlog import RunLog
+from harnest.tracking.outbox.uploader import Uploader, WriteQueue
 from harnest.tracking.store import experiment_id, open_store
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ NOTE = "mlflow.note.content"
 BREAKS = "breaks"
 
 
-class Run:
+class RunWriter:
     """An MLflow run that this process writes to.
 
     With an ``outbox`` a write is in a file of this machine once a method returns, and reaches
@@ -56,11 +56,11 @@ class Run:
         client: "MlflowClient | None",
         run_id: str | None,
         owned: bool,
-        outbox: Outbox | None = None,
+        queue: WriteQueue | None = None,
     ) -> None:
         self._client = client
         self.owned = owned
-        self.outbox = outbox
+        self.queue = queue
         self._run_id = run_id
 
     @staticmethod
@@ -71,7 +71,7 @@ class Run:
         tags: Mapping[str, str],
         directory: Path,
         patience: float,
-    ) -> "Run":
+    ) -> "RunWriter":
         """Start a run called ``name`` that keeps its journal in ``directory``.
 
         A trial goes on with the run that its study has started, whether the store answers or
@@ -80,25 +80,25 @@ class Run:
         begun = os.environ.get(RECORDED_IN)
         if begun is not None:
             # The study sends what is written here: to do so takes time that training needs.
-            run = Run(None, None, False, Outbox(Journal(Path(begun)), None))
+            run = RunWriter(None, None, False, WriteQueue(RunLog(Path(begun)), None))
             run.tag(tags)
             return run
-        courier = Courier(address, patience)
+        uploader = Uploader(address, patience)
         client = open_store(address)
         given = os.environ.get(RUN_ID)
         if given is not None:
-            journal = Journal.begin(directory, address, given)
-            run = Run(client, given, False, Outbox(journal, courier))
+            run_log = RunLog.begin(directory, address, given)
+            run = RunWriter(client, given, False, WriteQueue(run_log, uploader))
             run.tag(tags)
             return run
         experiment = experiment_id(client, experiment)
         made = client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id
         try:
-            journal = Journal.begin(directory, address, made, owned=True)
+            run_log = RunLog.begin(directory, address, made, owned=True)
         except BaseException:  # nobody else would know of the run
             client.set_terminated(made, "FAILED")
             raise
-        return Run(client, made, True, Outbox(journal, courier))
+        return RunWriter(client, made, True, WriteQueue(run_log, uploader))
 
     @property
     def client(self) -> "MlflowClient":
@@ -109,8 +109,8 @@ class Run:
     @property
     def run_id(self) -> str:
         """MLflow's identity of the run; empty while a trial's run has not reached MLflow."""
-        if self._run_id is None and self.outbox is not None:
-            self._run_id = self.outbox.journal.run_id
+        if self._run_id is None and self.queue is not None:
+            self._run_id = self.queue.run_log.run_id
         return self._run_id or ""
 
     def tag(self, tags: Mapping[str, str]) -> None:
@@ -129,45 +129,45 @@ class Run:
         """Record metrics of one step."""
         self._write(operations.values(metrics=values, step=step))
 
-    def data_set(self, facts: operations.DataSetFacts) -> None:
+    def data_set(self, facts: operations.DatasetInfo) -> None:
         """Record what it is trained on."""
         self._write(operations.data_set(facts))
 
     def model(self, folder: Path, metrics: Mapping[str, float], step: int) -> None:
         """Log the model that was saved in ``folder``, with the metrics that it reached."""
-        assert self.outbox is not None
-        inside = folder.relative_to(self.outbox.journal.directory)
+        assert self.queue is not None
+        inside = folder.relative_to(self.queue.run_log.directory)
         self._write(operations.model(str(inside), metrics, step))
 
     def files(self, files: Iterable[Path], folder: str | None = None) -> None:
         """Keep those files that exist as artifacts; a journal copies them from elsewhere."""
         there = [file.absolute() for file in files if file.is_file()]
-        if self.outbox is not None:
-            there = [_inside(self.outbox.journal, file, folder) for file in there]
+        if self.queue is not None:
+            there = [_inside(self.queue.run_log, file, folder) for file in there]
         if there:
             self._write(operations.files(there, folder))
 
     def text(self, text: str, name: str) -> None:
         """Keep ``text`` as the artifact ``name``."""
-        if self.outbox is None:
+        if self.queue is None:
             self.client.log_text(self.run_id, text, name)
         else:
-            with _whole(_artifact(self.outbox.journal, name)) as file:
+            with _whole(_artifact(self.queue.run_log, name)) as file:
                 file.write_text(text)
-            self._made(self.outbox.journal, name)
+            self._made(self.queue.run_log, name)
 
     def figure(self, figure: "Figure", name: str) -> None:
         """Keep a matplotlib figure as the artifact ``name``, a picture."""
-        if self.outbox is None:
+        if self.queue is None:
             self.client.log_figure(self.run_id, figure, name)
         else:
-            with _whole(_artifact(self.outbox.journal, name)) as file:
+            with _whole(_artifact(self.queue.run_log, name)) as file:
                 figure.savefig(file)
-            self._made(self.outbox.journal, name)
+            self._made(self.queue.run_log, name)
 
-    def _made(self, journal: Journal, name: str) -> None:
+    def _made(self, run_log: RunLog, name: str) -> None:
         folder = str(Path(name).parent)
-        self.files([_artifact(journal, name)], None if folder == "." else folder)
+        self.files([_artifact(run_log, name)], None if folder == "." else folder)
 
     def score(self, value: float, steps: int) -> None:
         """Record what the run is ranked by, and its length; a study does that for its trials."""
@@ -197,10 +197,10 @@ class Run:
             elif self.owned and failure is not None:
                 self.fail(failure)
         finally:
-            if self.outbox is not None:
-                self.outbox.journal.let_go()
-                if self.outbox.courier is not None:
-                    self._see_off(self.outbox.courier, self.outbox.journal.directory)
+            if self.queue is not None:
+                self.queue.run_log.release()
+                if self.queue.uploader is not None:
+                    self._flush(self.queue.uploader, self.queue.run_log.directory)
 
     def fail(self, failure: Failure) -> None:
         """End as KILLED when interrupted, as FAILED otherwise, with the reason as a tag."""
@@ -217,26 +217,26 @@ class Run:
 
     def has_ended(self) -> bool:
         """Whether the journal says how the run ended."""
-        assert self.outbox is not None
-        return self.outbox.journal.has_ended()
+        assert self.queue is not None
+        return self.queue.run_log.has_ended()
 
     def _write(self, write: operations.Write) -> None:
-        if self.outbox is not None:
-            self.outbox.add(write)
+        if self.queue is not None:
+            self.queue.add(write)
         else:
             operations.deliver(self.client, self.run_id, [write], Path())
 
-    def _see_off(self, courier: Courier, directory: Path) -> None:
+    def _flush(self, uploader: Uploader, directory: Path) -> None:
         is_sent = False
         try:
-            is_sent = courier.finish(unless_away=not self.owned)
+            is_sent = uploader.finish(unless_away=not self.owned)
         finally:  # also where an interrupt ends the wait
             if self.owned and not is_sent:
-                log.warning(still_here(courier, directory))
+                log.warning(unsent_message(uploader, directory))
 
 
-def _artifact(journal: Journal, name: str) -> Path:
-    file = journal.artifacts / name
+def _artifact(run_log: RunLog, name: str) -> Path:
+    file = run_log.artifacts / name
     file.parent.mkdir(parents=True, exist_ok=True)
     return file
 
@@ -257,21 +257,21 @@ def _whole(file: Path) -> Iterator[Path]:
         raise
 
 
-def still_here(courier: Courier, directory: Path) -> str:
+def unsent_message(uploader: Uploader, directory: Path) -> str:
     """What to do about writes that a store has not taken."""
-    why = courier.trouble or "it is slow"
+    why = uploader.trouble or "it is slow"
     return (
-        f"the MLflow store {redact(courier.address)} did not take the whole record ({why}); send "
+        f"the MLflow store {redact(uploader.address)} did not take the whole record ({why}); send "
         f"the rest later with {program('harnest-sync')} {directory}"
     )
 
 
-def _inside(journal: Journal, file: Path, folder: str | None) -> Path:
+def _inside(run_log: RunLog, file: Path, folder: str | None) -> Path:
     """The file's path from the run's directory, into which it is copied from elsewhere."""
-    if not file.is_relative_to(journal.directory):
-        kept = journal.artifacts / (folder or "") / file.name
+    if not file.is_relative_to(run_log.directory):
+        kept = run_log.artifacts / (folder or "") / file.name
         kept.parent.mkdir(parents=True, exist_ok=True)
         with _whole(kept) as new:
             shutil.copyfile(file, new)
         file = kept
-    return file.relative_to(journal.directory)
+    return file.relative_to(run_log.directory)

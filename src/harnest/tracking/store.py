@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from harnest.core.errors import TrackingError
 from harnest.core.secrets import redact
-from harnest.core.silence_libraries import quieten
+from harnest.core.silence_libraries import silence_libraries
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -85,7 +85,7 @@ def connect(address: str) -> "MlflowClient":
     import mlflow
 
     # MLflow keeps its connections by address: a relative one is the first folder's for good.
-    return mlflow.MlflowClient(from_anywhere(address))
+    return mlflow.MlflowClient(absolute_address(address))
 
 
 def open_existing(address: str) -> "MlflowClient":
@@ -137,7 +137,7 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     return str(found.experiment_id)
 
 
-def from_anywhere(address: str) -> str:
+def absolute_address(address: str) -> str:
     """``address`` as it can be used in another working directory."""
     if not address.startswith(_SQLITE):
         return address
@@ -219,7 +219,7 @@ def _make_database(address: str) -> None:
                 return
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-            quieten()
+            silence_libraries()
             new = file.with_name(f"{file.name}.new")
             new.unlink(missing_ok=True)
             make: Any = SqlAlchemyStore

@@ -15,13 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 from harnest.core.command_line import program
 from harnest.core.failure import INTERRUPTED, Failure
 from harnest.core.secrets import redact
-from harnest.tracking.figure_worker import Artist, undrawn
+from harnest.tracking.figure_worker import FigureWorker, pending_below
 from harnest.tracking.fluent import FluentRun
 from harnest.tracking.load_run import BEST
-from harnest.tracking.outbox.runlog import Journal, journals_below
-from harnest.tracking.outbox.uploader import Courier, Outbox
-from harnest.tracking.provenance import origin, surroundings
-from harnest.tracking.run_queries import search
+from harnest.tracking.outbox.runlog import RunLog, run_logs_below
+from harnest.tracking.outbox.uploader import Uploader, WriteQueue
+from harnest.tracking.provenance import environment_tags, source_tags
+from harnest.tracking.run_queries import search_runs
 from harnest.tracking.run_writer import (
     BREAKS,
     DEVIATION,
@@ -29,26 +29,26 @@ from harnest.tracking.run_writer import (
     RECORDED_IN,
     RUN_ID,
     STEPS,
-    Run,
-    still_here,
+    RunWriter,
+    unsent_message,
 )
 from harnest.tracking.store import experiment_id, open_store
 from harnest.tracking.study_summary import (
-    best_of,
+    append_ended,
+    best_trials,
     import_libraries,
-    list_ended,
     show_begun,
     show_progress,
-    summarise,
+    summarize,
 )
 
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
-    from mlflow.entities import Run as MlflowRun
+    from mlflow.entities import RunWriter as MlflowRun
 
-    from harnest.study.events import StudyFacts, TrialFacts
+    from harnest.study.events import StudyInfo, TrialInfo
     from harnest.study.outcome import Outcome
 
 #: Tags that tie runs to their study. The identity is the study's own: two studies of the same
@@ -94,7 +94,7 @@ class StudyRecord(Callback):
         place = os.environ.get(RECORDED_IN)
         # Of jobs in threads MLflow cannot tell whose it serves.
         if place is not None and threading.current_thread() is threading.main_thread():
-            self._fluent = FluentRun(Journal(Path(place)), self.address, self.patience)
+            self._fluent = FluentRun(RunLog(Path(place)), self.address, self.patience)
             self._fluent.install()
 
     def on_job_end(self, config: DictConfig, job_return: "JobReturn", **kwargs: Any) -> None:
@@ -107,7 +107,7 @@ class StudyRecord(Callback):
         """Keep what the study's config asks for and its facts do not say; called by Hydra."""
         self.config = config
 
-    def on_study_start(self, study: "StudyFacts", trials: Sequence["TrialFacts"]) -> None:
+    def on_study_start(self, study: "StudyInfo", trials: Sequence["TrialInfo"]) -> None:
         """Start the parent run, or go on with it; end the child runs whose trials have ended."""
         self.study = study
         self.directory = study.directory.resolve()
@@ -115,31 +115,31 @@ class StudyRecord(Callback):
         self.trials = {trial.number: trial for trial in trials}
         self.client = open_store(self.address)
         self.experiment_id = experiment_id(self.client, self.experiment)
-        self.courier = Courier(self.address, self.patience)
+        self.uploader = Uploader(self.address, self.patience)
         # A trial begins while the one before it is still being sent, and at once.
-        self.herald = Courier(self.address, self.patience, rounds=0.01)
-        self.artist = Artist(self.courier.hand)
-        self.origin = origin()
+        self.herald = Uploader(self.address, self.patience, rounds=0.01)
+        self.worker = FigureWorker(self.uploader.enqueue)
+        self.origin = source_tags()
         with self._ended_again():
-            self._begin_or_go_on(trials)
+            self._start_or_resume(trials)
 
-    def _begin_or_go_on(self, trials: Sequence["TrialFacts"]) -> None:
+    def _start_or_resume(self, trials: Sequence["TrialInfo"]) -> None:
         self.parent = self._start_parent()
         self.parent.tag(
             {
                 **self.asked,
                 "directory": str(self.directory),
-                **surroundings(),
+                **environment_tags(),
                 **self.origin,
             }
         )
-        self.members: dict[tuple[int, str], Run] = {}
+        self.members: dict[tuple[int, str], RunWriter] = {}
         self._settle(trials)
-        self.courier.wait(_SOON, unless_away=True)
-        for one in undrawn(self.directory):
-            self.artist.draw(one)
+        self.uploader.wait(_SOON, unless_away=True)
+        for one in pending_below(self.directory):
+            self.worker.draw(one)
 
-    def _settle(self, trials: Sequence["TrialFacts"]) -> None:
+    def _settle(self, trials: Sequence["TrialInfo"]) -> None:
         """End the runs of trials that have ended, whose sweeper died before it could say so."""
         self.children = self._started()
         left = self._search("attributes.status = 'RUNNING'")
@@ -148,26 +148,26 @@ class StudyRecord(Callback):
             child = self.children.get(trial.number)
             if child is None or not trial.state.is_finished():
                 continue
-            if not child.has_ended() if child.outbox is not None else child.run_id in running:
+            if not child.has_ended() if child.queue is not None else child.run_id in running:
                 self._end(child, trial)
-            elif child.outbox is not None and child.outbox.journal.unsent():
-                self.courier.hand(child.outbox.journal)
+            elif child.queue is not None and child.queue.run_log.unsent():
+                self.uploader.enqueue(child.queue.run_log)
         ended = {f"trial-{trial.number}": trial for trial in trials if trial.state.is_finished()}
         members = [run for run in left if run.data.tags.get(MEMBER_OF) in ended]
         # The end of some is here and was not sent yet: it says more than is known otherwise.
-        here = journals_below(self.directory) if members else []
-        told = {journal.run_id: journal for journal in here if journal.has_ended()}
+        here = run_logs_below(self.directory) if members else []
+        told = {run_log.run_id: run_log for run_log in here if run_log.has_ended()}
         for run in members:
-            member = Run(self.client, run.info.run_id, owned=True)
+            member = RunWriter(self.client, run.info.run_id, owned=True)
             if run.info.run_id in told:
-                self.courier.hand(told[run.info.run_id])
+                self.uploader.enqueue(told[run.info.run_id])
             elif ended[run.data.tags[MEMBER_OF]].state.name == "COMPLETE":  # and so was each of it
                 member.terminate("FINISHED")
             else:
                 member.fail(Failure(INTERRUPTED, "its sweeper process died"))
         self._end_nested(trials)
 
-    def _end_nested(self, trials: Sequence["TrialFacts"]) -> None:
+    def _end_nested(self, trials: Sequence["TrialInfo"]) -> None:
         """End the runs that jobs have nested in theirs, and whose process died before it could."""
         ended = {
             self.children[trial.number].run_id: trial.state.name
@@ -175,7 +175,7 @@ class StudyRecord(Callback):
             if trial.state.is_finished() and trial.number in self.children
         }
         states = {"COMPLETE": "FINISHED", "PRUNED": "KILLED"}
-        left = search(self.client, self.experiment_id, "attributes.status = 'RUNNING'")
+        left = search_runs(self.client, self.experiment_id, "attributes.status = 'RUNNING'")
         while found := [run for run in left if run.data.tags.get(PARENT) in ended]:
             left = [run for run in left if run not in found]
             for run in found:
@@ -204,15 +204,15 @@ class StudyRecord(Callback):
     def _parents(self) -> list["MlflowRun"]:
         return self._search(f"tags.`{PARENT}` IS NULL")
 
-    def _start_parent(self) -> Run:
+    def _start_parent(self) -> RunWriter:
         found = self._parents()
         if found:
             run_id = found[0].info.run_id
             self.client.update_run(run_id, status="RUNNING")
-            return self._held(Journal.begin(self.directory, self.address, run_id))
+            return self._held(RunLog.begin(self.directory, self.address, run_id))
         tags = {STUDY: self.study.name, IDENTITY: self.study.identity}
         made = self.client.create_run(self.experiment_id, tags=tags, run_name=self.study.name)
-        parent = self._held(Journal.begin(self.directory, self.address, made.info.run_id))
+        parent = self._held(RunLog.begin(self.directory, self.address, made.info.run_id))
         parent.params(
             {
                 **{f"search.{key}": json.dumps(d) for key, d in self.study.space.items()},
@@ -222,46 +222,46 @@ class StudyRecord(Callback):
         )
         return parent
 
-    def on_trial_start(self, trial: "TrialFacts", directory: Path) -> Mapping[str, str]:
+    def on_trial_start(self, trial: "TrialInfo", directory: Path) -> Mapping[str, str]:
         """Start the trial's run; its process finds it by the returned environment."""
         self.trials[trial.number] = trial
         show_begun(self.parent, self.study, list(self.trials.values()))
         tags = {PARENT: self.parent.run_id, TRIAL: str(trial.number)}
         if trial.retry_of is not None:
             tags["retry_of"] = f"trial-{trial.retry_of}"
-        child = self.children[trial.number] = self._begin(directory, f"trial-{trial.number}", tags)
+        child = self.children[trial.number] = self._start_run(
+            directory, f"trial-{trial.number}", tags
+        )
         return _finds(child)
 
-    def on_trial_divided(self, trial: "TrialFacts") -> None:
+    def on_trial_divided(self, trial: "TrialInfo") -> None:
         """Nothing: its run goes on, and its members get runs of their own."""
 
-    def on_member_start(self, trial: "TrialFacts", name: str, directory: Path) -> Mapping[str, str]:
+    def on_member_start(self, trial: "TrialInfo", name: str, directory: Path) -> Mapping[str, str]:
         """Start the run of a trial's member, nested in the trial's."""
         of = f"trial-{trial.number}"
         child = self.children[trial.number]
         tags = {PARENT: child.run_id or self.parent.run_id, MEMBER: name, MEMBER_OF: of}
-        run = self.members[trial.number, name] = self._begin(directory, f"{of}-{name}", tags)
+        run = self.members[trial.number, name] = self._start_run(directory, f"{of}-{name}", tags)
         return _finds(run)
 
-    def _begin(self, directory: Path, name: str, tags: Mapping[str, str]) -> Run:
+    def _start_run(self, directory: Path, name: str, tags: Mapping[str, str]) -> RunWriter:
         """Start a run of this study that is recorded in ``directory``."""
-        journal = Journal.begin(directory, self.address)
+        run_log = RunLog.begin(directory, self.address)
         family = {STUDY: self.study.name, IDENTITY: self.study.identity}
-        journal.create(self.experiment_id, name, {**self.origin, **family, **tags})
-        self.herald.hand(journal)
+        run_log.create(self.experiment_id, name, {**self.origin, **family, **tags})
+        self.herald.enqueue(run_log)
         # An application that logs by MLflow's own functions needs the run's identity now.
         self.herald.wait(_SOON, unless_away=True)
-        self.courier.watch(journal)  # its process has other things to do
-        return self._held(journal)
+        self.uploader.watch(run_log)  # its process has other things to do
+        return self._held(run_log)
 
-    def on_member_end(
-        self, trial: "TrialFacts", name: str, directory: Path, end: "Outcome"
-    ) -> None:
+    def on_member_end(self, trial: "TrialInfo", name: str, directory: Path, end: "Outcome") -> None:
         """End the member's run in the state that says how it ended."""
         run = self.members.pop((trial.number, name), None)
         if run is None:  # it could not be started
             return
-        self._take_leave(run, directory)
+        self._finish(run, directory)
         run.metrics(_scores(end.values), step=0)
         if end.failure is not None:  # its own process may not have come to that
             run.files(sorted(directory.glob("*.log")))
@@ -269,42 +269,42 @@ class StudyRecord(Callback):
         else:
             run.terminate("FINISHED")
 
-    def on_trial_end(self, trial: "TrialFacts", directory: Path) -> None:
+    def on_trial_end(self, trial: "TrialInfo", directory: Path) -> None:
         """End the trial's run in the state that says how the trial ended, and how far we are."""
         self.trials[trial.number] = trial
         # A dead sweeper's may have been started after this one looked.
         run = self.children.get(trial.number) or self._started().get(trial.number)
         if run is None:  # it could not be started
             return
-        self._take_leave(run, directory)
+        self._finish(run, directory)
         if trial.reason is not None:  # its own process may not have come to that
             run.files(sorted(directory.glob("*.log")))
         self._end(run, trial)
         trials = list(self.trials.values())
         show_begun(self.parent, self.study, trials)
         show_progress(self.parent, self.study, trials)
-        list_ended(self.parent, trials, self.children)
+        append_ended(self.parent, trials, self.children)
         ended = sum(one.state.is_finished() for one in trials)
         if ended < self.study.budget <= len(self.children):  # a slot is idle until the end
             with suppress(ImportError):  # told by the summary
                 import_libraries()
 
-    def on_study_end(self, trials: Sequence["TrialFacts"], complete: bool) -> list[str]:
+    def on_study_end(self, trials: Sequence["TrialInfo"], complete: bool) -> list[str]:
         """Sum the study up in its parent run; returns how to look at it.
 
         Where another sweeper still has trials running, that one will have the last word. An
         interrupt leaves out what is not there yet, and not the ends of runs.
         """
         try:
-            self._sum_up(trials, complete)
+            self._summarize(trials, complete)
             self.herald.finish(unless_away=True)
-            is_sent = self.courier.finish()
+            is_sent = self.uploader.finish()
         except KeyboardInterrupt:
-            if not self.courier.wait(_SOON, unless_away=True):
-                log.warning(still_here(self.courier, self.study.directory))
+            if not self.uploader.wait(_SOON, unless_away=True):
+                log.warning(unsent_message(self.uploader, self.study.directory))
             raise
         lines = [f"look:    {how_to_look(self.address)}"]
-        best = best_of(trials, self.study)
+        best = best_trials(trials, self.study)
         place = self.study.directory / str(best.number if best else None)
         one, several = place / BEST, sorted(place.glob(f"*/{BEST}"))
         is_trained = one.is_file() or bool(several)
@@ -315,34 +315,34 @@ class StudyRecord(Callback):
         if is_trained and all(asked):
             lines.append(f"promote: {program('harnest-promote')} {self.study.directory}")
         if not is_sent:
-            lines.append(f"missing: {still_here(self.courier, self.study.directory)}")
+            lines.append(f"missing: {unsent_message(self.uploader, self.study.directory)}")
         return lines
 
-    def _sum_up(self, trials: Sequence["TrialFacts"], complete: bool) -> None:
+    def _summarize(self, trials: Sequence["TrialInfo"], complete: bool) -> None:
         """Write what came of it to the parent run, and its end whatever happens meanwhile."""
         is_last = not any(trial.state.name == "RUNNING" for trial in trials)
         try:
-            self.artist.finish()
-            is_here = self.courier.wait(self.patience, unless_away=True)
+            self.worker.finish()
+            is_here = self.uploader.wait(self.patience, unless_away=True)
             if is_last and is_here:
                 self._settle(trials)
             if is_last:
                 run_ids = {number: run.run_id for number, run in self.children.items()}
                 about = self.asked, self.experiment_id
-                summarise(self.parent, self.study, trials, run_ids, *about)
+                summarize(self.parent, self.study, trials, run_ids, *about)
         except Exception as error:  # a study that has its trials does not fail for this
             log.warning("the study's parent run is not complete: %s", error)
         finally:
             if is_last:
                 self.parent.terminate("FINISHED" if complete else "KILLED")
 
-    def _take_leave(self, run: Run, directory: Path) -> None:
+    def _finish(self, run: RunWriter, directory: Path) -> None:
         """Nothing more comes of a job's own process."""
-        if run.outbox is not None:
-            self.courier.leave(run.outbox.journal)
-        self.artist.draw(directory.absolute())
+        if run.queue is not None:
+            self.uploader.unwatch(run.queue.run_log)
+        self.worker.draw(directory.absolute())
 
-    def _end(self, run: Run, trial: "TrialFacts") -> None:
+    def _end(self, run: RunWriter, trial: "TrialInfo") -> None:
         deviation = {} if trial.deviation is None else {DEVIATION: trial.deviation}
         run.metrics({**_scores(trial.values), **deviation, STEPS: len(trial.steps)}, step=0)
         # Choices of groups, which are no keys of the job's config; all where it logged none.
@@ -358,10 +358,10 @@ class StudyRecord(Callback):
         else:
             run.terminate("FINISHED")
 
-    def _held(self, journal: Journal) -> Run:
-        return Run(self.client, None, True, Outbox(journal, self.courier))
+    def _held(self, run_log: RunLog) -> RunWriter:
+        return RunWriter(self.client, None, True, WriteQueue(run_log, self.uploader))
 
-    def _started(self) -> dict[int, Run]:
+    def _started(self) -> dict[int, RunWriter]:
         """The child runs by trial number, also those of other sweepers.
 
         A run whose journal is here is written to through it, even where the store has not heard
@@ -371,16 +371,16 @@ class StudyRecord(Callback):
             int(run.data.tags[TRIAL]): run.info.run_id
             for run in self._search(f"tags.`{TRIAL}` != ''")
         }
-        runs = {n: Run(self.client, run_id, owned=True) for n, run_id in known.items()}
-        for journal in journals_below(self.directory):
-            name = journal.directory.name if journal.directory != self.directory else ""
-            if name.isdigit() and known.get(int(name), journal.run_id) == journal.run_id:
-                runs[int(name)] = self._held(journal)
+        runs = {n: RunWriter(self.client, run_id, owned=True) for n, run_id in known.items()}
+        for run_log in run_logs_below(self.directory):
+            name = run_log.directory.name if run_log.directory != self.directory else ""
+            if name.isdigit() and known.get(int(name), run_log.run_id) == run_log.run_id:
+                runs[int(name)] = self._held(run_log)
         return runs
 
     def _search(self, condition: str) -> list["MlflowRun"]:
         query = f"tags.`{IDENTITY}` = '{self.study.identity}' AND {condition}"
-        return search(self.client, self.experiment_id, query)
+        return search_runs(self.client, self.experiment_id, query)
 
 
 def _scores(values: Sequence[float]) -> dict[str, float]:
@@ -389,14 +389,14 @@ def _scores(values: Sequence[float]) -> dict[str, float]:
     return {f"{OBJECTIVE}_{index}": value for index, value in enumerate(values)}
 
 
-def _finds(run: Run) -> dict[str, str]:
+def _finds(run: RunWriter) -> dict[str, str]:
     """Environment by which a trial's process finds its run."""
-    assert run.outbox is not None
+    assert run.queue is not None
     known = {RUN_ID: run.run_id} if run.run_id else {}
-    return {RECORDED_IN: str(run.outbox.journal.directory), **known}
+    return {RECORDED_IN: str(run.queue.run_log.directory), **known}
 
 
-def asked_of(config: DictConfig, study: "StudyFacts") -> dict[str, str]:
+def asked_of(config: DictConfig, study: "StudyInfo") -> dict[str, str]:
     """What a study was asked to do, by name; an application need not have a seed or a metric."""
     settings = {
         part: OmegaConf.select(config, f"hydra.sweeper.{part}") for part in ("sampler", "pruner")

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from harnest.reporting.report import counted, objective_names, shown, study_page
-from harnest.reporting.rows import FINISHED, Row
+from harnest.reporting.report import format_value, objective_names, outcome_counts, study_page
+from harnest.reporting.rows import FINISHED, LeaderboardRow
 from harnest.tracking.outbox.operations import now
-from harnest.tracking.run_writer import BREAKS, NOTE, Run
+from harnest.tracking.run_writer import BREAKS, NOTE, RunWriter
 
 if TYPE_CHECKING:
-    from harnest.study.events import StudyFacts, TrialFacts
+    from harnest.study.events import StudyInfo, TrialInfo
 
 #: Artifacts of the parent run.
 TABLE, REPORT = "trials.json", "report.html"
@@ -31,7 +31,7 @@ _STATES = ("complete", "pruned", "fail", "running", "waiting")
 _RUN_STATES = {"COMPLETE": FINISHED, "FAIL": "FAILED"}  # of which runs and tables speak
 
 
-def show_progress(parent: Run, study: "StudyFacts", trials: Sequence["TrialFacts"]) -> None:
+def show_progress(parent: RunWriter, study: "StudyInfo", trials: Sequence["TrialInfo"]) -> None:
     """Write the best value so far, by the number of ended trials, and how many are in each state.
 
     Of several objectives each has a best value of its own.
@@ -49,14 +49,16 @@ def show_progress(parent: Run, study: "StudyFacts", trials: Sequence["TrialFacts
         parent.metrics(best, step=sum(trial.state.is_finished() for trial in trials))
 
 
-def show_begun(parent: Run, study: "StudyFacts", trials: Sequence["TrialFacts"]) -> None:
+def show_begun(parent: RunWriter, study: "StudyInfo", trials: Sequence["TrialInfo"]) -> None:
     """Describe a study at work in the UI, which may still show how an earlier session ended."""
     counts = Counter(trial.state.name.lower() for trial in trials if trial.state.name != "WAITING")
     told = ", ".join(f"{counts[state]} {state}" for state in _STATES if counts[state])
     parent.tag({NOTE: f"{counts.total()} of {study.budget} trials have begun: {told}"})
 
 
-def list_ended(parent: Run, trials: Sequence["TrialFacts"], runs: Mapping[int, Run]) -> None:
+def append_ended(
+    parent: RunWriter, trials: Sequence["TrialInfo"], runs: Mapping[int, RunWriter]
+) -> None:
     """Write the table of the trials that have ended, now and then: to read all runs takes long."""
     ended = [trial for trial in trials if trial.state.is_finished()]
     if len(ended) % _AT_ONCE == 0:
@@ -67,7 +69,7 @@ def list_ended(parent: Run, trials: Sequence["TrialFacts"], runs: Mapping[int, R
 
 
 def import_libraries() -> None:
-    """Import what `summarise` draws with, which takes longer than all else that it does.
+    """Import what `summarize` draws with, which takes longer than all else that it does.
 
     Raises ImportError where one is missing.
     """
@@ -75,10 +77,10 @@ def import_libraries() -> None:
         import_module(name)
 
 
-def summarise(
-    parent: Run,
-    study: "StudyFacts",
-    trials: Sequence["TrialFacts"],
+def summarize(
+    parent: RunWriter,
+    study: "StudyInfo",
+    trials: Sequence["TrialInfo"],
     run_ids: Mapping[int, str],
     asked: Mapping[str, str],
     experiment: str,
@@ -90,7 +92,7 @@ def summarise(
     have heard of all runs.
     """
     show_progress(parent, study, trials)
-    best = best_of(trials, study)
+    best = best_trials(trials, study)
     rows = [_row(trial, run_ids.get(trial.number, "")) for trial in trials]
     if best is not None:
         run_id = run_ids.get(best.number, "")  # an empty one replaces an earlier session's
@@ -107,7 +109,7 @@ def summarise(
     parent.tag({NOTE: _note(rows, best, objective_names(study), experiment)})
 
 
-def best_of(trials: Sequence["TrialFacts"], study: "StudyFacts") -> "TrialFacts | None":
+def best_trials(trials: Sequence["TrialInfo"], study: "StudyInfo") -> "TrialInfo | None":
     """The trial with the best value that keeps to the constraints; the earlier one of equals.
 
     None where there is none, or where several objectives leave open which one is the best.
@@ -118,7 +120,7 @@ def best_of(trials: Sequence["TrialFacts"], study: "StudyFacts") -> "TrialFacts 
     return min(_kept(trials), key=lambda t: (sign * t.values[0], t.number), default=None)
 
 
-def table(trials: Sequence["TrialFacts"], run_ids: Mapping[int, str]) -> dict[str, list[Any]]:
+def table(trials: Sequence["TrialInfo"], run_ids: Mapping[int, str]) -> dict[str, list[Any]]:
     """All trials by column, as MLflow's tables want them.
 
     The objective's column is ``value``; of several they are ``value_0``, ``value_1``, ... The
@@ -145,8 +147,8 @@ def table(trials: Sequence["TrialFacts"], run_ids: Mapping[int, str]) -> dict[st
     return columns | {PARAM + key: [trial.params.get(key) for trial in trials] for key in keys}
 
 
-def _row(trial: "TrialFacts", run_id: str) -> Row:
-    return Row(
+def _row(trial: "TrialInfo", run_id: str) -> LeaderboardRow:
+    return LeaderboardRow(
         name=f"trial-{trial.number}",
         run_id=run_id,
         state=_RUN_STATES.get(trial.state.name, trial.state.name),
@@ -154,12 +156,12 @@ def _row(trial: "TrialFacts", run_id: str) -> Row:
         deviations=() if trial.deviation is None else (trial.deviation,),
         steps=len(trial.steps),
         seconds=_seconds(trial),
-        params={key: shown(value) for key, value in trial.params.items()},
+        params={key: format_value(value) for key, value in trial.params.items()},
         broken=trial.broken,
     )
 
 
-def _log_table(run: Run, columns: Mapping[str, Sequence[Any]], name: str) -> None:
+def _log_table(run: RunWriter, columns: Mapping[str, Sequence[Any]], name: str) -> None:
     """Write a table as MLflow reads it; its own function would append to the last session's."""
     rows = [[_as_json(cell) for cell in row] for row in zip(*columns.values(), strict=True)]
     run.text(json.dumps({"columns": list(columns), "data": rows}), name)
@@ -170,7 +172,7 @@ def _as_json(cell: Any) -> Any:
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
-def _log_history(parent: Run, trials: Sequence["TrialFacts"], study: "StudyFacts") -> None:
+def _log_history(parent: RunWriter, trials: Sequence["TrialInfo"], study: "StudyInfo") -> None:
     """Draw the values of trials that keep to the constraints by number, and the best up to each.
 
     Pruned trials have the last value that they reported.
@@ -202,13 +204,13 @@ def _log_history(parent: Run, trials: Sequence["TrialFacts"], study: "StudyFacts
 
 
 def _note(
-    rows: Sequence[Row],
-    best: "TrialFacts | None",
+    rows: Sequence[LeaderboardRow],
+    best: "TrialInfo | None",
     objectives: Sequence[str],
     experiment: str,
 ) -> str:
     """The parent run's description in the UI: its best trial, linked, and where the rest is."""
-    lines = [counted(rows)]
+    lines = [outcome_counts(rows)]
     if best is not None:
         row = next(row for row in rows if row.name == f"trial-{best.number}")
         there = f"#/experiments/{experiment}/runs/{row.run_id}"
@@ -220,7 +222,7 @@ def _note(
     return "\n\n".join(lines)
 
 
-def _kept(trials: Sequence["TrialFacts"]) -> list["TrialFacts"]:
+def _kept(trials: Sequence["TrialInfo"]) -> list["TrialInfo"]:
     """The finished trials that keep to the constraints."""
     return [trial for trial in trials if trial.state.name == "COMPLETE" and not trial.broken]
 
@@ -229,5 +231,5 @@ def _better(direction: str) -> Any:
     return min if direction == "minimize" else max
 
 
-def _seconds(trial: "TrialFacts") -> float | None:
+def _seconds(trial: "TrialInfo") -> float | None:
     return trial.duration.total_seconds() if trial.duration else None

@@ -20,21 +20,21 @@ from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 
 from harnest.core.errors import ConfigError, HarnestError
-from harnest.core.silence_libraries import quieten
+from harnest.core.silence_libraries import silence_libraries
 from harnest.core.trust import trusted
 from harnest.har.augmentation.base import triads
 from harnest.har.classifier import Classifier, channel_statistics, inverse_frequencies
 from harnest.har.data.data_module import WindowModule
 from harnest.har.data.prepare import prepare
 from harnest.har.data.splits import missing_activities, split
-from harnest.har.networks.data_dependent_init import Calibrated
+from harnest.har.networks.data_dependent_init import DataDependentInit
 from harnest.har.packed.pack import is_packable, train_epoch
-from harnest.har.packed.packed_classifier import Member, hears_of_batches, refusals
-from harnest.study.execution.barrier import is_packed, meet
+from harnest.har.packed.packed_classifier import PackedClassifier, has_batch_hooks, unsupported
+from harnest.study.execution.barrier import is_packed, synchronize
 from harnest.study.trial import Trial
-from harnest.training.callbacks.pruning import ReportToTrial
+from harnest.training.callbacks.pruning import PruningCallback
 from harnest.training.malloc import keep_freed_memory
-from harnest.training.precision import fastest, precision_error
+from harnest.training.precision import auto_precision, precision_error
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ _CHANNELS, _STEPS = 6, 64
 
 
 @dataclass(frozen=True)
-class Parts:
+class RunComponents:
     """Everything that one run is made of."""
 
     data: WindowModule
@@ -57,14 +57,14 @@ class Parts:
         return next((one for one in callbacks if isinstance(one, ModelCheckpoint)), None)
 
 
-def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Parts:
+def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> RunComponents:
     """Make the parts of the run that ``cfg`` describes; they write below ``directory``.
 
     A run that is a ``trial`` reports to it, and leaves the terminal to its study; where it shares
     its process with others, they are trained together. Raises `HarnestError` for what the config
     asks and cannot be had.
     """
-    quieten()
+    silence_libraries()
     keep_freed_memory()
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
@@ -81,7 +81,7 @@ def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Pa
         )
     callbacks: list[Callback] = _each(cfg.callbacks)
     if trial is not None:
-        callbacks.insert(0, ReportToTrial(trial, cfg.objective.metric))
+        callbacks.insert(0, PruningCallback(trial, cfg.objective.metric))
     trainer = make_trainer(
         cfg,
         callbacks=callbacks,
@@ -97,17 +97,17 @@ def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Pa
     _check_precision(trainer, classifier.network, few, precision)
     if precision.startswith("16") and trainer.precision == "bf16-mixed":  # by Lightning
         log.warning("trainer.precision=%s: on a CPU, bf16-mixed is used instead", precision)
-    if isinstance(classifier, Member):
+    if isinstance(classifier, PackedClassifier):
         # Its epoch is one batch to Lightning; the limits are its pack's to keep.
         trainer.limit_train_batches = trainer.limit_val_batches = 1
-    return Parts(data, classifier, trainer)
+    return RunComponents(data, classifier, trainer)
 
 
 def make_trainer(cfg: DictConfig, **arguments: Any) -> L.Trainer:
     """Make the config's trainer, with ``arguments`` that go before it."""
     precision = cfg.trainer.precision
     if precision == "auto":
-        precision = fastest(cfg.trainer.accelerator)
+        precision = auto_precision(cfg.trainer.accelerator)
     trainer: L.Trainer = build(cfg.trainer, precision=precision, **arguments)
     if not hasattr(trainer, "val_check_interval"):
         # Lightning leaves it out where a clock says when, and its EarlyStopping asks for it.
@@ -121,7 +121,7 @@ def check_precision(cfg: DictConfig) -> None:
     It needs no data, so that a sweep can ask before its first trial: the network is made for
     windows of an arbitrary shape. Whatever else is wrong with the config is left to `assemble`.
     """
-    quieten()
+    silence_libraries()
     precision = str(cfg.trainer.precision)
     with torch.random.fork_rng(devices=[]):
         try:
@@ -186,7 +186,7 @@ def _kind(cfg: DictConfig, data: WindowModule, trainer: L.Trainer) -> Callable[.
     On a GPU a run of its own is a pack of one where it can be: its steps are then one CUDA graph.
     """
     member = partial(
-        Member,
+        PackedClassifier,
         tensors=data.tensors,
         order=data.order,
         batch_size=data.batch_size,
@@ -194,14 +194,14 @@ def _kind(cfg: DictConfig, data: WindowModule, trainer: L.Trainer) -> Callable[.
         limit_val=trainer.limit_val_batches,
     )
     if is_packed():
-        return partial(member, meet=lambda one: meet(one, train_epoch))
+        return partial(member, synchronize=lambda one: synchronize(one, train_epoch))
     device = trainer.strategy.root_device
     if device.type != "cuda" or not cfg.cuda_graph or not data.fits(device):
         return Classifier
     is_augmented, copies = bool(_each(cfg.augmentation)), cfg.test_time.copies
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # by its constructor
-    if refusals(trainer, is_augmented=is_augmented, copies=copies) or any(
-        map(hears_of_batches, callbacks)
+    if unsupported(trainer, is_augmented=is_augmented, copies=copies) or any(
+        map(has_batch_hooks, callbacks)
     ):
         return Classifier
 
@@ -209,7 +209,7 @@ def _kind(cfg: DictConfig, data: WindowModule, trainer: L.Trainer) -> Callable[.
         few = torch.from_numpy(data.windows.signals[:2])
         if not is_packable(network, options["optimizer"], few, str(trainer.precision)):
             return Classifier(network, **options)
-        return member(network, meet=lambda one: train_epoch([one]), **options)
+        return member(network, synchronize=lambda one: train_epoch([one]), **options)
 
     return made
 
@@ -218,12 +218,12 @@ def make_classifier(
     cfg: DictConfig,
     data: WindowModule,
     *,
-    calibrate: bool = True,
+    init_from_data: bool = True,
     kind: Callable[..., Classifier] = Classifier,
 ) -> Classifier:
     """Make the untrained classifier for ``data``; its statistics are the training subjects'.
 
-    Without ``calibrate`` a network lacks the constants that a checkpoint is to bring.
+    Without ``init_from_data`` a network lacks the constants that a checkpoint is to bring.
     """
     signals, labels = data.tensors("train")
     classes = len(data.windows.activities)
@@ -247,8 +247,8 @@ def make_classifier(
     # Once in vain, here and below: training would come to it too late.
     with torch.random.fork_rng(devices=[]):
         classifier.augmented((signals[:2], labels[:2]))
-    if calibrate and isinstance(network, Calibrated):
-        network.calibrate(*classifier.examples(signals, labels))
+    if init_from_data and isinstance(network, DataDependentInit):
+        network.init_from_data(*classifier.examples(signals, labels))
     try:
         classifier.configure_optimizers()
     except (TypeError, ValueError) as error:

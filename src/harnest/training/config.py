@@ -202,14 +202,14 @@ OmegaConf.register_resolver("harnest.metric_names", metric_names, replace=True)
 OmegaConf.register_resolver("harnest.better", better, replace=True)
 
 
-def is_divided(cfg: DictConfig) -> bool:
+def has_replicates(cfg: DictConfig) -> bool:
     """Whether ``cfg`` asks for several runs whose mean is one score."""
     return cfg.folds is not None or cfg.seeds > 1
 
 
 def check_unsearched(cfg: DictConfig) -> None:
     """Raise `ConfigError` for a sweep of this one config, unless it asks for several runs."""
-    if not is_divided(cfg):
+    if not has_replicates(cfg):
         raise ConfigError(
             "nothing is searched: give values such as optimizer.lr=1e-3,1e-2, or sweep=quick; "
             "leave out -m (--multirun) to train once"

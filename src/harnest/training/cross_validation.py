@@ -9,7 +9,7 @@ from harnest.study import Member, Members
 from harnest.training.components import make_data
 
 
-def members_of(cfg: DictConfig) -> Members:
+def replicates_of(cfg: DictConfig) -> Members:
     """The runs that ``cfg`` asks for: each fold of the subjects with each seed.
 
     Test subjects are in no fold. Raises `HarnestError` where the subjects cannot be dealt out.

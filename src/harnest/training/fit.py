@@ -14,24 +14,28 @@ from pytorch_lightning.trainer.states import TrainerStatus
 
 from harnest.core.errors import CheckpointError, ConfigError, DivergedError
 from harnest.har.classifier import METRICS
-from harnest.har.packed.packed_classifier import Member
-from harnest.tracking.outbox.operations import DataSetFacts
-from harnest.training.components import Parts
+from harnest.har.packed.packed_classifier import PackedClassifier
+from harnest.tracking.outbox.operations import DatasetInfo
+from harnest.training.components import RunComponents
 from harnest.training.config import PARAMETERS
 
 
-def fit(parts: Parts, resume: str | None) -> None:
+def fit(components: RunComponents, resume: str | None) -> None:
     """Train, from the checkpoint ``resume`` where one is given.
 
     Raises `ConfigError` for what the config asks and Lightning cannot do, KeyboardInterrupt when
     interrupted.
     """
-    data = None if isinstance(parts.classifier, Member) else parts.data  # its pack brings them
+    data = (
+        None if isinstance(components.classifier, PackedClassifier) else components.data
+    )  # its pack brings them
     try:
-        parts.trainer.fit(parts.classifier, datamodule=data, ckpt_path=resume, weights_only=True)
+        components.trainer.fit(
+            components.classifier, datamodule=data, ckpt_path=resume, weights_only=True
+        )
     except SystemExit as end:
         # Lightning turns an interrupt into an exit; a study has to hear of the interrupt.
-        if parts.trainer.state.status == TrainerStatus.INTERRUPTED:
+        if components.trainer.state.status == TrainerStatus.INTERRUPTED:
             raise KeyboardInterrupt from end
         raise
     except MisconfigurationException as error:
@@ -85,15 +89,15 @@ def check_rest(trainer: Trainer, file: Path) -> None:
             )
 
 
-def score_of(parts: Parts, metric: str) -> float:
+def score_of(components: RunComponents, metric: str) -> float:
     """The best value of ``metric`` over all epochs, or the last where no callback kept the best.
 
     Where the callback keeps the epoch that was the best by another metric, it is that epoch's.
     Raises `ConfigError` where it was never measured, `DivergedError` where it is not a finite
     number.
     """
-    kept = parts.checkpoint
-    value = parts.classifier.metrics.get(metric)
+    kept = components.checkpoint
+    value = components.classifier.metrics.get(metric)
     if kept is not None and kept.monitor == metric and kept.best_model_score is not None:
         value = kept.best_model_score
     elif kept is not None and kept.monitor != metric and kept.best_model_path:
@@ -105,21 +109,21 @@ def score_of(parts: Parts, metric: str) -> float:
             "trainer.max_epochs, +trainer.max_steps or +trainer.max_time, or validate sooner with "
             "trainer.check_val_every_n_epoch or +trainer.val_check_interval"
         )
-    loss = parts.classifier.metrics.get("train/loss", value)
+    loss = components.classifier.metrics.get("train/loss", value)
     if not (math.isfinite(value) and math.isfinite(loss)):
         raise DivergedError(
-            f"training diverged in epoch {parts.trainer.current_epoch}: the loss is not a number; "
-            "try a lower optimizer.lr or a smaller trainer.gradient_clip_val"
+            f"training diverged in epoch {components.trainer.current_epoch}: the loss is not a "
+            "number; try a lower optimizer.lr or a smaller trainer.gradient_clip_val"
         )
     return float(value)
 
 
-def kept_epoch(parts: Parts) -> tuple[int, dict[str, float]] | None:
+def kept_epoch(components: RunComponents) -> tuple[int, dict[str, float]] | None:
     """The epoch whose weights are kept as the best, and what was measured on validation then.
 
     None where no callback keeps one.
     """
-    kept = parts.checkpoint
+    kept = components.checkpoint
     if kept is None or not Path(kept.best_model_path).is_file():
         return None
     state = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
@@ -129,10 +133,12 @@ def kept_epoch(parts: Parts) -> tuple[int, dict[str, float]] | None:
     return int(state["epoch"]), metrics
 
 
-def quantities(parts: Parts) -> dict[str, float]:
+def final_metrics(components: RunComponents) -> dict[str, float]:
     """What a study may limit or have as an objective: the last metrics, and how many weights."""
-    weights = (weight.numel() for weight in parts.classifier.parameters() if weight.requires_grad)
-    metrics = {name: float(value) for name, value in parts.classifier.metrics.items()}
+    weights = (
+        weight.numel() for weight in components.classifier.parameters() if weight.requires_grad
+    )
+    metrics = {name: float(value) for name, value in components.classifier.metrics.items()}
     return {**metrics, PARAMETERS: float(sum(weights))}
 
 
@@ -142,25 +148,25 @@ def run_name(cfg: DictConfig) -> str:
     return f"{cfg.data.name}-{network}-{datetime.now():%m-%d-%H-%M-%S}"
 
 
-def facts_of(cfg: DictConfig, parts: Parts) -> dict[str, str]:
+def run_tags(cfg: DictConfig, components: RunComponents) -> dict[str, str]:
     """Tags that say on what, and on which hardware, a run was trained."""
-    split = parts.data.split
+    split = components.data.split
     return {
         "seed": str(cfg.seed),
-        "data.digest": parts.data.windows.digest,
+        "data.digest": components.data.windows.digest,
         "subjects.train": ", ".join(map(str, split.train_subjects)),
         "subjects.validation": ", ".join(map(str, split.validation_subjects)),
         "subjects.test": ", ".join(map(str, split.test_subjects)),
-        "device": str(parts.trainer.strategy.root_device),
-        "precision": str(parts.trainer.precision),
+        "device": str(components.trainer.strategy.root_device),
+        "precision": str(components.trainer.precision),
         "threads": str(torch.get_num_threads()),
     }
 
 
-def dataset_of(parts: Parts) -> DataSetFacts:
+def dataset_info(components: RunComponents) -> DatasetInfo:
     """What the windows are, and whose are for what."""
-    windows, split = parts.data.windows, parts.data.split
-    return DataSetFacts(
+    windows, split = components.data.windows, components.data.split
+    return DatasetInfo(
         name=windows.name,
         digest=windows.digest,
         shape=windows.signals.shape[1:],

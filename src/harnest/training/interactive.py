@@ -26,7 +26,7 @@ def compose(*overrides: str) -> DictConfig:
     return cfg
 
 
-def begin(*overrides: str) -> tuple[DictConfig, Path]:
+def start_run(*overrides: str) -> tuple[DictConfig, Path]:
     """Begin a run: compose its config, and make its directory where ``harnest-train`` does.
 
     `harnest.training.run.run` and `harnest.training.components.assemble` take the config, until

@@ -18,10 +18,10 @@ from torch.nn import Module
 
 from harnest.core.failure import Failure, failure_of
 from harnest.core.secrets import redact
-from harnest.tracking.outbox.runlog import Journal
-from harnest.tracking.outbox.uploader import Courier, Outbox
-from harnest.tracking.provenance import origin, surroundings
-from harnest.tracking.run_writer import RECORDED_IN, Run
+from harnest.tracking.outbox.runlog import RunLog
+from harnest.tracking.outbox.uploader import Uploader, WriteQueue
+from harnest.tracking.provenance import environment_tags, source_tags
+from harnest.tracking.run_writer import RECORDED_IN, RunWriter
 from harnest.tracking.store import open_store
 
 _STORE = "sqlite:///mlflow.db"
@@ -66,7 +66,7 @@ class MLflowLogger(Logger):
         self.run_name = run_name
         self.patience = patience
         self.directory = None if directory is None else Path(directory)
-        self.run: Run | None = None
+        self.run: RunWriter | None = None
         #: The epochs and values so far of each metric that is logged by epoch.
         self.history: dict[str, list[tuple[int, float]]] = {}
         self._trainer: Trainer | None = None
@@ -92,20 +92,22 @@ class MLflowLogger(Logger):
         """Start the run, or go on with the one that a study has started."""
         name = self.run_name or name
         self._ends_run = False
-        self.run = Run.start(
+        self.run = RunWriter.start(
             self.address, self.experiment_name, name, tags, directory, self.patience
         )
 
     @property
     @rank_zero_experiment
-    def experiment(self) -> Run:
+    def experiment(self) -> RunWriter:
         """The run; Lightning asks for it before training, which starts one of the logger's own."""
         if self.run is None:
             directory = (self.directory or _own_directory()).absolute()
             directory.mkdir(parents=True, exist_ok=True)
-            tags = {"directory": str(directory), **surroundings()}
+            tags = {"directory": str(directory), **environment_tags()}
             self.start(
-                directory.name, tags | ({} if RECORDED_IN in os.environ else origin()), directory
+                directory.name,
+                tags | ({} if RECORDED_IN in os.environ else source_tags()),
+                directory,
             )
             self._ends_run = True
         elif self._ends_run and self._has_ended:
@@ -116,14 +118,14 @@ class MLflowLogger(Logger):
     def _resume(self) -> None:
         """Go on with the run that a trainer has ended before."""
         assert self.run is not None
-        assert self.run.outbox is not None
-        directory, run_id = self.run.outbox.journal.directory, self.run.run_id
+        assert self.run.queue is not None
+        directory, run_id = self.run.queue.run_log.directory, self.run.run_id
         if self.run.owned:
             client = open_store(self.address)
             client.update_run(run_id, status="RUNNING")
-            journal = Journal.begin(directory, self.address, run_id)
-            outbox = Outbox(journal, Courier(self.address, self.patience))
-            self.run = Run(client, run_id, True, outbox)
+            run_log = RunLog.begin(directory, self.address, run_id)
+            queue = WriteQueue(run_log, Uploader(self.address, self.patience))
+            self.run = RunWriter(client, run_id, True, queue)
         self._has_ended = False
 
     @rank_zero_only

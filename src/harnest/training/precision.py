@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from harnest.training.config import FULL_PRECISIONS
 
 
-def fastest(accelerator: str) -> str:
+def auto_precision(accelerator: str) -> str:
     """bf16-mixed where the device of an ``accelerator`` multiplies bfloat16, else 32-true.
 
     GPUs since Ampere do, and processors with AVX512-BF16 or AMX; emulated, it would be slower.

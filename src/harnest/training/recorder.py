@@ -11,21 +11,21 @@ from pytorch_lightning.loggers import Logger
 
 from harnest.core.failure import INTERRUPTED, Failure, failure_of
 from harnest.core.secrets import redact
-from harnest.tracking.outbox.operations import DataSetFacts
-from harnest.tracking.provenance import origin, surroundings
-from harnest.tracking.run_writer import RECORDED_IN, Run
+from harnest.tracking.outbox.operations import DatasetInfo
+from harnest.tracking.provenance import environment_tags, source_tags
+from harnest.tracking.run_writer import RECORDED_IN, RunWriter
 from harnest.training.logger import MLflowLogger
 
 
 @contextmanager
-def recorded(
+def record_run(
     loggers: Iterable[Logger],
     cfg: DictConfig,
     directory: Path,
     *,
     name: str,
     facts: Mapping[str, str],
-    data_set: DataSetFacts | None,
+    data_set: DatasetInfo | None,
 ) -> Iterator[Callable[..., None]]:
     """Record what happens inside in the MLflow runs of ``loggers``, and how it ends.
 
@@ -34,7 +34,7 @@ def recorded(
     input. Keys of ``cfg`` that name a place in ``directory`` become no parameters. The config,
     Hydra's overrides, the checkpoints and the log in ``directory`` become artifacts.
     """
-    runs: list[Run] = []
+    runs: list[RunWriter] = []
 
     def score(
         value: float, epochs: int, kept: tuple[int, Mapping[str, float]] | None = None
@@ -49,9 +49,9 @@ def recorded(
     try:
         for logger in loggers:
             if isinstance(logger, MLflowLogger):
-                tags = {"directory": str(directory), **facts, **surroundings()}
+                tags = {"directory": str(directory), **facts, **environment_tags()}
                 if RECORDED_IN not in os.environ:  # else the study has said it
-                    tags |= origin()
+                    tags |= source_tags()
                 logger.start(name, tags, directory)
                 if logger.run is not None:  # processes of DDP but the first have none
                     runs.append(logger.run)

@@ -13,10 +13,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from harnest.core.errors import StudyError
-from harnest.study.execution.job_process import Context, begin, how_it_died, take_slot
-from harnest.study.execution.oom import die_first
+from harnest.study.execution.job_process import Context, begin, exit_reason, take_slot
+from harnest.study.execution.oom import prefer_oom_kill
 from harnest.study.execution.slot import Slot, find_slots, mark_ended, signal_job
-from harnest.study.execution.slots_launcher import start_warm_process
+from harnest.study.execution.slots_launcher import start_fork_server
 
 _GRACE = 15.0  # seconds that interrupted refits have to end by themselves
 
@@ -70,7 +70,7 @@ def train_side_by_side(jobs: Sequence[RefitJob]) -> Generator[Started | Ended]:
 
     if not jobs:
         return
-    start_warm_process(_PRELOAD)
+    start_fork_server(_PRELOAD)
     free = deque(find_slots("auto", 1, "auto"))
     waiting = deque(enumerate(jobs))
     running: dict[Future[Any], tuple[RefitJob, Slot, Path]] = {}
@@ -78,7 +78,7 @@ def train_side_by_side(jobs: Sequence[RefitJob]) -> Generator[Started | Ended]:
         pool: Any = pebble.ProcessPool(
             max_workers=min(len(free), len(jobs)),
             max_tasks=1,
-            initializer=die_first,
+            initializer=prefer_oom_kill,
             context=Context(),
         )
         try:
@@ -94,7 +94,7 @@ def train_side_by_side(jobs: Sequence[RefitJob]) -> Generator[Started | Ended]:
                     try:
                         directory, score, tests = future.result()
                     except pebble.ProcessExpired as error:
-                        died = how_it_died(error.exitcode)
+                        died = exit_reason(error.exitcode)
                         raise StudyError(f"the process of {job.name} died: {died}") from error
                     yield Ended(job, directory, score, tests)
         finally:
@@ -107,11 +107,11 @@ def train_side_by_side(jobs: Sequence[RefitJob]) -> Generator[Started | Ended]:
 
 
 def _train(job: RefitJob, slot: Slot, home: Path) -> tuple[Path, float, dict[str, float]]:
-    from harnest.study.execution.managed_task import own_output
+    from harnest.study.execution.managed_task import redirect_output
 
     begin(home)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the parent passes it on
-    own_output(home / "output.log")
+    redirect_output(home / "output.log")
     try:
         os.environ.clear()
         os.environ.update(job.environment)
@@ -120,9 +120,9 @@ def _train(job: RefitJob, slot: Slot, home: Path) -> tuple[Path, float, dict[str
 
         from harnest.har.evaluation import evaluate
         from harnest.tracking.load_run import BEST
-        from harnest.training.retrain import train_again
+        from harnest.training.retrain import retrain
 
-        done = train_again(job.cfg, name=job.name, address=job.address, tags=job.tags)
+        done = retrain(job.cfg, name=job.name, address=job.address, tags=job.tags)
         return done.directory, done.score, evaluate(job.cfg, done.directory / BEST)
     finally:
         mark_ended(home)

@@ -12,7 +12,7 @@ Scheduler = LRScheduler | ReduceLROnPlateau
 _SEEN = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
 
 
-def take_options(
+def restore_options(
     optimizer: Optimizer, scheduler: Scheduler | None, made: Optimizer, follow: Scheduler | None
 ) -> None:
     """Give a restored ``optimizer`` and ``scheduler`` the options and rates of newly made ones.

@@ -21,14 +21,14 @@ _HYDRA = ("job_logging", "hydra_logging", "output")
 
 
 @dataclass(frozen=True)
-class Trained:
+class RetrainResult:
     """What came of it."""
 
     directory: Path
     score: float
 
 
-def train_again(cfg: DictConfig, *, name: str, address: str, tags: Mapping[str, str]) -> Trained:
+def retrain(cfg: DictConfig, *, name: str, address: str, tags: Mapping[str, str]) -> RetrainResult:
     """Train ``cfg`` from its first epoch on; its record in the store at ``address`` is ``name``.
 
     Raises what `harnest.training.run.run` raises.
@@ -40,7 +40,7 @@ def train_again(cfg: DictConfig, *, name: str, address: str, tags: Mapping[str, 
     if "mlflow" in (config.get("logger") or {}):
         (where,) = move_to_environment([f"logger.mlflow.tracking_uri={address}"])  # a password
         config.logger.mlflow |= {"tracking_uri": where.partition("=")[2], "run_name": name}
-    done: list[Trained] = []
+    done: list[RetrainResult] = []
     failures: list[BaseException] = []
 
     def task(composed: DictConfig) -> None:
@@ -49,7 +49,7 @@ def train_again(cfg: DictConfig, *, name: str, address: str, tags: Mapping[str, 
             result = run(composed, tags)
             assert not isinstance(result, Members)  # those are for studies only
             score = result[0] if isinstance(result, tuple) else result
-            done.append(Trained(directory, score))
+            done.append(RetrainResult(directory, score))
         except BaseException as error:  # Hydra would print a line of its own
             remove_if_unused(directory)
             failures.append(error)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from harnest.core.errors import ConfigError
 from harnest.study import Members, current_trial
 from harnest.study.execution.interrupts import Interrupts
-from harnest.training.config import check_limits, check_one_process, is_divided, several_devices
+from harnest.training.config import check_limits, check_one_process, has_replicates, several_devices
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def run(
     if is_swept:  # also by a sweeper that has not asked before
         check_one_process(cfg)
     trial = current_trial()
-    if is_divided(cfg) and trial is None:
+    if has_replicates(cfg) and trial is None:
         raise ConfigError(
             f"folds={cfg.folds} seeds={cfg.seeds}: these are several runs: add -m (--multirun)"
         )
@@ -39,55 +39,55 @@ def run(
     # An import that is broken off may lose Ctrl-C, or take it for an error of its own.
     interrupts = Interrupts()
     with interrupts.held():
-        from harnest.har.artifacts import keep_results
+        from harnest.har.artifacts import save_artifacts
         from harnest.training.components import assemble, make_loggers
-        from harnest.training.cross_validation import members_of
+        from harnest.training.cross_validation import replicates_of
         from harnest.training.fit import (
             check_checkpoint,
             check_rest,
-            dataset_of,
-            facts_of,
+            dataset_info,
+            final_metrics,
             fit,
             kept_epoch,
-            quantities,
             run_name,
+            run_tags,
             score_of,
         )
-        from harnest.training.recorder import recorded
+        from harnest.training.recorder import record_run
 
         with interrupts.allowed():
             pass
 
     directory = Path(HydraConfig.get().runtime.output_dir)
-    if is_divided(cfg):
+    if has_replicates(cfg):
         loggers, name = make_loggers(cfg), run_name(cfg)
-        with recorded(loggers, cfg, directory, name=name, facts={}, data_set=None):
-            return members_of(cfg)
-    parts = assemble(cfg, directory, trial)
-    devices = parts.trainer.num_devices * parts.trainer.num_nodes
+        with record_run(loggers, cfg, directory, name=name, facts={}, data_set=None):
+            return replicates_of(cfg)
+    components = assemble(cfg, directory, trial)
+    devices = components.trainer.num_devices * components.trainer.num_nodes
     if is_swept and devices > 1:  # of what only the trial's own machine can tell
         raise several_devices(f"trainer.devices={cfg.trainer.devices}")
     if cfg.resume is not None:
-        check_checkpoint(parts.classifier, Path(cfg.resume))
+        check_checkpoint(components.classifier, Path(cfg.resume))
         if trial is None:  # one that was interrupted after its last epoch has its score to tell
-            check_rest(parts.trainer, Path(cfg.resume))
-    facts = facts_of(cfg, parts) | dict(tags or {})
-    with recorded(
-        parts.trainer.loggers,
+            check_rest(components.trainer, Path(cfg.resume))
+    facts = run_tags(cfg, components) | dict(tags or {})
+    with record_run(
+        components.trainer.loggers,
         cfg,
         directory,
         name=run_name(cfg),
         facts=facts,
-        data_set=dataset_of(parts),
+        data_set=dataset_info(components),
     ) as record:
-        fit(parts, cfg.resume)
-        score = score_of(parts, cfg.objective.metric)
-        measured = quantities(parts)  # before the model is frozen to be kept
-        record(score, parts.trainer.current_epoch, kept_epoch(parts))
-        if parts.trainer.is_global_zero:
+        fit(components, cfg.resume)
+        score = score_of(components, cfg.objective.metric)
+        measured = final_metrics(components)  # before the model is frozen to be kept
+        record(score, components.trainer.current_epoch, kept_epoch(components))
+        if components.trainer.is_global_zero:
             log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
             if trial is None or not trial.is_pruned:  # most of a study are, and had their say
-                keep_results(parts, directory)
+                save_artifacts(components, directory)
     if trial is not None:
         trial.measured(measured)
     others = tuple(measured[name] for name in cfg.objective.also or ())

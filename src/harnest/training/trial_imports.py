@@ -44,4 +44,4 @@ for package in (
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
 
-harnest.tracking.provenance.surroundings()
+harnest.tracking.provenance.environment_tags()

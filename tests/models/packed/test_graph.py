@@ -8,12 +8,12 @@ from test_pack import NETWORKS, alone, assert_same, packed, trainer_for
 from torch.optim import AdamW
 
 from harnest.har.packed import cuda_graph
-from harnest.har.packed.cuda_graph import Graphed
+from harnest.har.packed.cuda_graph import CudaGraph
 
 
 def test_on_a_processor_it_is_the_function():
     total = torch.zeros(2)
-    add = Graphed(lambda x: (total.add_(x).clone(),), torch.device("cpu"))
+    add = CudaGraph(lambda x: (total.add_(x).clone(),), torch.device("cpu"))
     assert [add(torch.ones(2))[0].tolist() for _ in range(6)] == [[n, n] for n in range(1, 7)]
 
 
@@ -50,7 +50,7 @@ def test_it_repeats_what_changes_and_what_is_drawn():
     def rows(n, size):
         return torch.full((size,), float(n), device=device)
 
-    graphed = Graphed(function, device, [generator])
+    graphed = CudaGraph(function, device, [generator])
     expected = calls(function)
     assert calls(graphed) == expected
     assert graphed.graph is not None

@@ -12,10 +12,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPl
 
 from half_precision import skip_unless_computed
 from harnest.core.errors import ConfigError
-from harnest.core.silence_libraries import quieten
+from harnest.core.silence_libraries import silence_libraries
 from harnest.har.augmentation.jitter import Jitter
 from harnest.har.classifier import Classifier
-from harnest.har.data.data_module import Batches, Order, shuffled
+from harnest.har.data.data_module import DeviceLoader, EpochBatchSampler, shuffled
 from harnest.har.networks.cnn_lstm import CNNLSTM
 from harnest.har.networks.convlstm import ConvLSTM
 from harnest.har.networks.deepconvlstm import DeepConvLSTM
@@ -29,10 +29,10 @@ from harnest.har.networks.tcn import TCN
 from harnest.har.networks.transformer import Transformer
 from harnest.har.packed.dropout import PackedDropout
 from harnest.har.packed.pack import is_packable, train_epoch
-from harnest.har.packed.packed_classifier import Member, hears_of_batches
+from harnest.har.packed.packed_classifier import PackedClassifier, has_batch_hooks
 from harnest.har.packed.template import template_of
-from harnest.study.execution.barrier import meet, take_turns
-from harnest.training.callbacks.resource_monitor import Usage
+from harnest.study.execution.barrier import run_cooperatively, synchronize
+from harnest.training.callbacks.resource_monitor import ResourceMonitor
 
 CLASSES, CHANNELS, SIZE = 4, 3, 16
 
@@ -76,7 +76,7 @@ def order(seed, epoch):
 
 
 def trainer_for(epochs=3, **options):
-    quieten()
+    silence_libraries()
     defaults = {"accelerator": "cpu", "gradient_clip_val": 0.5, "num_sanity_val_steps": 0}
     return L.Trainer(
         max_epochs=epochs,
@@ -104,7 +104,7 @@ def alone(member, trainer, **options):
     model = made(Classifier, **member)
     key = {"train": lambda: member["seed"] * 1_000_003 + trainer.current_epoch}
     loaders = (
-        Batches(*DATA[part], Order(len(DATA[part][1]), SIZE, key=key.get(part)))
+        DeviceLoader(*DATA[part], EpochBatchSampler(len(DATA[part][1]), SIZE, key=key.get(part)))
         for part in ("train", "validation")
     )
     trainer.fit(model, *loaders, **options)
@@ -122,8 +122,8 @@ def packed(members, trainers, folder, resumed=None):
     def job(index):
         try:
             model = made(
-                Member,
-                meet=lambda member: meet(member, train_epoch),
+                PackedClassifier,
+                synchronize=lambda member: synchronize(member, train_epoch),
                 tensors=DATA.__getitem__,
                 order=partial(order, members[index]["seed"]),
                 batch_size=SIZE,
@@ -135,7 +135,7 @@ def packed(members, trainers, folder, resumed=None):
             ends[index] = error
 
     files = [folder / f"{index}.log" for index in range(len(members))]
-    take_turns([(partial(job, index), file) for index, file in enumerate(files)])
+    run_cooperatively([(partial(job, index), file) for index, file in enumerate(files)])
     return ends
 
 
@@ -348,7 +348,9 @@ def test_a_callback_that_is_told_of_batches_is_known():
         def on_train_epoch_end(self, *arguments):
             """Count."""
 
-    known = [hears_of_batches(one) for one in (Counts(), Ends(), Usage(), ModelCheckpoint())]
+    known = [
+        has_batch_hooks(one) for one in (Counts(), Ends(), ResourceMonitor(), ModelCheckpoint())
+    ]
     assert known == [True, False, False, False]
 
 
@@ -401,7 +403,7 @@ def test_members_of_different_data_are_refused(tmp_path):
     ],
 )
 def test_members_that_differ_in_what_a_pack_has_once_are_refused(options, told, tmp_path):
-    """As a longer `hydra.launcher.apart` makes them meet."""
+    """As a longer `hydra.launcher.apart` makes them synchronize."""
     members = [{"network": NETWORKS["lstm"], "seed": 1} | own for own in ({}, options)]
     for end in packed(members, [trainer_for() for _ in members], tmp_path):
         assert str(end) == f"{told} cannot be packed; take it out of hydra.launcher.apart"

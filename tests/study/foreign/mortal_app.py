@@ -15,7 +15,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 
 from harnest.cli.app import errors_as_lines
-from harnest.study import Member, Members, current_trial, is_packed, meet, trial_loop
+from harnest.study import Member, Members, current_trial, is_packed, synchronize, trial_loop
 
 
 def live(cfg):
@@ -69,7 +69,7 @@ live.meets = True  # for hydra/launcher=packed
 def met_by(cfg):
     """How many came to a meeting, and what this job is told of itself afterwards."""
     part = {"seconds": cfg.seconds}
-    meet(part, together)
+    synchronize(part, together)
     print(f"{cfg.seconds} met", flush=True)
     logging.getLogger(__name__).info("%s met", cfg.seconds)
     told = (os.environ["HARNEST_TRIAL"], str(HydraConfig.get().job.num))

@@ -12,7 +12,7 @@ from harnest.har.data.download import fetch
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ArchiveSource:
     """A data set's zip file, the folder that it unpacks to, or (both None) a download of it.
 
     ``marker`` is a file by which its top folder is found, ``inner`` the name of an archive in

@@ -18,7 +18,7 @@ _SHARE = 0.5  # of a device's free memory: the network and what it computes need
 _WORKERS = 2  # processes that gather batches: they copy, and compute nothing
 
 
-class Order(SequentialSampler):
+class EpochBatchSampler(SequentialSampler):
     """Which of ``count`` windows make each batch of a pass: indices, (batch,) int64.
 
     With ``key``, each pass is a new permutation that depends on its number alone, so that a run
@@ -67,13 +67,13 @@ def shuffled(count: int, seed: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
-class Batches:
+class DeviceLoader:
     """All windows of one part, batch by batch, gathered where they live.
 
     Yields ``(signals, labels)``: (batch, time, channels) float32 and (batch,) int64.
     """
 
-    def __init__(self, signals: Tensor, labels: Tensor, order: Order) -> None:
+    def __init__(self, signals: Tensor, labels: Tensor, order: EpochBatchSampler) -> None:
         self.signals = signals
         self.labels = labels
         self.order = order
@@ -89,7 +89,7 @@ class Batches:
             yield self.signals[chosen], self.labels[chosen]
 
 
-Loader = Batches | DataLoader[tuple[Tensor, ...]]
+Loader = DeviceLoader | DataLoader[tuple[Tensor, ...]]
 
 
 class WindowModule(L.LightningDataModule):
@@ -123,9 +123,9 @@ class WindowModule(L.LightningDataModule):
             self.parts[part] = self._placed(part, trainer.strategy.root_device)
         signals, labels = self.parts[part]
         world = {"rank": trainer.global_rank, "world": trainer.world_size}
-        order = Order(len(labels), self.batch_size, key=key, **world)
+        order = EpochBatchSampler(len(labels), self.batch_size, key=key, **world)
         if signals.device == trainer.strategy.root_device:
-            return Batches(signals, labels, order)
+            return DeviceLoader(signals, labels, order)
         return DataLoader(
             TensorDataset(signals, labels),
             sampler=order,
@@ -171,7 +171,7 @@ class WindowModule(L.LightningDataModule):
     def train_dataloader(self) -> Loader:
         """Batches of the training subjects, in a new order each epoch.
 
-        To overfit a few batches means to meet the same ones each time.
+        To overfit a few batches means to synchronize the same ones each time.
         """
         trainer = self.trainer
         assert trainer is not None

@@ -16,7 +16,7 @@ from harnest.har.data.cache import Entry, cache_folder, load_or_build
 from harnest.har.data.digests import code_digest
 from harnest.har.data.recording import Channel, check
 from harnest.har.data.source import Source
-from harnest.har.data.windows import cut
+from harnest.har.data.windows import cut_windows
 
 _FORMAT = 1
 """Raise this whenever the same source and parameters give other arrays or other facts."""
@@ -114,4 +114,4 @@ def _build(source: Source, window: float, step: float, digest: str) -> Entry:
         "activities": data_set.activities,
         "test_subjects": [int(subject) for subject in data_set.test_subjects],
     }
-    return Entry(cut(data_set, length, stride)._asdict(), meta)
+    return Entry(cut_windows(data_set, length, stride)._asdict(), meta)

@@ -9,7 +9,7 @@ from harnest.core.errors import DataError
 from harnest.har.data.recording import DataSet
 
 
-class Cut(NamedTuple):
+class WindowArrays(NamedTuple):
     """n windows: signals, float32 (n, time, channels); activities and subjects, int64 (n,)."""
 
     signals: NDArray[np.float32]
@@ -17,7 +17,7 @@ class Cut(NamedTuple):
     subjects: NDArray[np.int64]
 
 
-def cut(data_set: DataSet, length: int, step: int) -> Cut:
+def cut_windows(data_set: DataSet, length: int, step: int) -> WindowArrays:
     """Return the windows of ``length`` steps, one every ``step`` steps, of each labelled segment.
 
     The first window of a segment starts with it, and no window reaches over its end: each shows
@@ -47,7 +47,7 @@ def cut(data_set: DataSet, length: int, step: int) -> Cut:
         for start in range(segment.start, segment.start + count * step, step):
             signals[end] = recording.signal[start : start + length]
             end += 1
-    return Cut(
+    return WindowArrays(
         signals,
         np.repeat(np.array([segment.activity for _, segment in segments], np.int64), counts),
         np.repeat(np.array([recording.subject for recording, _ in segments], np.int64), counts),

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from harnest.har.networks.convolution import convolution
 from harnest.har.networks.pooling import attention_score, pooled
-from harnest.har.networks.recurrent_init import begin
-from harnest.har.networks.validation import check_counts
+from harnest.har.networks.recurrent_init import init_recurrent
+from harnest.har.networks.validation import check_positive
 
 
 def rescale(x: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class CNNLSTM(nn.Module):
         dropout: float = 0.3,
     ) -> None:
         super().__init__()
-        check_counts(blocks=blocks, filters=filters, kernel_size=kernel_size)
+        check_positive(blocks=blocks, filters=filters, kernel_size=kernel_size)
         self.rescaled = rescaled
         widths = [2 * channels if rescaled else channels] + [filters] * blocks
         self.convolutions = nn.Sequential(
@@ -61,7 +61,7 @@ class CNNLSTM(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
         self.lstm = nn.LSTM(filters, hidden_size, batch_first=True, bidirectional=True)
-        begin(self.lstm)
+        init_recurrent(self.lstm)
         self.score = attention_score(2 * hidden_size)
         self.head = nn.Linear(2 * hidden_size, classes)
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from harnest.har.networks.validation import check_counts
+from harnest.har.networks.validation import check_positive
 
 
 class ConvLSTMCell(nn.Module):
@@ -51,7 +51,7 @@ class ConvLSTM(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        check_counts(parts=parts, kernel_size=kernel_size)
+        check_positive(parts=parts, kernel_size=kernel_size)
         self.parts = parts
         self.cells = nn.ModuleList(
             ConvLSTMCell(hidden_size if index else channels, hidden_size, kernel_size)

@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 
 from harnest.har.networks.recurrence import StackedLSTM
-from harnest.har.networks.recurrent_init import begin
-from harnest.har.networks.validation import check_counts
+from harnest.har.networks.recurrent_init import init_recurrent
+from harnest.har.networks.validation import check_positive
 
 
 class DeepConvLSTM(nn.Module):
@@ -30,7 +30,7 @@ class DeepConvLSTM(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        check_counts(filters=filters, kernel_size=kernel_size)
+        check_positive(filters=filters, kernel_size=kernel_size)
         convolutions: list[nn.Module] = []
         for inputs in (1, filters, filters, filters):
             convolutions += [
@@ -47,7 +47,7 @@ class DeepConvLSTM(nn.Module):
             batch_first=True,
             dropout=dropout if layers > 1 else 0.0,
         )
-        begin(self.lstm)
+        init_recurrent(self.lstm)
         self.head = nn.Linear(hidden_size, classes)
 
     def forward(self, x: Tensor) -> Tensor:

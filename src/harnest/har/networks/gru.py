@@ -10,7 +10,7 @@ from harnest.har.networks.pooling import (
     pooled,
 )
 from harnest.har.networks.recurrence import StackedGRU
-from harnest.har.networks.recurrent_init import begin
+from harnest.har.networks.recurrent_init import init_recurrent
 
 
 class GRU(nn.Module):
@@ -43,7 +43,7 @@ class GRU(nn.Module):
             bidirectional=bidirectional,
             dropout=dropout if layers > 1 else 0.0,
         )
-        begin(self.gru)
+        init_recurrent(self.gru)
         self.pooling = pooling
         self.score = attention_score(features) if pooling == "attention" else None
         self.dropout = nn.Dropout(dropout)

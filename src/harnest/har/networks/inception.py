@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from harnest.har.networks.convolution import convolution
-from harnest.har.networks.validation import check_counts
+from harnest.har.networks.validation import check_positive
 
 EVERY = 3
 """A shortcut leads over each three modules."""
@@ -69,7 +69,7 @@ class InceptionTime(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        check_counts(kernel_size=kernel_size)
+        check_positive(kernel_size=kernel_size)
         features = 4 * hidden_size
         self.inceptions = nn.ModuleList(
             Inception(features if index else channels, hidden_size, kernel_size)

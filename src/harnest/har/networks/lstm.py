@@ -10,7 +10,7 @@ from harnest.har.networks.pooling import (
     pooled,
 )
 from harnest.har.networks.recurrence import StackedLSTM
-from harnest.har.networks.recurrent_init import begin
+from harnest.har.networks.recurrent_init import init_recurrent
 
 
 class LSTM(nn.Module):
@@ -45,7 +45,7 @@ class LSTM(nn.Module):
             bidirectional=bidirectional,
             dropout=dropout if layers > 1 else 0.0,
         )
-        begin(self.lstm)
+        init_recurrent(self.lstm)
         self.pooling = pooling
         self.score = attention_score(features) if pooling == "attention" else None
         self.dropout = nn.Dropout(dropout)

@@ -25,13 +25,13 @@ class MiniRocket(nn.Module):
     Series Classification", 2021, in its multivariate form: each of 84 kernels, at each dilation
     that fits into the window, sums a random few of the channels. About ``features`` shares (PPV,
     the proportion of positive values) come of it. The thresholds are quantiles of what training
-    windows give, so `calibrate` has to see those once; it also finds the mean and deviation that
-    each share is standardised by. Both are buffers, and travel in checkpoints.
+    windows give: `init_from_data` computes them once, with the mean and deviation that each share
+    is standardised by. Both are buffers, which checkpoints contain.
 
     With ``differences``, those from step to step are channels as well, as in MultiRocket (Tan et
     al. 2022), brought to the deviation 1 like the others.
 
-    The linear layer is trained; or, with ``ridge``, found by `calibrate` in closed form as the
+    The linear layer is trained; or, with ``ridge``, found by `init_from_data` in closed form as the
     authors do, that being the penalty of its squared weights. What is trained then is one number, a
     factor of the logits: which activity is told stays, and the probabilities begin to mean
     something.
@@ -80,7 +80,7 @@ class MiniRocket(nn.Module):
         self.head.requires_grad_(ridge is None)
 
     @torch.no_grad()
-    def calibrate(self, windows: Tensor, labels: Tensor) -> None:
+    def init_from_data(self, windows: Tensor, labels: Tensor) -> None:
         """Set thresholds and standardisation from normalised training ``windows``.
 
         With ``ridge``, the linear layer as well, from these and their ``labels``, (n,).

@@ -5,7 +5,7 @@ from torch import nn
 
 
 @torch.no_grad()
-def begin(recurrence: nn.LSTM | nn.GRU) -> None:
+def init_recurrent(recurrence: nn.LSTM | nn.GRU) -> None:
     """Give a recurrence weights with which its states neither fade nor grow from step to step.
 
     Gate by gate, what reads the input begins as in Glorot & Bengio, "Understanding the difficulty

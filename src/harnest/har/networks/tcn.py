@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from harnest.har.networks.pooling import Pooling, attention_score, check_pooling, pooled
-from harnest.har.networks.validation import check_counts
+from harnest.har.networks.validation import check_positive
 
 
 class Block(nn.Module):
@@ -54,7 +54,7 @@ class TCN(nn.Module):
         pooling: Pooling = "last",
     ) -> None:
         super().__init__()
-        check_counts(kernel_size=kernel_size)
+        check_positive(kernel_size=kernel_size)
         check_pooling(pooling)
         self.blocks = nn.Sequential(
             *(

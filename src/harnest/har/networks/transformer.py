@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from harnest.core.errors import ConfigError
 from harnest.har.networks.pooling import attention_score, pooled
-from harnest.har.networks.validation import check_counts
+from harnest.har.networks.validation import check_positive
 
 
 class Transformer(nn.Module):
@@ -33,7 +33,7 @@ class Transformer(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        check_counts(heads=heads, patch=patch)
+        check_positive(heads=heads, patch=patch)
         if hidden_size % (2 * heads):
             raise ConfigError(
                 f"hidden_size={hidden_size} must be an even multiple of heads={heads}, as "

@@ -3,7 +3,7 @@
 from harnest.core.errors import ConfigError
 
 
-def check_counts(**counts: int) -> None:
+def check_positive(**counts: int) -> None:
     """Raise `ConfigError` for the first of ``counts``, by name, that is below 1."""
     for name, count in counts.items():
         if count < 1:

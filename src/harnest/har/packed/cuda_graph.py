@@ -8,7 +8,7 @@ from torch import Tensor
 _WARM = 3  # calls before the recording, in which libraries choose kernels and take their memory
 
 
-class Graphed:
+class CudaGraph:
     """A function of tensors on a GPU, repeated as one CUDA graph instead of kernel by kernel.
 
     Small kernels take the processor longer to launch than the GPU to run. The first calls run as

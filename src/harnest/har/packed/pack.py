@@ -9,8 +9,8 @@ from torch.optim import Optimizer
 
 from harnest.core.errors import ConfigError
 from harnest.har.classifier import MakeOptimizer
-from harnest.har.packed.cuda_graph import Graphed
-from harnest.har.packed.packed_classifier import Member
+from harnest.har.packed.cuda_graph import CudaGraph
+from harnest.har.packed.packed_classifier import PackedClassifier
 from harnest.har.packed.template import refusal, template_of
 from harnest.har.packed.update import rule_of
 
@@ -21,7 +21,7 @@ _TRIED = 8  # windows that a pack is tried on before it trains
 _ROUNDING = {"32-true": 0.01, "bf16-mixed": 0.05}
 
 
-def train_epoch(members: Sequence[Member]) -> None:
+def train_epoch(members: Sequence[PackedClassifier]) -> None:
     """Train each of ``members`` for the epoch that it is at, all at once.
 
     Afterwards weights, optimizers and training metrics of each are those of its next epoch's start.
@@ -44,7 +44,7 @@ def is_packable(
     if precision != "32-true" and any(map(_normalises_batches, network.modules())):
         return False
 
-    def judged(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+    def predictions(weights: dict[str, Tensor], x: Tensor) -> Tensor:
         logits: Tensor = functional_call(template, weights, (x,))
         return logits
 
@@ -53,7 +53,7 @@ def is_packable(
         template = template_of([network], [torch.Generator()]).eval()
         weights = {name: one.unsqueeze(0) for name, one in network.state_dict().items()}
         with torch.no_grad():
-            vmap(judged)(weights, windows.unsqueeze(0))
+            vmap(predictions)(weights, windows.unsqueeze(0))
     except (ConfigError, RuntimeError, TypeError):
         return False
     return True
@@ -70,7 +70,7 @@ class Pack:
     made anew from those that are left.
     """
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[PackedClassifier]) -> None:
         first = members[0]
         self.members = tuple(members)
         device = self.device = first.device
@@ -118,8 +118,8 @@ class Pack:
             before.data if before else {part: self._load(part) for part in parts}
         )
         self._try()
-        self.step = Graphed(self._step, device, self.generators)
-        self.judge = Graphed(self._judge, device)
+        self.step = CudaGraph(self._step, device, self.generators)
+        self.judge = CudaGraph(self._judge, device)
         self.validated: list[tuple[Tensor, Tensor]] | None = None
         for member in members:
             member.pack = self
@@ -145,7 +145,7 @@ class Pack:
         for member, loss, guess, truth in zip(self.members, *rows, strict=True):
             member.count("train", loss, guess, truth)
 
-    def count_validation(self, member: Member) -> None:
+    def count_validation(self, member: PackedClassifier) -> None:
         """Count the validation windows for ``member``; all are judged when the first one asks."""
         if self.validated is None:
             self.validated = self._validate()
@@ -294,7 +294,7 @@ class Pack:
                     state[moment] = parts[place][index].clone()
 
 
-def _shared(member: Member) -> dict[str, object]:
+def _shared(member: PackedClassifier) -> dict[str, object]:
     """What a pack has once for all of its members, by key."""
     return {
         "loss.label_smoothing": member.loss.label_smoothing,
@@ -307,13 +307,13 @@ def _shared(member: Member) -> dict[str, object]:
     }
 
 
-def _tensors(member: Member) -> dict[str, Tensor]:
+def _tensors(member: PackedClassifier) -> dict[str, Tensor]:
     """A network's weights and buffers by name."""
     network = member.network
     return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
-def _optimizer(member: Member) -> Optimizer:
+def _optimizer(member: PackedClassifier) -> Optimizer:
     optimizer = member.optimizers(use_pl_optimizer=False)
     assert isinstance(optimizer, Optimizer)
     return optimizer

@@ -26,13 +26,12 @@ _BY_BATCH = (
 )
 
 
-class Member(Classifier):
+class PackedClassifier(Classifier):
     """One of several classifiers of one architecture that are trained as one program.
 
-    Lightning sees epochs of a single batch. Where it would train on it, ``meet`` is called with
-    this member: it returns once `harnest.har.packed.pack.train_epoch` has been called with all
-    members that have come so far. Everything before and after, the callbacks, the metrics and the
-    checkpoints, is the member's own.
+    Lightning sees epochs of a single batch. In place of training on it, ``synchronize`` is called
+    with this classifier: it returns once `harnest.har.packed.pack.train_epoch` has been called with
+    all classifiers that have reached it. Callbacks, metrics and checkpoints stay each one's own.
 
     ``tensors`` gives signals (n, time, channels) and labels (n,) of ``train`` and ``validation``,
     ``order`` the training windows' order in an epoch. ``limit_train`` and ``limit_val`` are
@@ -43,7 +42,7 @@ class Member(Classifier):
         self,
         network: nn.Module,
         *,
-        meet: Callable[["Member"], None],
+        synchronize: Callable[["PackedClassifier"], None],
         tensors: Callable[[str], tuple[Tensor, Tensor]],
         order: Callable[[int], Tensor],
         batch_size: int,
@@ -52,7 +51,7 @@ class Member(Classifier):
         **options: Any,
     ) -> None:
         super().__init__(network, **options)
-        self.meet = meet
+        self.synchronize = synchronize
         self.tensors = tensors
         self.labels = {part: tensors(part)[1] for part in ("train", "validation")}
         self.order = order
@@ -83,7 +82,7 @@ class Member(Classifier):
 
     def on_fit_start(self) -> None:
         """Raise `ConfigError` for what a pack cannot do, and for epochs without a batch."""
-        refused = refusals(
+        refused = unsupported(
             self.trainer,
             is_augmented=bool(self.augment.signal or self.augment.mixups),
             copies=self.copies,
@@ -97,7 +96,7 @@ class Member(Classifier):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Have the whole epoch computed, together with the others'."""
-        self.meet(self)
+        self.synchronize(self)
         return torch.zeros(())
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
@@ -116,7 +115,7 @@ class Member(Classifier):
         return self.batches("train")
 
 
-def refusals(trainer: L.Trainer, *, is_augmented: bool, copies: int) -> list[str]:
+def unsupported(trainer: L.Trainer, *, is_augmented: bool, copies: int) -> list[str]:
     """What is asked of ``trainer`` and its classifier that a pack knows nothing of."""
     callbacks = (WeightAveraging, StochasticWeightAveraging)
     interval = getattr(trainer, "val_check_interval", None)  # absent where a clock says when
@@ -138,7 +137,7 @@ def refusals(trainer: L.Trainer, *, is_augmented: bool, copies: int) -> list[str
     return [name for name, is_asked in asked.items() if is_asked]
 
 
-def hears_of_batches(callback: Callback) -> bool:
+def has_batch_hooks(callback: Callback) -> bool:
     """Whether a callback of a user's own wants to be told of each batch: a member has none."""
     if type(callback).__module__.partition(".")[0] in ("harnest", "pytorch_lightning"):
         return False

@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 from rich.markup import escape
 
 from harnest.core.failure import INTERRUPTED
-from harnest.study.events import TrialFacts
+from harnest.study.events import TrialInfo
 
 COLOURS = {
     TrialState.COMPLETE: "green",
@@ -19,7 +19,7 @@ COLOURS = {
 }
 
 
-def ending(trial: TrialFacts) -> str:
+def ending_text(trial: TrialInfo) -> str:
     """How a trial ended, in a word or three."""
     if trial.state is TrialState.COMPLETE:
         return f"finished, breaks {', '.join(trial.broken)}" if trial.broken else "finished"
@@ -30,7 +30,7 @@ def ending(trial: TrialFacts) -> str:
     return trial.state.name.lower()
 
 
-def scores(trial: TrialFacts) -> str:
+def scores(trial: TrialInfo) -> str:
     """The values that it has, or the last one that it reported."""
     values = trial.values or tuple(trial.steps.values())[-1:]
     deviation = "" if trial.deviation is None else f" ± {trial.deviation:.4f}"
@@ -38,7 +38,7 @@ def scores(trial: TrialFacts) -> str:
     return ", ".join(digits) + deviation
 
 
-def named_scores(trial: TrialFacts, names: Sequence[str]) -> str:
+def named_scores(trial: TrialInfo, names: Sequence[str]) -> str:
     """The values that it has, each with its objective's name, where the objectives have names."""
     if len(names) != len(trial.values) or len(names) < 2:
         return " ".join((*names[:1], scores(trial)))
@@ -46,7 +46,7 @@ def named_scores(trial: TrialFacts, names: Sequence[str]) -> str:
     return ", ".join(f"{name} {scores(one)}" for name, one in zip(names, single, strict=True))
 
 
-def progress(trial: TrialFacts) -> str:
+def progress(trial: TrialInfo) -> str:
     """How far a trial came: epochs that it reported, or runs of those that its score is made of."""
     if trial.members:
         done = len(trial.steps) if trial.state is not TrialState.COMPLETE else trial.members
@@ -56,12 +56,12 @@ def progress(trial: TrialFacts) -> str:
     return f"{len(trial.steps)} epoch{'s' if len(trial.steps) > 1 else ''}"
 
 
-def setting(params: Mapping[str, Any]) -> str:
+def params_text(params: Mapping[str, Any]) -> str:
     """The searched values, each with the last part of its key, as rich takes them."""
-    return escape(plain_setting(params))
+    return escape(plain_params_text(params))
 
 
-def plain_setting(params: Mapping[str, Any]) -> str:
+def plain_params_text(params: Mapping[str, Any]) -> str:
     """The searched values, each with the last part of its key."""
     keys = list(params)
     return " ".join(f"{short(key, keys)}={plain_value_of(value)}" for key, value in params.items())

@@ -17,9 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from harnest.core.failure import INTERRUPTED
-from harnest.core.terminal_width import cut, fit
-from harnest.study.console.formatting import COLOURS, plain_setting, progress, scores, span
-from harnest.study.events import TrialFacts
+from harnest.core.terminal_width import fit_columns, truncate
+from harnest.study.console.formatting import COLOURS, plain_params_text, progress, scores, span
+from harnest.study.events import TrialInfo
 
 _BETWEEN = "   "  # the parts of the line below it
 _PER_SECOND = 2  # how often it is drawn anew
@@ -38,7 +38,7 @@ class LiveTable:
     def __init__(
         self,
         console: Console,
-        trials: Callable[[], list[TrialFacts]],
+        trials: Callable[[], list[TrialInfo]],
         slots: int,
         budget: int,
         metric: str = "score",
@@ -80,7 +80,7 @@ class LiveTable:
             self._slots[self._slots.index(turn)] = None
             self._took[turn] = time.monotonic() - self._began[turn]
 
-    def divide(self, number: int) -> None:
+    def start_replicates(self, number: int) -> None:
         """The job that named a trial's members ended: it is no measure of what a run takes."""
         self.end(number)
         self._took.pop((number, ""), None)
@@ -93,7 +93,7 @@ class LiveTable:
             self._shown = Group(self.table(trials, self._console.width), Text(summary, "bold"))
         return self._shown
 
-    def table(self, trials: Sequence[TrialFacts], width: int | None = None) -> Table:
+    def table(self, trials: Sequence[TrialInfo], width: int | None = None) -> Table:
         """A row for each slot, and for each trial that another sweeper runs.
 
         ``width`` is what there is room for: slot, trial and score come before what is tried, and
@@ -114,21 +114,21 @@ class LiveTable:
             if trial.state is TrialState.RUNNING and trial.number not in ours
         ]
         heads = ["slot", "trial", "steps", self._metric, "time", "tries"]
-        columns = fit(heads, [line for line, _, _ in rows], [1, 3, 0, 5, 4, 2], width)
+        columns = fit_columns(heads, [line for line, _, _ in rows], [1, 3, 0, 5, 4, 2], width)
         table = Table(box=None, pad_edge=False, header_style="bold")
         for at, size in columns.items():
             justify: Literal["left", "right"] = "left" if heads[at] == "tries" else "right"
             table.add_column(
-                escape(cut(heads[at], size)), justify=justify, no_wrap=True, width=size
+                escape(truncate(heads[at], size)), justify=justify, no_wrap=True, width=size
             )
         for line, style, state in rows:
-            cells = {at: Text(cut(line[at], size)) for at, size in columns.items()}
+            cells = {at: Text(truncate(line[at], size)) for at, size in columns.items()}
             if state is not None:
                 cells[1].stylize(COLOURS[state])
             table.add_row(*cells.values(), style=style)
         return table
 
-    def summary(self, trials: Sequence[TrialFacts]) -> str:
+    def summary(self, trials: Sequence[TrialInfo]) -> str:
         """States counted, the best so far, and when it will be over."""
         states = [trial.state for trial in trials]
         counts = [f"{states.count(state)} {word}" for state, word in _WORDS if state in states]
@@ -142,7 +142,7 @@ class LiveTable:
             parts.append(f"about {span(left)} left, until {over:%H:%M}")
         return _BETWEEN.join(parts)
 
-    def _left(self, trials: Sequence[TrialFacts]) -> float | None:
+    def _left(self, trials: Sequence[TrialInfo]) -> float | None:
         """Estimated seconds until the study ends; None before any job has ended.
 
         What waits takes the slot that falls free first. A trial of several members is that many
@@ -167,7 +167,7 @@ class LiveTable:
             heapreplace(ends, ends[0] + mean)
         return max(ends)
 
-    def _waiting(self, trials: Sequence[TrialFacts]) -> int:
+    def _waiting(self, trials: Sequence[TrialInfo]) -> int:
         """Jobs that have not begun: of trials that have not, and of running ones' members."""
         begun = {number for number, _ in self._began}
         running = [t for t in trials if t.state is TrialState.RUNNING and t.number in begun]
@@ -198,14 +198,14 @@ _WORDS = (
 )
 
 
-def _ended(trials: Sequence[TrialFacts]) -> int:
+def _ended(trials: Sequence[TrialInfo]) -> int:
     return sum(t.state.is_finished() and t.reason != INTERRUPTED for t in trials)
 
 
-def _row(trial: TrialFacts, member: str, took: str) -> tuple[str, ...]:
+def _row(trial: TrialInfo, member: str, took: str) -> tuple[str, ...]:
     """Cells of a trial, or of a member of one: what is known of the trial is not the member's."""
     number = f"{trial.number} {member}".rstrip()
-    tries = plain_setting(trial.params)
+    tries = plain_params_text(trial.params)
     if member:
         return number, "", "", took, tries
     steps = progress(trial).removesuffix(" runs").replace(" of ", "/")

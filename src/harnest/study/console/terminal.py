@@ -15,20 +15,20 @@ from rich.text import Text
 
 from harnest.core.command_line import program
 from harnest.core.failure import INTERRUPTED
-from harnest.core.terminal_width import cut, fit, left_out, room
+from harnest.core.terminal_width import available_width, dropped_columns, fit_columns, truncate
 from harnest.study.console.formatting import (
     COLOURS,
-    ending,
+    ending_text,
     named_scores,
+    params_text,
     plain_value_of,
     progress,
     scores,
-    setting,
     short,
     span,
 )
 from harnest.study.console.live_table import LiveTable
-from harnest.study.events import StudyFacts, TrialFacts
+from harnest.study.events import StudyInfo, TrialInfo
 from harnest.study.outcome import Outcome
 
 _ENDLESS = 9999  # characters of a line
@@ -43,11 +43,11 @@ class Terminal:
         self.console = Console(highlight=False, soft_wrap=True, force_interactive=moves)
         self._live: LiveTable | None = None
 
-    def on_study_start(self, study: StudyFacts, trials: Sequence[TrialFacts]) -> None:
+    def on_study_start(self, study: StudyInfo, trials: Sequence[TrialInfo]) -> None:
         """Say what will be searched, and what is there already."""
         self.study = study
         self._counted: set[int] = set()
-        self._best: TrialFacts | None = None
+        self._best: TrialInfo | None = None
         for trial in trials:
             self._count(trial)
         self.console.print(
@@ -62,7 +62,7 @@ class Terminal:
             self.console.print(f"  resuming: {done} of {study.budget} trials done")
 
     @contextmanager
-    def live(self, trials: Callable[[], list[TrialFacts]], slots: int) -> Iterator[None]:
+    def live(self, trials: Callable[[], list[TrialInfo]], slots: int) -> Iterator[None]:
         """Show what runs on ``slots`` inside, where somebody watches: not in a file or in CI."""
         if not self.console.is_interactive:
             yield
@@ -76,21 +76,21 @@ class Terminal:
             self._live.stop()
             self._live = None
 
-    def on_trial_start(self, trial: TrialFacts, directory: Path) -> Mapping[str, str]:
+    def on_trial_start(self, trial: TrialInfo, directory: Path) -> Mapping[str, str]:
         """Say what is tried."""
         if self._live is not None:
             self._live.begin(trial.number)
         else:
-            shown = setting(trial.params)
+            shown = params_text(trial.params)
             self.console.print(f"[dim]trial {trial.number} started[/]   {shown}")
         return {}
 
-    def on_trial_divided(self, trial: TrialFacts) -> None:
+    def on_trial_divided(self, trial: TrialInfo) -> None:
         """Its slot is free for its members."""
         if self._live is not None:
-            self._live.divide(trial.number)
+            self._live.start_replicates(trial.number)
 
-    def on_member_start(self, trial: TrialFacts, name: str, directory: Path) -> Mapping[str, str]:
+    def on_member_start(self, trial: TrialInfo, name: str, directory: Path) -> Mapping[str, str]:
         """Say which member of a trial begins."""
         if self._live is not None:
             self._live.begin(trial.number, name)
@@ -98,7 +98,7 @@ class Terminal:
             self.console.print(f"[dim]trial {trial.number} {name} started[/]")
         return {}
 
-    def on_member_end(self, trial: TrialFacts, name: str, directory: Path, end: Outcome) -> None:
+    def on_member_end(self, trial: TrialInfo, name: str, directory: Path, end: Outcome) -> None:
         """Say what came of it."""
         if self._live is not None:
             self._live.end(trial.number, name)
@@ -106,13 +106,13 @@ class Terminal:
         message = end.failure.message if end.failure else ""
         self.console.print(f"trial {trial.number} {name} {score or message}", markup=False)
 
-    def on_trial_end(self, trial: TrialFacts, directory: Path) -> None:
+    def on_trial_end(self, trial: TrialInfo, directory: Path) -> None:
         """Say what came of it, and which is the best so far."""
         self._count(trial)
         if self._live is not None:
             self._live.end(trial.number)
         parts = [
-            Text(f"trial {trial.number} {ending(trial)}", COLOURS[trial.state]),
+            Text(f"trial {trial.number} {ending_text(trial)}", COLOURS[trial.state]),
             Text(scores(trial)),
             Text(_after(trial)),
             Text(_took(trial)),
@@ -123,7 +123,7 @@ class Terminal:
         line = Text("   ").join(part for part in parts if part)
         self.console.print(line, soft_wrap=not self.console.is_terminal)
 
-    def on_study_end(self, trials: Sequence[TrialFacts], complete: bool) -> list[str]:
+    def on_study_end(self, trials: Sequence[TrialInfo], complete: bool) -> list[str]:
         """Print the ranked table and the winner, or those that none beats in every objective."""
         in_order = ranked(trials, self.study.directions)
         self.console.print()
@@ -132,7 +132,7 @@ class Terminal:
         best = [trial for trial in in_order if trial.is_best]
         for trial in best if several else best[:1]:
             word = "best (none beats it in everything)" if several else "best"
-            described = named_scores(trial, self.study.metric_names), setting(trial.params)
+            described = named_scores(trial, self.study.metric_names), params_text(trial.params)
             self.console.print(
                 f"{word}: trial {trial.number}, {', '.join(filter(None, described))}"
             )
@@ -146,15 +146,15 @@ class Terminal:
             hints.append(f"extend:  {command} hydra.sweeper.n_trials={2 * self.study.budget}")
         return hints
 
-    def _print_table(self, trials: Sequence[TrialFacts]) -> None:
-        width = room()
+    def _print_table(self, trials: Sequence[TrialInfo]) -> None:
+        width = available_width()
         shown, missing = table(trials, ", ".join(self.study.metric_names) or "score", width)
         # A file gets it whole, however narrow it seems.
         self.console.print(shown, soft_wrap=False, width=width or _ENDLESS)
         if missing:
             self.console.print(f"[dim]{escape(missing)}; harnest-compare --format csv has all[/]")
 
-    def show_failure(self, trial: TrialFacts) -> None:
+    def show_failure(self, trial: TrialInfo) -> None:
         """Print what went wrong in a trial, in full."""
         self.console.print(trial.details or trial.message or "", markup=False)
 
@@ -163,7 +163,7 @@ class Terminal:
         for hint in hints:
             self.console.print(f"  {hint}", markup=False)
 
-    def _count(self, trial: TrialFacts) -> None:
+    def _count(self, trial: TrialInfo) -> None:
         """Take note of a trial, once: to go through all at each end takes the longer the more."""
         if trial.state.is_finished() and trial.reason != INTERRUPTED:
             self._counted.add(trial.number)
@@ -178,19 +178,19 @@ class Terminal:
         return f"best {scores(self._best)} (trial {self._best.number})"
 
 
-def _aims(study: StudyFacts) -> str:
+def _aims(study: StudyInfo) -> str:
     """What is to be minimal or maximal, where that has a name."""
     aims = zip(study.directions, study.metric_names, strict=False)
     return "".join(f"{direction} {escape(name)}, " for direction, name in aims)
 
 
-def _after(trial: TrialFacts) -> str:
+def _after(trial: TrialInfo) -> str:
     """How far it came; one that was given up, after how much."""
     text = progress(trial)
     return f"after {text}" if text and trial.state is TrialState.PRUNED else text
 
 
-def ranked(trials: Sequence[TrialFacts], directions: Sequence[str]) -> list[TrialFacts]:
+def ranked(trials: Sequence[TrialInfo], directions: Sequence[str]) -> list[TrialInfo]:
     """Finished trials, best first, then pruned ones, then the rest.
 
     Those that no other beats come first, and those that break a constraint last; otherwise the
@@ -199,7 +199,7 @@ def ranked(trials: Sequence[TrialFacts], directions: Sequence[str]) -> list[Tria
     sign = _sign(directions)
     order = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.FAIL]
 
-    def key(trial: TrialFacts) -> tuple[int, bool, bool, float, int]:
+    def key(trial: TrialInfo) -> tuple[int, bool, bool, float, int]:
         place = order.index(trial.state) if trial.state in order else len(order)
         values = trial.values or tuple(trial.steps.values())[-1:]
         score = sign * values[0] if values else 0.0
@@ -209,7 +209,7 @@ def ranked(trials: Sequence[TrialFacts], directions: Sequence[str]) -> list[Tria
 
 
 def table(
-    trials: Sequence[TrialFacts], score: str = "score", width: int | None = None
+    trials: Sequence[TrialInfo], score: str = "score", width: int | None = None
 ) -> tuple[Table, str]:
     """One row per trial, and a line that names the columns that ``width`` has no room for.
 
@@ -223,7 +223,7 @@ def table(
     lines = [
         [
             str(trial.number),
-            ending(trial),
+            ending_text(trial),
             scores(trial),
             _count(trial, is_divided),
             _took(trial),
@@ -232,23 +232,25 @@ def table(
         for trial in trials
     ]
     importance = [0, 1, 2, *range(5, len(heads)), 3, 4]
-    columns = fit(heads, lines, importance, width)
+    columns = fit_columns(heads, lines, importance, width)
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for at, size in columns.items():
         justify: Literal["left", "right"] = "left" if at < 2 else "right"
-        shown.add_column(escape(cut(heads[at], size)), justify=justify, no_wrap=True, width=size)
+        shown.add_column(
+            escape(truncate(heads[at], size)), justify=justify, no_wrap=True, width=size
+        )
     for trial, line in zip(trials, lines, strict=True):
         colours = ["", COLOURS[trial.state]]
         shown.add_row(
             *(
-                Text(cut(line[at], size), colours[at] if at < len(colours) else "")
+                Text(truncate(line[at], size), colours[at] if at < len(colours) else "")
                 for at, size in columns.items()
             )
         )
-    return shown, left_out(heads, columns)
+    return shown, dropped_columns(heads, columns)
 
 
-def _count(trial: TrialFacts, is_divided: bool) -> str:
+def _count(trial: TrialInfo, is_divided: bool) -> str:
     """Its epochs; among trials of several runs, its runs."""
     if not is_divided:
         return str(len(trial.steps) or "")
@@ -260,5 +262,5 @@ def _sign(directions: Sequence[str]) -> int:
     return -1 if directions[0] == "maximize" else 1
 
 
-def _took(trial: TrialFacts) -> str:
+def _took(trial: TrialInfo) -> str:
     return "" if trial.duration is None else span(trial.duration.total_seconds())

@@ -1,4 +1,4 @@
-"""Jobs of one process that take turns, and do together what they can do better so."""
+"""Cooperative scheduling for jobs that share a process and synchronize at barriers."""
 
 import logging
 import os
@@ -13,27 +13,27 @@ from hydra.core.hydra_config import HydraConfig
 
 from harnest.core.failure import TrialInterruptedError
 from harnest.study.execution.interrupts import Interrupts
-from harnest.study.execution.managed_task import output_kept, own_output
+from harnest.study.execution.managed_task import output_restored, redirect_output
 
 _current = threading.local()
 
 
 def is_packed() -> bool:
-    """Whether this job runs in one process with others: `meet` has to be called where they meet."""
+    """Whether this job shares its process with others, and has to call `synchronize`."""
     return hasattr(_current, "turn")
 
 
-def meet(part: Any, together: Callable[[Sequence[Any]], None]) -> None:
+def synchronize(part: Any, together: Callable[[Sequence[Any]], None]) -> None:
     """Wait until all jobs of this process that go on have come here, and ``together`` was called.
 
     It is called once with the ``part`` of each job. What it raises, each job raises.
     """
-    turn: Turn = _current.turn
-    turn.wait(part, together)
+    job: CooperativeJob = _current.job
+    job.wait(part, together)
 
 
 @dataclass
-class _Surroundings:
+class _ProcessState:
     """What a process has once, and each job as its own while it has its turn."""
 
     config: Any
@@ -42,7 +42,7 @@ class _Surroundings:
     handlers: list[logging.Handler]
 
     @classmethod
-    def now(cls) -> "_Surroundings":
+    def now(cls) -> "_ProcessState":
         handlers = list(logging.getLogger().handlers)
         return cls(HydraConfig.instance().cfg, os.getcwd(), dict(os.environ), handlers)  # noqa: PTH109  a path would have to be made text again
 
@@ -58,7 +58,7 @@ class _Surroundings:
         logging.getLogger().handlers[:] = self.handlers
 
 
-class Turn:
+class CooperativeJob:
     """A job in a thread of its own, which runs only while it is given its turn.
 
     ``output`` gets what is printed meanwhile.
@@ -67,25 +67,25 @@ class Turn:
     def __init__(self, job: Callable[[], None], output: Path) -> None:
         self.job = job
         self.output = output
-        #: What it has come to `meet` with; None once it has ended.
+        #: What it has come to `synchronize` with; None once it has ended.
         self.waits_for: tuple[Any, Callable[[Sequence[Any]], None]] | None = None
-        self._surroundings = _Surroundings.now()
+        self._state = _ProcessState.now()
         self._error: BaseException | None = None
         self._go, self._is_back = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def take(self, error: BaseException | None = None) -> None:
+    def resume(self, error: BaseException | None = None) -> None:
         """Let the job go on until it meets the others or ends; an ``error`` is raised in it."""
         self._error = error
-        self._surroundings.enter()
+        self._state.enter()
         sys.stdout.flush()
         sys.stderr.flush()
-        own_output(self.output)
+        redirect_output(self.output)
         if self._thread.ident is None:
             self._thread.start()
         self._go.release()
         self._is_back.acquire()
-        self._surroundings = _Surroundings.now()
+        self._state = _ProcessState.now()
 
     def wait(self, part: Any, together: Callable[[Sequence[Any]], None]) -> None:
         """Give the turn back, in the job's thread."""
@@ -97,7 +97,7 @@ class Turn:
             raise self._error
 
     def _run(self) -> None:
-        _current.turn = self
+        _current.job = self
         self._go.acquire()
         try:
             self.job()
@@ -105,31 +105,31 @@ class Turn:
             self._is_back.release()
 
 
-def take_turns(jobs: Sequence[tuple[Callable[[], None], Path]]) -> None:
-    """Run jobs, each with the file for its output, one at a time from one `meet` to the next.
+def run_cooperatively(jobs: Sequence[tuple[Callable[[], None], Path]]) -> None:
+    """Run jobs, each with the file for its output, one at a time between calls of `synchronize`.
 
     A job may end, in whatever way, and the others go on. An interrupt is raised in each as
     `TrialInterruptedError` where it meets the others; a second one does not wait.
     """
-    before = _Surroundings.now()
+    before = _ProcessState.now()
     try:
-        with output_kept():
-            _take_turns([Turn(job, output) for job, output in jobs])
+        with output_restored():
+            _run_in_turns([CooperativeJob(job, output) for job, output in jobs])
     finally:
         before.enter()
 
 
-def _take_turns(turns: list[Turn]) -> None:
+def _run_in_turns(turns: list[CooperativeJob]) -> None:
     interrupts = Interrupts()
     error: BaseException | None = None
     with interrupts.held():
         while turns:
             trace = None if error is None else error.__traceback__
-            for turn in turns:
+            for job in turns:
                 # Each job raises the same one, and is not to show the frames of those before it.
-                turn.take(error and error.with_traceback(trace))
-            turns = [turn for turn in turns if turn.waits_for is not None]
-            met = [turn.waits_for for turn in turns if turn.waits_for is not None]
+                job.resume(error and error.with_traceback(trace))
+            turns = [job for job in turns if job.waits_for is not None]
+            met = [job.waits_for for job in turns if job.waits_for is not None]
             if not met:
                 return
             error = None

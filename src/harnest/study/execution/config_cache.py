@@ -15,7 +15,7 @@ _KEPT = 16  # configs: a search has about as many architectures
 _TOLD = ("hydra.job.env_set.", "hydra.sweep.subdir")
 
 
-class Composer:
+class ConfigCache:
     """Composes a job's config as Hydra does, or changes a few values of one that is alike.
 
     ``config`` is the sweep's own. Hydra makes every job's from its files anew, in a tenth of a

@@ -11,18 +11,18 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
 from harnest.core.errors import StudyError
-from harnest.study.execution.launcher_backend import Launched
-from harnest.study.execution.managed_task import contained, variables_kept
-from harnest.study.execution.ray_backend import OnRay
+from harnest.study.execution.launcher_backend import LauncherBackend
+from harnest.study.execution.managed_task import as_picklable_error, with_environment_restored
+from harnest.study.execution.ray_backend import RayBackend
 from harnest.study.execution.slot import EVERYWHERE
-from harnest.study.execution.slurm_backend import OnSlurm
-from harnest.study.execution.threaded_executor import SideBySide
+from harnest.study.execution.slurm_backend import SlurmBackend
+from harnest.study.execution.threaded_executor import ThreadedExecutor
 
 #: Keys of other launchers' that say how many jobs they run at once.
 _AT_ONCE = ("n_jobs", "array_parallelism")
 
 
-class Runner(Protocol):
+class Executor(Protocol):
     """Runs jobs; `harnest.study.execution.slots_launcher.SlotsLauncher` is one."""
 
     @property
@@ -51,12 +51,12 @@ class Runner(Protocol):
         """Let go of everything."""
 
 
-class BatchRunner:
+class BatchExecutor:
     """Any Hydra launcher: it runs the jobs of a batch and returns when all have ended."""
 
     def __init__(self, launcher: Launcher, capacity: int) -> None:
         if hasattr(launcher, "task_function"):  # where Hydra's own launchers have it
-            launcher.task_function = variables_kept(launcher.task_function)
+            launcher.task_function = with_environment_restored(launcher.task_function)
         self.launcher = launcher
         self.capacity = capacity
         self._running: list[Future[JobReturn]] = []
@@ -91,7 +91,7 @@ class BatchRunner:
                 raise
             except BaseException as error:
                 for _, _, future in row:
-                    future.set_exception(contained(error))
+                    future.set_exception(as_picklable_error(error))
                 continue
             for (_, _, future), returned in zip(row, returns, strict=True):
                 future.set_result(returned)
@@ -110,9 +110,9 @@ class BatchRunner:
         """Nothing to let go of."""
 
 
-def runner_for(
+def executor_for(
     launcher: Any, batch: int | None, config: DictConfig, directory: Path
-) -> "Runner | BatchRunner":
+) -> "Executor | BatchExecutor":
     """The launcher itself where it takes single jobs, else one that hands them to it.
 
     ``batch`` is how many it gets at once; None: as many as its ``config`` says, else what a ray
@@ -128,16 +128,16 @@ def runner_for(
             "choose loky, or hydra/launcher=slots"
         )
     if hasattr(launcher, "submit"):
-        runner: Runner | BatchRunner = launcher
-        return runner
+        executor: Executor | BatchExecutor = launcher
+        return executor
     name = type(launcher).__name__
     counts = [batch, *(config.get(key) for key in _AT_ONCE), len(os.sched_getaffinity(0))]
     at_once = next(count for count in counts if count is not None and count > 0)
     if name == "RayLauncher":
-        return SideBySide(OnRay(launcher, batch), directory)
+        return ThreadedExecutor(RayBackend(launcher, batch), directory)
     if name == "SlurmLauncher":
-        return SideBySide(OnSlurm(launcher, at_once), directory)
+        return ThreadedExecutor(SlurmBackend(launcher, at_once), directory)
     # joblib runs a single job in this very process.
     if name == "LocalLauncher" or (name == "JoblibLauncher" and config.get("n_jobs", -1) != 1):
-        return SideBySide(Launched(launcher, at_once), directory)
-    return BatchRunner(launcher, batch or 1)
+        return ThreadedExecutor(LauncherBackend(launcher, at_once), directory)
+    return BatchExecutor(launcher, batch or 1)

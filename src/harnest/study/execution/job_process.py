@@ -32,7 +32,11 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from harnest.core.errors import StudyError
-from harnest.study.execution.managed_task import contained, own_output, variables_kept
+from harnest.study.execution.managed_task import (
+    as_picklable_error,
+    redirect_output,
+    with_environment_restored,
+)
 from harnest.study.execution.slot import Slot, mark_ended, mark_running
 
 _GRACE = 5.0  # seconds that an orphaned job has to stop by itself
@@ -113,7 +117,7 @@ def _end_late() -> None:
     os._exit(_ENDED)
 
 
-def how_it_died(code: int) -> str:
+def exit_reason(code: int) -> str:
     """What the exit code of a pool's process says."""
     if code >= 0:
         return f"exit code {code % _ZERO}"
@@ -123,14 +127,14 @@ def how_it_died(code: int) -> str:
 def run(job: Job) -> bytes:
     """Run one job in this process, which exists for nothing else, and pickle its return."""
     begin(job.directory)
-    own_output(job.directory / "output.log")
+    redirect_output(job.directory / "output.log")
     try:
         context, task = enter(job.application, job.slot)
         returned = perform(context, task, cloudpickle.loads(job.config))
     except KeyboardInterrupt:
         returned = interrupted()
     except Exception as error:
-        returned = broken(error)
+        returned = failed_return(error)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -143,7 +147,7 @@ def packed(returned: JobReturn) -> bytes:
     try:
         return bytes(cloudpickle.dumps(returned))
     except Exception as error:  # of what the job returned, or of its config
-        return bytes(cloudpickle.dumps(broken(error)))
+        return bytes(cloudpickle.dumps(failed_return(error)))
 
 
 def begin(directory: Path) -> None:
@@ -187,13 +191,13 @@ def restore(state: Any) -> None:
     setup_globals()
 
 
-def broken(error: BaseException) -> JobReturn:
+def failed_return(error: BaseException) -> JobReturn:
     """The return of a job that ``error`` ended somewhere else than in its task."""
     # Hydra hangs the job's return on the error that it lets go on, and to pickle two that hold
     # each other has no end.
     returned = _take_job_return_handoff(error) or JobReturn()
     returned.status = JobStatus.FAILED
-    told = contained(error)
+    told = as_picklable_error(error)
     if told is not error:
         told.__cause__ = error
     returned.return_value = told
@@ -207,7 +211,7 @@ def perform(context: HydraContext, task: TaskFunction, config: DictConfig) -> Jo
     try:
         return run_job(
             hydra_context=context,
-            task_function=variables_kept(task),
+            task_function=with_environment_restored(task),
             config=config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
@@ -215,7 +219,7 @@ def perform(context: HydraContext, task: TaskFunction, config: DictConfig) -> Jo
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return broken(error)
+        return failed_return(error)
 
 
 def _import_script(script: Mapping[str, Any]) -> None:

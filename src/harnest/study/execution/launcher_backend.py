@@ -6,14 +6,14 @@ from typing import Any
 
 from hydra.core.utils import JobReturn
 
-from harnest.study.execution.managed_task import Guest
+from harnest.study.execution.managed_task import ManagedTask
 
 
-class Launched:
+class LauncherBackend:
     """Jobs that the launcher itself launches, one each time; it may be called from many threads."""
 
     def __init__(self, launcher: Any, capacity: int) -> None:
-        launcher.task_function = Guest(launcher.task_function)
+        launcher.task_function = ManagedTask(launcher.task_function)
         self.launcher = launcher
         self.capacity = capacity
 

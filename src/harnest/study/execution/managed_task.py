@@ -20,7 +20,7 @@ from harnest.core.failure import TrialInterruptedError
 from harnest.study.execution.slot import mark_ended, mark_running
 
 
-class Guest:
+class ManagedTask:
     """An application's task in a process of another launcher, set up as a slot's process is.
 
     Its prints go to ``output.log`` in its directory, where its process leaves its number, and
@@ -40,11 +40,11 @@ class Guest:
         """Run the task."""
         directory = Path(HydraConfig.get().runtime.output_dir)
         try:
-            with _interruptible(self.ends) as received, output_kept():
+            with _interruptible(self.ends) as received, output_restored():
                 mark_running(directory)  # not before a signal ends this job alone
                 try:
-                    own_output(directory / "output.log")
-                    return variables_kept(self.task)(cfg)
+                    redirect_output(directory / "output.log")
+                    return with_environment_restored(self.task)(cfg)
                 finally:
                     mark_ended(directory)
         except KeyboardInterrupt as interrupt:
@@ -54,10 +54,10 @@ class Guest:
         except Exception:
             raise
         except BaseException as end:
-            raise contained(end) from end
+            raise as_picklable_error(end) from end
 
 
-def variables_kept(task: TaskFunction) -> TaskFunction:
+def with_environment_restored(task: TaskFunction) -> TaskFunction:
     """The task, which leaves the variables that Hydra has set for its job as they are.
 
     Hydra takes them away once the job has ended. Where one is gone already that is an error, for
@@ -77,7 +77,7 @@ def variables_kept(task: TaskFunction) -> TaskFunction:
     return kept
 
 
-def contained(error: BaseException) -> Exception:
+def as_picklable_error(error: BaseException) -> Exception:
     """The error of a job that raised ``error``: sys.exit would end its process, and others' jobs.
 
     Hydra hangs the job's return on that one, and to pickle two that hold each other has no end.
@@ -113,7 +113,7 @@ def _interruptible(by: Iterable[int]) -> Iterator[list[int]]:
 
 
 @contextmanager
-def output_kept() -> Iterator[None]:
+def output_restored() -> Iterator[None]:
     """Let what this process prints go afterwards where it goes now."""
     before = [os.dup(number) for number in (1, 2)]
     try:
@@ -126,7 +126,7 @@ def output_kept() -> Iterator[None]:
             os.close(output)
 
 
-def own_output(file: Path) -> None:
+def redirect_output(file: Path) -> None:
     """Send what this process prints to ``file``, also what C libraries print."""
     with file.open("ab") as opened:
         os.dup2(opened.fileno(), 1)

@@ -8,7 +8,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _PREFERENCE = 500  # thousandths of the memory that there is, as if the process had them as well
 
 
-def die_first() -> None:
+def prefer_oom_kill() -> None:
     """Let the kernel kill this process, or its children, before the sweeper: it ends one trial.
 
     A process that waits for a trial does so as well: the memory of a dead one takes a moment to

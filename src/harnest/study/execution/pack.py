@@ -9,18 +9,18 @@ import cloudpickle
 from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
 
-from harnest.study.execution.barrier import take_turns
+from harnest.study.execution.barrier import run_cooperatively
 from harnest.study.execution.job_process import (
     Job,
     begin,
-    broken,
     enter,
+    failed_return,
     interrupted,
     packed,
     perform,
     run,
 )
-from harnest.study.execution.managed_task import own_output
+from harnest.study.execution.managed_task import redirect_output
 from harnest.study.execution.slot import mark_ended
 
 
@@ -33,13 +33,13 @@ def run_pack(jobs: Sequence[Job], place: Path) -> list[bytes]:
     if len(jobs) == 1:
         return [run(jobs[0])]
     begin(place)
-    own_output(place / "output.log")
+    redirect_output(place / "output.log")
     returns = [interrupted() for _ in jobs]  # until they say otherwise
     try:
         context, task = enter(jobs[0].application, jobs[0].slot)
         for job in jobs:
             job.directory.mkdir(parents=True, exist_ok=True)
-        take_turns(
+        run_cooperatively(
             [
                 (partial(_run, job, context, task, returns, index), job.directory / "output.log")
                 for index, job in enumerate(jobs)
@@ -60,4 +60,4 @@ def _run(
     try:
         returns[index] = perform(context, task, cloudpickle.loads(job.config))
     except BaseException as error:
-        returns[index] = broken(error)
+        returns[index] = failed_return(error)

@@ -12,7 +12,7 @@ from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from harnest.core.errors import StudyError
-from harnest.study.execution.managed_task import Guest
+from harnest.study.execution.managed_task import ManagedTask
 
 if TYPE_CHECKING:
     from harnest.study.execution.job_process import Application
@@ -23,7 +23,7 @@ _ATTEMPTS = 4  # to start ray
 _LEAST = 1e-4  # the smallest share that ray counts in
 
 
-class OnRay:
+class RayBackend:
     """Jobs with the resources that ``hydra.launcher.ray.remote`` asks for, shares of a GPU as well.
 
     Hydra's launcher would run them in the folder and with the environment in which the cluster was
@@ -120,7 +120,7 @@ class OnRay:
                         raise
                     log.warning("ray timed out during startup: attempt %d", attempt + 1)
             signal.signal(signal.SIGTERM, before)  # ray takes it, and it is the loop's
-        task = Guest(self._launcher.task_function)
+        task = ManagedTask(self._launcher.task_function)
         self._application = Application.of(self._launcher.hydra_context, task)
 
 

@@ -28,8 +28,8 @@ from harnest.core.failure import (
     TrialMemoryError,
     TrialTimeoutError,
 )
-from harnest.study.execution.config_cache import Composer
-from harnest.study.execution.oom import OomKills, die_first
+from harnest.study.execution.config_cache import ConfigCache
+from harnest.study.execution.oom import OomKills, prefer_oom_kill
 from harnest.study.execution.slot import EVERYWHERE, Slot, find_slots, mark_ended, signal_job
 
 if TYPE_CHECKING:
@@ -86,14 +86,14 @@ class SlotsLauncher(Launcher):
         """
         self.hydra_context = hydra_context
         self.task_function = task_function
-        self.composer = Composer(hydra_context.config_loader, config)
+        self.composer = ConfigCache(hydra_context.config_loader, config)
         needed = [
             "harnest.study.execution.forkserver_preload",
             "harnest.study.execution.job_process",
             "optuna",
         ]
         familiar = [name for name in _FAMILIAR if name in sys.modules]
-        start_warm_process([*needed, *familiar, *self.preload])
+        start_fork_server([*needed, *familiar, *self.preload])
 
     @property
     def capacity(self) -> int:
@@ -226,7 +226,7 @@ class SlotsLauncher(Launcher):
             self._pool = pebble.ProcessPool(
                 max_workers=len(self.slots) + 1,
                 max_tasks=1,
-                initializer=die_first,
+                initializer=prefer_oom_kill,
                 context=Context(),
             )
         return self._pool
@@ -234,13 +234,13 @@ class SlotsLauncher(Launcher):
     def _translated(self, error: BaseException, oom_kills: int) -> BaseException:
         from pebble import ProcessExpired
 
-        from harnest.study.execution.job_process import how_it_died
+        from harnest.study.execution.job_process import exit_reason
 
         if isinstance(error, ProcessExpired):
             is_kill = error.exitcode == -signal.SIGKILL
             if is_kill and self._oom_kills.explain(oom_kills):
                 return TrialMemoryError(OUT_OF_MEMORY)
-            return TrialKilledError(f"the trial's process died: {how_it_died(error.exitcode)}")
+            return TrialKilledError(f"the trial's process died: {exit_reason(error.exitcode)}")
         if isinstance(error, TimeoutError):
             return TrialTimeoutError(f"the trial took longer than {self.timeout:g} s")
         if isinstance(error, CancelledError):
@@ -250,7 +250,7 @@ class SlotsLauncher(Launcher):
         return error
 
 
-def start_warm_process(modules: Sequence[str]) -> None:
+def start_fork_server(modules: Sequence[str]) -> None:
     """Start the process that others are forked from; it imports ``modules`` meanwhile."""
     forkserver.set_forkserver_preload(list(modules))
     # Ctrl-C reaches the warm process as well: not before it can end without a traceback.

@@ -12,13 +12,13 @@ from hydra.core.utils import JobReturn
 
 from harnest.core.errors import StudyError
 from harnest.core.failure import TrialInterruptedError, TrialTimeoutError
-from harnest.study.execution.managed_task import Guest
+from harnest.study.execution.managed_task import ManagedTask
 from harnest.study.execution.slot import is_marked
 
 _DELAY = 30  # seconds, at most, between two questions to SLURM about all jobs
 
 
-class OnSlurm:
+class SlurmBackend:
     """Jobs of SLURM's, each with the name of its study and the number of its trial.
 
     SLURM announces a job's end: by SIGTERM where it is cancelled or makes room for another, and by
@@ -42,7 +42,7 @@ class OnSlurm:
             signal.SIGTERM: TrialInterruptedError,
             time_is_up: TrialTimeoutError,
         }
-        launcher.task_function = Guest(launcher.task_function, ends)
+        launcher.task_function = ManagedTask(launcher.task_function, ends)
         launcher.params["additional_parameters"] = {
             "no-requeue": True,
             **(launcher.params.get("additional_parameters") or {}),

@@ -40,7 +40,7 @@ _ENDS: dict[str, type[StudyError]] = {
 _TAKEN_ALONG = "it ended with another trial, whose process died: the launcher ends all then"
 
 
-class Jobs(Protocol):
+class JobBackend(Protocol):
     """Single jobs of a launcher; called from several threads at once."""
 
     @property
@@ -54,7 +54,7 @@ class Jobs(Protocol):
         """Signal one that no process on this host runs: it waits still, or is on another."""
 
 
-class SideBySide:
+class ThreadedExecutor:
     """A launcher with processes of its own, which gets each job from a thread of its own.
 
     So no job waits for the slowest of a batch, and the end of each is told apart. Where a pool's
@@ -62,7 +62,7 @@ class SideBySide:
     they are lost, and each is run again with no other beside it.
     """
 
-    def __init__(self, jobs: Jobs, directory: Path) -> None:
+    def __init__(self, jobs: JobBackend, directory: Path) -> None:
         self.jobs = jobs
         self.directory = directory
         self._running: set[Path] = set()

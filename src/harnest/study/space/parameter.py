@@ -32,12 +32,12 @@ class Condition:
     values: tuple[Any, ...]
 
     @staticmethod
-    def read(override: Override) -> "Condition":
+    def parse(override: Override) -> "Condition":
         """Read ``KEY=VALUE`` or ``KEY=VALUE,VALUE``."""
         if override.is_sweep_override():
-            values = tuple(override.sweep_iterator(encoded))
+            values = tuple(override.sweep_iterator(encode))
         else:
-            values = (encoded(override.value()),)
+            values = (encode(override.value()),)
         return Condition(override.get_key_element(), values)
 
     def holds(self, chosen: Mapping[str, Any]) -> bool:
@@ -55,7 +55,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Search:
+class Parameter:
     """One key and where it is searched, always or ``when`` another key has some value.
 
     ``name`` is the key; where a key is searched elsewhere under another condition, the condition
@@ -71,7 +71,7 @@ class Search:
     when: Condition | None
 
     @staticmethod
-    def read(override: Override, when: Condition | None = None) -> "Search":
+    def parse(override: Override, when: Condition | None = None) -> "Parameter":
         """Read a search in hydra-optuna-sweeper's words; raises `StudyError` for an empty one."""
         element = override.get_key_element()
         key = element.lstrip("+")
@@ -79,9 +79,9 @@ class Search:
             distribution, listed = _distribution(override)
         except (ValueError, AssertionError) as error:
             raise StudyError(f"{override.input_line} cannot be searched: {error}") from error
-        return Search(key, key, distribution, listed, element.removesuffix(key), when)
+        return Parameter(key, key, distribution, listed, element.removesuffix(key), when)
 
-    def is_on(self, chosen: Mapping[str, Any]) -> bool:
+    def is_active(self, chosen: Mapping[str, Any]) -> bool:
         """Whether the key is searched where ``chosen``, values by key, has been chosen."""
         return self.when is None or self.when.holds(chosen)
 
@@ -99,7 +99,7 @@ class Search:
         """What is to be tried for a job to see ``value``; None where that may not be."""
         d = self.distribution
         if isinstance(d, CategoricalDistribution):
-            return next((choice for choice in d.choices if meant(choice) == value), None)
+            return next((choice for choice in d.choices if decode(choice) == value), None)
         assert isinstance(d, IntDistribution | FloatDistribution)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
@@ -130,19 +130,19 @@ def key_of(name: str) -> str:
     return _CONDITION.sub("", name)
 
 
-def encoded(value: Any) -> Any:
+def encode(value: Any) -> Any:
     """A value that Optuna can keep; words, lists and the like as they stand in an override."""
     return value if isinstance(value, bool | int | float) else Transformer.str(value)
 
 
-def meant(value: Any) -> Any:
+def decode(value: Any) -> Any:
     """What a job sees of an encoded value."""
     return _read(value) if isinstance(value, str) else value
 
 
 def unquoted(value: Any) -> str:
     """An encoded value as it stands in an override, with no quotes that say nothing."""
-    return as_override(encoded(meant(value)))
+    return as_override(encode(decode(value)))
 
 
 def as_override(value: Any) -> str:
@@ -163,11 +163,11 @@ def _distribution(override: Override) -> tuple[BaseDistribution, tuple[Any, ...]
     from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
 
     if not override.is_sweep_override():  # a single value, tried where a condition holds
-        single = (encoded(override.value()),)
+        single = (encode(override.value()),)
         return CategoricalDistribution(single), single
     listed: tuple[Any, ...] | None = None
     if override.is_discrete_sweep():
-        listed = tuple(override.sweep_iterator(encoded))
+        listed = tuple(override.sweep_iterator(encode))
     if override.is_choice_sweep():
         assert listed is not None
         if len(set(listed)) < len(listed):

@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 from optuna.distributions import FloatDistribution, distribution_to_json
 
 from harnest.core.errors import StudyError
-from harnest.study.space.parameter import Condition, Search, as_override, encoded, unquoted
+from harnest.study.space.parameter import Condition, Parameter, as_override, encode, unquoted
 
 if TYPE_CHECKING:
     import optuna
@@ -31,7 +31,7 @@ class SearchSpace:
     Values of a trial go by key here; only `draw` and `named` know what Optuna calls them.
     """
 
-    searches: tuple[Search, ...]
+    parameters: tuple[Parameter, ...]
     fixed: tuple[str, ...]
 
     @staticmethod
@@ -50,44 +50,44 @@ class SearchSpace:
         and a condition that cannot be used.
         """
         parser = OverridesParser.create(loader)
-        searches: list[Search] = []
+        parameters: list[Parameter] = []
         fixed: list[Override] = []
 
         def replace_by(override: Override) -> None:
             key = _key(override)
             if override.is_list_extend():  # which adds to what stands before it
-                if any(search.key == key for search in searches):
+                if any(parameter.key == key for parameter in parameters):
                     raise StudyError(f"{override.input_line}: {key} is searched; extend its lists")
                 fixed.append(override)
                 return
-            searches[:] = [search for search in searches if search.key != key]
+            parameters[:] = [parameter for parameter in parameters if parameter.key != key]
             fixed[:] = [one for one in fixed if _key(one) != key]
             if override.is_sweep_override():
-                searches.append(Search.read(override))
+                parameters.append(Parameter.parse(override))
             else:
                 fixed.append(override)
 
         for override in parser.parse_overrides(list(params)):
             replace_by(override)
         for condition, inside in (conditions or {}).items():
-            when = Condition.read(parser.parse_override(str(condition)))
+            when = Condition.parse(parser.parse_override(str(condition)))
             lines = [f"{key!s}={value}" for key, value in inside.items()]
-            searches += [Search.read(one, when) for one in parser.parse_overrides(lines)]
+            parameters += [Parameter.parse(one, when) for one in parser.parse_overrides(lines)]
         for override in parser.parse_overrides(list(arguments)):
             replace_by(override)
-        given = {_key(one): encoded(one.value()) for one in fixed if not one.is_delete()}
+        given = {_key(one): encode(one.value()) for one in fixed if not one.is_delete()}
         lines = [str(override.input_line) for override in fixed]
-        return SearchSpace(_in_order(searches, given), tuple(lines))
+        return SearchSpace(_in_order(parameters, given), tuple(lines))
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
         """The searched keys."""
-        return tuple(dict.fromkeys(search.key for search in self.searches))
+        return tuple(dict.fromkeys(parameter.key for parameter in self.parameters))
 
     @cached_property
     def lines(self) -> tuple[str, ...]:
         """One line per searched key, then one per fixed override: what names this space."""
-        return (*sorted(map(str, self.searches)), *sorted(self.fixed))
+        return (*sorted(map(str, self.parameters)), *sorted(self.fixed))
 
     @property
     def name(self) -> str:
@@ -101,15 +101,15 @@ class SearchSpace:
     @property
     def is_grid(self) -> bool:
         """Whether every searched key only lists values."""
-        return all(search.listed is not None for search in self.searches)
+        return all(parameter.listed is not None for parameter in self.parameters)
 
     def grid(self) -> Iterator[dict[str, Any]]:
         """Every combination, the last key changing fastest."""
-        return _combinations(self.searches, {})
+        return _combinations(self.parameters, {})
 
     def draw(self, trial: "optuna.Trial") -> None:
         """Let ``trial`` suggest a value for each key that is searched where it stands."""
-        self._choose(lambda search: search.suggest(trial))
+        self._choose(lambda parameter: parameter.suggest(trial))
 
     def samples(self) -> Iterator[dict[str, Any]]:
         """Combinations that together name every choice, and both ends of every range.
@@ -117,9 +117,9 @@ class SearchSpace:
         For what is always searched, and again for each value that a condition asks for.
         """
         asked = dict.fromkeys(
-            (s.when.key, v) for s in self.searches if s.when for v in s.when.values
+            (s.when.key, v) for s in self.parameters if s.when for v in s.when.values
         )
-        longest = max((len(search.ends) for search in self.searches), default=1)
+        longest = max((len(parameter.ends) for parameter in self.parameters), default=1)
         seen: list[dict[str, Any]] = []
         for forced in ({}, *(self._forced(key, value) for key, value in asked)):
             for index in range(longest):
@@ -130,15 +130,15 @@ class SearchSpace:
 
     def _forced(self, key: str, value: Any) -> dict[str, Any]:
         """Values by key under which ``key`` is searched and has ``value``."""
-        before = next(search.when for search in self.searches if search.key == key)
+        before = next(parameter.when for parameter in self.parameters if parameter.key == key)
         return {key: value} | (self._forced(before.key, before.values[0]) if before else {})
 
-    def _choose(self, value_of: Callable[[Search], Any]) -> dict[str, Any]:
+    def _choose(self, value_of: Callable[[Parameter], Any]) -> dict[str, Any]:
         """Values of one trial: one for each search that is on, given those before it."""
         chosen: dict[str, Any] = {}
-        for search in self.searches:
-            if search.is_on(chosen):
-                chosen[search.key] = value_of(search)
+        for parameter in self.parameters:
+            if parameter.is_active(chosen):
+                chosen[parameter.key] = value_of(parameter)
         return chosen
 
     def choices(self, seen: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,18 +147,18 @@ class SearchSpace:
         Keys that are not searched where these values stand are left out.
         """
         chosen: dict[str, Any] = {}
-        for search in self.searches:
-            if search.key in seen and search.is_on(chosen):
-                chosen[search.key] = search.choice(seen[search.key])
+        for parameter in self.parameters:
+            if parameter.key in seen and parameter.is_active(chosen):
+                chosen[parameter.key] = parameter.choice(seen[parameter.key])
         return chosen
 
-    def answered(self, values: Mapping[str, Any]) -> dict[str, Search]:
+    def answered(self, values: Mapping[str, Any]) -> dict[str, Parameter]:
         """By key, the searches that are on among ``values`` and have one there."""
-        return {s.key: s for s in self.searches if s.key in values and s.is_on(values)}
+        return {s.key: s for s in self.parameters if s.key in values and s.is_active(values)}
 
     def named(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """``values`` by Optuna's names; keys that are not searched then are left out."""
-        return {search.name: values[key] for key, search in self.answered(values).items()}
+        return {parameter.name: values[key] for key, parameter in self.answered(values).items()}
 
     def point(self, named: Mapping[str, Any]) -> Point:
         """What values by Optuna's names stand for, whether they were listed or drawn.
@@ -173,23 +173,23 @@ class SearchSpace:
     @cached_property
     def _steps(self) -> dict[str, Any]:
         """Ranges of decimals, by Optuna's names."""
-        every = {search.name: search.distribution for search in self.searches}
+        every = {parameter.name: parameter.distribution for parameter in self.parameters}
         return {n: d for n, d in every.items() if isinstance(d, FloatDistribution) and d.step}
 
     def overrides(self, values: Mapping[str, Any]) -> list[str]:
         """The command line of the trial that tries ``values``."""
         searched = (
-            f"{search.prefix}{key}={as_override(values[key])}"
-            for key, search in self.answered(values).items()
+            f"{parameter.prefix}{key}={as_override(values[key])}"
+            for key, parameter in self.answered(values).items()
         )
         return [*self.fixed, *searched]
 
     def described(self) -> dict[str, Any]:
         """Distributions by key, as Optuna writes them; by condition where a key has several."""
         by_key: dict[str, dict[str, Any]] = {}
-        for search in self.searches:
-            written = json.loads(distribution_to_json(search.distribution))
-            by_key.setdefault(search.key, {})[str(search.when or "")] = written
+        for parameter in self.parameters:
+            written = json.loads(distribution_to_json(parameter.distribution))
+            by_key.setdefault(parameter.key, {})[str(parameter.when or "")] = written
         return {key: parts.get("", parts) for key, parts in by_key.items()}
 
 
@@ -198,13 +198,13 @@ def _key(override: Override) -> str:
 
 
 def _combinations(
-    searches: Sequence[Search], chosen: Mapping[str, Any]
+    parameters: Sequence[Parameter], chosen: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    if not searches:
+    if not parameters:
         yield {}
         return
-    first, rest = searches[0], searches[1:]
-    if not first.is_on(chosen):
+    first, rest = parameters[0], parameters[1:]
+    if not first.is_active(chosen):
         yield from _combinations(rest, chosen)
         return
     for value in first.listed or ():
@@ -212,15 +212,17 @@ def _combinations(
             yield {first.key: value, **others}
 
 
-def _nth(index: int, forced: Mapping[str, Any]) -> Callable[[Search], Any]:
+def _nth(index: int, forced: Mapping[str, Any]) -> Callable[[Parameter], Any]:
     """The forced value of a search, else its end of this index, or its last one."""
-    return lambda search: forced.get(search.key, search.ends[min(index, len(search.ends) - 1)])
+    return lambda parameter: forced.get(
+        parameter.key, parameter.ends[min(index, len(parameter.ends) - 1)]
+    )
 
 
-def _in_order(searches: Sequence[Search], given: Mapping[str, Any]) -> tuple[Search, ...]:
+def _in_order(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> tuple[Parameter, ...]:
     """Each search after those of the key that its condition asks for; without those never on."""
-    waiting = _settled(searches, given)
-    placed: list[Search] = []
+    waiting = _settled(parameters, given)
+    placed: list[Parameter] = []
     while waiting:
         later = {one.key for one in waiting}
         ready = [one for one in waiting if one.when is None or one.when.key not in later]
@@ -234,48 +236,48 @@ def _in_order(searches: Sequence[Search], given: Mapping[str, Any]) -> tuple[Sea
     return tuple(_named(one, placed) for one in placed)
 
 
-def _settled(searches: Sequence[Search], given: Mapping[str, Any]) -> list[Search]:
+def _settled(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> list[Parameter]:
     """The searches that may be on where ``given``, values by key, is fixed."""
     kept = [
         replace(one, when=None) if one.when and one.when.key in given else one
-        for one in searches
+        for one in parameters
         if one.when is None or one.when.key not in given or one.when.holds(given)
     ]
     while True:  # one that is gone takes along those that ask for it
-        gone = {one.key for one in searches} - {one.key for one in kept}
+        gone = {one.key for one in parameters} - {one.key for one in kept}
         still = [one for one in kept if one.when is None or one.when.key not in gone]
         if len(still) == len(kept):
             return kept
         kept = still
 
 
-def _refuse_never(when: Condition | None, placed: Sequence[Search]) -> None:
+def _refuse_never(when: Condition | None, placed: Sequence[Parameter]) -> None:
     if when is None:
         return
-    asked = [search for search in placed if search.key == when.key]
+    asked = [parameter for parameter in placed if parameter.key == when.key]
     if not asked:
         raise _unusable(when, f"{when.key} is neither searched nor given")
-    choices = [unquoted(value) for search in asked for value in search.listed or ()]
+    choices = [unquoted(value) for parameter in asked for value in parameter.listed or ()]
     for value in map(unquoted, when.values):
-        if value not in choices and all(search.listed is not None for search in asked):
+        if value not in choices and all(parameter.listed is not None for parameter in asked):
             raise _unusable(when, f"{when.key} never is {value}: it is {', '.join(choices)}")
 
 
-def _refuse_twice(search: Search, placed: Sequence[Search]) -> None:
+def _refuse_twice(parameter: Parameter, placed: Sequence[Parameter]) -> None:
     for other in placed:
-        one, two = search.when, other.when
-        if other is search or other.key != search.key:
+        one, two = parameter.when, other.when
+        if other is parameter or other.key != parameter.key:
             continue
         if one and two and one.key == two.key and one.excludes(two):
             continue
-        raise _unusable(one or two, f"{search.key} is searched under another condition as well")
+        raise _unusable(one or two, f"{parameter.key} is searched under another condition as well")
 
 
 def _unusable(when: Condition | None, why: str) -> StudyError:
     return StudyError(f"hydra.sweeper.conditions: {when}: {why}")
 
 
-def _named(search: Search, placed: Sequence[Search]) -> Search:
+def _named(parameter: Parameter, placed: Sequence[Parameter]) -> Parameter:
     """Optuna knows one distribution for each name: a key with several gets several names."""
-    same = all(o.distribution == search.distribution for o in placed if o.key == search.key)
-    return search if same else replace(search, name=f"{search.key}[{search.when}]")
+    same = all(o.distribution == parameter.distribution for o in placed if o.key == parameter.key)
+    return parameter if same else replace(parameter, name=f"{parameter.key}[{parameter.when}]")

@@ -23,7 +23,7 @@ def _is_lasting(log: dict[str, Any]) -> bool:
     return log["op_code"] in _LASTING and log.get("state") != TrialState.WAITING
 
 
-class Journal(JournalFileBackend):
+class RepairingJournalFile(JournalFileBackend):
     """A journal whose last entry may have been cut short, by a full disk or a power cut.
 
     Optuna skips such an entry only as long as it is the last: with another one after it, the whole

@@ -21,11 +21,11 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
 from harnest.study.storage.lock import file_of
-from harnest.study.storage.optuna_storage import database_again
-from harnest.study.storage.retry import PATIENCE, patience_with
+from harnest.study.storage.optuna_storage import reopen_database
+from harnest.study.storage.retry import TIMEOUT, storage_retry
 
 #: Trial attribute: the sweeper that started it.
-OWNER = "sweeper"
+SWEEPER = "sweeper"
 
 #: A sweeper's file, by its name.
 FILE = ".sweeper-{}.lock"
@@ -34,39 +34,39 @@ FILE = ".sweeper-{}.lock"
 INTERVAL = 15
 #: Seconds after its last one at which a trial's sweeper counts as dead; one that waits for the
 #: server to come back does not.
-GRACE = int(PATIENCE) + 4 * INTERVAL
+GRACE = int(TIMEOUT) + 4 * INTERVAL
 
 
-class Owner:
+class Lease:
     """This sweeper, as the others know it, and what it knows of them."""
 
-    def __init__(self, token: str, folder: Path, heart: "_Heart | None") -> None:
+    def __init__(self, token: str, folder: Path, heartbeat: "_Heartbeat | None") -> None:
         self.token = token
         self.trials: set[int] = set()
         self._folder = folder
-        self._heart = heart
+        self._heartbeat = heartbeat
 
-    def take(self, trial: int) -> None:
+    def acquire(self, trial: int) -> None:
         """Look after a trial, named by its identity in the storage, from now on."""
-        if self._heart is not None:
-            self._heart.beat(trial)
+        if self._heartbeat is not None:
+            self._heartbeat.beat(trial)
         self.trials.add(trial)
 
-    def leave(self, trial: int) -> None:
+    def release(self, trial: int) -> None:
         """Look after it no more."""
         self.trials.discard(trial)
 
-    def orphans(self, study: int, running: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    def stale_trials(self, study: int, running: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """Those of a study's running trials whose sweepers are dead."""
         others = {
-            trial._trial_id: trial.user_attrs[OWNER]
+            trial._trial_id: trial.user_attrs[SWEEPER]
             for trial in running
-            if trial.user_attrs.get(OWNER) not in (None, self.token)
+            if trial.user_attrs.get(SWEEPER) not in (None, self.token)
         }
         if not others:
             return []
         alive = {token: _is_alive(self._folder, token) for token in set(others.values())}
-        silent = set(others) if self._heart is None else self._heart.silent(study)
+        silent = set(others) if self._heartbeat is None else self._heartbeat.stale(study)
 
         def is_dead(trial: int) -> bool:
             lives = alive[others[trial]]
@@ -76,20 +76,20 @@ class Owner:
 
 
 @contextmanager
-def owning(address: str, directory: Path) -> Iterator[Owner]:
+def hold_lease(address: str, directory: Path) -> Iterator[Lease]:
     """Be the owner of trials of the study that is kept at ``address``, until the process ends."""
     file = file_of(address)
     # Beside a file that holds the study, since that is where its sweepers meet.
     folder = directory if file is None else file.absolute().parent
     token = uuid.uuid4().hex[:12]
-    heart = _Heart(address) if file is None else None
-    owner = Owner(token, folder, heart)
+    heartbeat = _Heartbeat(address) if file is None else None
+    owner = Lease(token, folder, heartbeat)
     ended = threading.Event()
     try:
         with FileLock(_file(folder, token)):
-            if heart is not None:
+            if heartbeat is not None:
                 threading.Thread(
-                    target=heart.go_on, args=[owner.trials, ended], daemon=True
+                    target=heartbeat.beat_periodically, args=[owner.trials, ended], daemon=True
                 ).start()
             yield owner
     finally:
@@ -98,29 +98,29 @@ def owning(address: str, directory: Path) -> Iterator[Owner]:
             _file(folder, token).unlink(missing_ok=True)
 
 
-class _Heart:
+class _Heartbeat:
     """Records heartbeats, over a connection of its own."""
 
     def __init__(self, address: str) -> None:
-        self._patience = patience_with(address)
+        self._retry = storage_retry(address)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            self._storage: RDBStorage = self._patience(
-                lambda: database_again(address, heartbeat_interval=INTERVAL, grace_period=GRACE)
+            self._storage: RDBStorage = self._retry(
+                lambda: reopen_database(address, heartbeat_interval=INTERVAL, grace_period=GRACE)
             )
 
     def beat(self, trial: int) -> None:
-        self._patience(lambda: self._storage.record_heartbeat(trial))
+        self._retry(lambda: self._storage.record_heartbeat(trial))
 
-    def go_on(self, trials: set[int], ended: threading.Event) -> None:
+    def beat_periodically(self, trials: set[int], ended: threading.Event) -> None:
         while not ended.wait(INTERVAL):
             for trial in tuple(trials):
                 with suppress(StorageInternalError):  # the next one will do
                     self._storage.record_heartbeat(trial)
 
-    def silent(self, study: int) -> set[int]:
+    def stale(self, study: int) -> set[int]:
         """Running trials whose last heartbeat is too long ago."""
-        return set(self._patience(lambda: self._storage._get_stale_trial_ids(study)))
+        return set(self._retry(lambda: self._storage._get_stale_trial_ids(study)))
 
 
 def _is_alive(folder: Path, token: str) -> bool | None:

@@ -14,9 +14,9 @@ from optuna.trial import TrialState
 
 from harnest.core.errors import StudyError
 from harnest.core.secrets import redact
-from harnest.study.storage.journal_file import Journal
+from harnest.study.storage.journal_file import RepairingJournalFile
 from harnest.study.storage.lock import JOURNAL, lock_in
-from harnest.study.storage.retry import Patience, patience_with, said
+from harnest.study.storage.retry import StorageRetry, storage_retry, summary
 
 #: By the server that an address begins with: our extra with its driver, and how that is named.
 _EXTRAS = {
@@ -34,7 +34,7 @@ def journal_in(directory: Path) -> str:
     return f"{JOURNAL}{directory.absolute() / 'study.journal'}"
 
 
-def settled(address: str) -> str:
+def absolute_address(address: str) -> str:
     """The same address for jobs that go to folders of their own: a file's path is absolute."""
     return _RELATIVE.sub(lambda scheme: f"{scheme[0]}{Path.cwd()}/", address)
 
@@ -49,9 +49,9 @@ def open_storage(address: str) -> BaseStorage:
     try:
         with lock_in(address, "tables")():  # several that make them at once fail
             RDBStorage(address).engine.dispose()
-        return _WaitingStorage(database_again(address), patience_with(address))
+        return _WaitingStorage(reopen_database(address), storage_retry(address))
     except Exception as error:  # each database driver has errors of its own
-        told = f"the study's storage {redact(address)} cannot be opened: {said(error)}"
+        told = f"the study's storage {redact(address)} cannot be opened: {summary(error)}"
         extra = _EXTRAS.get(address.partition(":")[0].partition("+")[0])
         if isinstance(error, ImportError) and extra is not None:
             told += f"; pip install 'harnest[{extra[0]}]' and begin the address with {extra[1]}://"
@@ -65,11 +65,11 @@ def reopen_storage(address: str) -> BaseStorage:
     """
     if address.startswith(JOURNAL):
         return _journal(address)
-    patience = patience_with(address)
-    return _WaitingStorage(patience(lambda: database_again(address)), patience)
+    patience = storage_retry(address)
+    return _WaitingStorage(patience(lambda: reopen_database(address)), patience)
 
 
-def database_again(address: str, **heartbeats: int) -> RDBStorage:
+def reopen_database(address: str, **heartbeats: int) -> RDBStorage:
     """Another connection to a database that `open_storage` has opened before."""
     return RDBStorage(
         address,
@@ -83,9 +83,9 @@ def database_again(address: str, **heartbeats: int) -> RDBStorage:
 class _WaitingStorage(_CachedStorage):
     """Optuna's storage in a database, which waits where that has gone away."""
 
-    def __init__(self, database: RDBStorage, patience: Patience) -> None:
+    def __init__(self, database: RDBStorage, patience: StorageRetry) -> None:
         super().__init__(database)
-        self._patience = patience
+        self._retry = patience
         self._wait()
 
     def __getstate__(self) -> dict[Any, Any]:
@@ -98,7 +98,7 @@ class _WaitingStorage(_CachedStorage):
 
     def _wait(self) -> None:
         def waiting(method: Any) -> Any:
-            return lambda *args, **kwargs: self._patience(lambda: method(*args, **kwargs))
+            return lambda *args, **kwargs: self._retry(lambda: method(*args, **kwargs))
 
         for name in _WAITING:
             setattr(self, name, waiting(getattr(self, name)))
@@ -121,7 +121,7 @@ class _WaitingStorage(_CachedStorage):
                     return True
                 raise
 
-        return self._patience(try_once)
+        return self._retry(try_once)
 
 
 #: Methods that wait as a whole.
@@ -154,4 +154,4 @@ class _KernelLock:
 def _journal(address: str) -> BaseStorage:
     file = address.removeprefix(JOURNAL)
     lock: Any = _KernelLock(f"{file}.writing")
-    return JournalStorage(Journal(file, lock_obj=lock))
+    return JournalStorage(RepairingJournalFile(file, lock_obj=lock))

@@ -13,7 +13,7 @@ from harnest.core.errors import StudyError
 from harnest.core.secrets import redact
 
 #: Seconds that a database may be away.
-PATIENCE = 120.0
+TIMEOUT = 120.0
 
 _PAUSE = (0.1, 1.0)  # seconds between two tries; not the same for everyone who waits
 _QUIET = 1.0  # seconds after which to speak of it: a deadlock is over sooner
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Patience:
+class StorageRetry:
     """Does a piece of work again, as long as the database at ``address`` is away.
 
     Its time is counted from when the database was last heard of: once it is spent, no work waits
@@ -55,29 +55,29 @@ class Patience:
     def _wait(self, error: Exception) -> None:
         now = time.monotonic()
         since = self._since = self._since or now
-        if now - since > PATIENCE:
+        if now - since > TIMEOUT:
             raise StudyError(
-                f"the study's storage {self._address} has not answered for {PATIENCE:g} s; once it "
-                f"does, the same command goes on ({said(error)})"
+                f"the study's storage {self._address} has not answered for {TIMEOUT:g} s; once it "
+                f"does, the same command goes on ({summary(error)})"
             ) from error
         if now - since > _QUIET and not self._has_spoken:
             _log.warning(
                 "the study's storage %s does not answer; waiting for up to %g s (%s)",
                 self._address,
-                PATIENCE,
-                said(error),
+                TIMEOUT,
+                summary(error),
             )
             self._has_spoken = True
         time.sleep(random.uniform(*_PAUSE))  # noqa: S311
 
 
 @cache
-def patience_with(address: str) -> Patience:
+def storage_retry(address: str) -> StorageRetry:
     """The one patience that this process has with the database at ``address``."""
-    return Patience(address)
+    return StorageRetry(address)
 
 
-def said(error: BaseException) -> str:
+def summary(error: BaseException) -> str:
     """What a database or its driver said, in one line and without a password."""
     if isinstance(error, StorageInternalError) and error.__cause__ is not None:
         error = error.__cause__

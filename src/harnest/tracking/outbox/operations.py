@@ -48,7 +48,7 @@ def files(paths: Iterable[Path | str], folder: str | None) -> Write:
 
 
 @dataclass(frozen=True)
-class DataSetFacts:
+class DatasetInfo:
     """A data set of windows of one shape, (time, channels), with facts for people to read."""
 
     name: str
@@ -57,7 +57,7 @@ class DataSetFacts:
     facts: Mapping[str, Any]
 
 
-def data_set(facts: DataSetFacts) -> Write:
+def data_set(facts: DatasetInfo) -> Write:
     """What a run was trained on."""
     spec = {"dtype": "float32", "shape": [-1, *facts.shape]}
     features = json.dumps([{"type": "tensor", "tensor-spec": spec}])

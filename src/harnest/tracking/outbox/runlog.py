@@ -18,7 +18,7 @@ from harnest.core.errors import TrackingError
 from harnest.core.secrets import redact
 from harnest.tracking.outbox.logged_model import send_model
 from harnest.tracking.outbox.operations import Write, deliver, merged, now
-from harnest.tracking.store import from_anywhere
+from harnest.tracking.store import absolute_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,11 +40,11 @@ _FINAL = {400, 404, 413, 414, 415, 422}  # HTTP statuses that the same request w
 _FOREIGN = re.compile(r"API request to endpoint \S+ failed with error code (\d+) != ")
 
 
-class AwayError(TrackingError):
+class StoreUnavailableError(TrackingError):
     """A store that does not take writes now and may do so later."""
 
 
-class BusyError(TrackingError):
+class RunLogBusyError(TrackingError):
     """A journal that another process or thread is sending."""
 
 
@@ -62,7 +62,7 @@ class _Sent:
     trying: int | None = None
 
 
-class Journal:
+class RunLog:
     """The writes to one run, in order, each a line of JSON.
 
     Any number of processes and threads may add lines and send them; a lock lets one send at a
@@ -81,37 +81,37 @@ class Journal:
     @staticmethod
     def begin(
         directory: Path, address: str, run_id: str | None = None, *, owned: bool = False
-    ) -> "Journal":
+    ) -> "RunLog":
         """Begin the journal of a run, or go on with it where it is the same run's.
 
         An ``owned`` one is this process's to write the run's end to; the system shows when it dies.
         Raises `TrackingError` where the directory holds another run's that is at work, or that has
         not been sent to its end.
         """
-        journal = Journal(directory)
-        journal.folder.mkdir(parents=True, exist_ok=True)
-        with journal._sole():
-            is_there = journal._file.exists() and journal._mark.exists()
-            if is_there and run_id is not None and journal._sent().run_id == run_id:
-                return journal
-            if journal._is_held():
+        run_log = RunLog(directory)
+        run_log.folder.mkdir(parents=True, exist_ok=True)
+        with run_log._sole():
+            is_there = run_log._file.exists() and run_log._mark.exists()
+            if is_there and run_id is not None and run_log._sent().run_id == run_id:
+                return run_log
+            if run_log._is_held():
                 raise TrackingError(
                     f"{directory} is the directory of a run that is at work: choose another one"
                 )
-            if is_there and journal.unsent():
+            if is_there and run_log.unsent():
                 raise TrackingError(
                     f"{directory} holds a record that has not arrived in its store yet: send it "
                     f"with harnest-sync {directory}, or choose another directory"
                 )
             # In this order a process that dies here leaves no journal without its own mark, and
             # no journal is there that nobody seems to hold.
-            journal._file.unlink(missing_ok=True)
-            (journal.folder / _ALIVE).unlink(missing_ok=True)
+            run_log._file.unlink(missing_ok=True)
+            (run_log.folder / _ALIVE).unlink(missing_ok=True)
             if owned:  # not at once: others take it for a moment to see whether it is held
-                journal._alive.acquire(timeout=_PATIENCE)
-            journal._note(_Sent(redact(from_anywhere(address)), run_id))
-            journal._file.touch()
-        return journal
+                run_log._alive.acquire(timeout=_PATIENCE)
+            run_log._note(_Sent(redact(absolute_address(address)), run_id))
+            run_log._file.touch()
+        return run_log
 
     @property
     def address(self) -> str:
@@ -128,7 +128,7 @@ class Journal:
         """Where to put a file that becomes an artifact and is no part of the directory itself."""
         return self.folder / "artifacts"
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Show that this process has written the run's end."""
         self._alive.release()
 
@@ -191,8 +191,8 @@ class Journal:
     def send(self, client: "MlflowClient") -> int:
         """Send what has not arrived, in order; returns how many writes that were.
 
-        What the store refuses is told in the log and left out. Raises `AwayError` where the
-        store does not answer, `BusyError` where another process or thread is sending.
+        Writes that the store refuses are logged and left out. Raises `StoreUnavailableError` where
+        the store does not answer, `RunLogBusyError` where another process or thread is sending.
         """
         count = 0
         with self._sole():
@@ -209,7 +209,7 @@ class Journal:
         except Exception as error:  # each store and each network has errors of its own
             refusal = _refusal(error)
             if refusal is None:
-                raise AwayError(_reason(error)) from error
+                raise StoreUnavailableError(_reason(error)) from error
         parts = _parts(request)
         if len(parts) == 1:
             log.warning("MLflow does not take some %s: %s", request[0]["kind"], _reason(refusal))
@@ -269,7 +269,9 @@ class Journal:
             with FileLock(self.folder / ".lock", timeout=_PATIENCE):
                 yield
         except Timeout as error:
-            raise BusyError(f"{self.directory}: another process is sending its record") from error
+            raise RunLogBusyError(
+                f"{self.directory}: another process is sending its record"
+            ) from error
 
     def _sent(self) -> _Sent:
         return _Sent(**json.loads(self._mark.read_text()))
@@ -280,13 +282,13 @@ class Journal:
         new.replace(self._mark)
 
 
-def journals_below(directory: Path) -> list[Journal]:
+def run_logs_below(directory: Path) -> list[RunLog]:
     """The journals of a run, of a study with its trials, or of all that is in a folder.
 
     One without its mark belongs to no run: nothing was written to it yet.
     """
     found = recorded_below(directory, _FILE)
-    return [Journal(one) for one in found if (one / RECORD / _MARK).exists()]
+    return [RunLog(one) for one in found if (one / RECORD / _MARK).exists()]
 
 
 def recorded_below(directory: Path, name: str) -> list[Path]:

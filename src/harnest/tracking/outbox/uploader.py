@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 from harnest.tracking.outbox.operations import Write
-from harnest.tracking.outbox.runlog import AwayError, BusyError, Journal
+from harnest.tracking.outbox.runlog import RunLog, RunLogBusyError, StoreUnavailableError
 from harnest.tracking.store import connect
 
 _PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds until the next try; the last one from then on
@@ -13,7 +13,7 @@ _BUSY = 0.2  # seconds until a journal that another process is sending is looked
 _ROUND = 1.0  # seconds in which more may come, that is then sent in fewer requests
 
 
-class Courier:
+class Uploader:
     """Sends what is handed to it, in order for each run, and tries again while a store is away.
 
     It goes out every ``rounds`` seconds, or at once where somebody waits: whoever hands it
@@ -28,33 +28,33 @@ class Courier:
         #: Why the last try failed, where it did.
         self.trouble: str | None = None
         self._changed = threading.Condition()
-        self._handed: dict[Journal, None] = {}
-        self._watched: dict[Journal, None] = {}
-        self._waiting: dict[Journal, None] = {}
-        self._at: Journal | None = None
+        self._handed: dict[RunLog, None] = {}
+        self._watched: dict[RunLog, None] = {}
+        self._waiting: dict[RunLog, None] = {}
+        self._at: RunLog | None = None
         self._due = 0.0  # when it goes out again
         self._hurries = 0  # who waits for it
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def hand(self, journal: Journal) -> None:
+    def enqueue(self, run_log: RunLog) -> None:
         """Have what is new in ``journal`` sent; returns at once."""
         with self._changed:
             if not self._handed:
                 self._due = time.monotonic() + self.rounds
-            self._handed[journal] = None
+            self._handed[run_log] = None
             self._start()
 
-    def watch(self, journal: Journal) -> None:
+    def watch(self, run_log: RunLog) -> None:
         """Have what another process adds to ``journal`` sent, until it is left."""
         with self._changed:
-            self._watched[journal] = None
+            self._watched[run_log] = None
             self._start()
 
-    def leave(self, journal: Journal) -> None:
+    def unwatch(self, run_log: RunLog) -> None:
         """Watch ``journal`` no longer."""
         with self._changed:
-            self._watched.pop(journal, None)
+            self._watched.pop(run_log, None)
 
     def wait(self, seconds: float, *, unless_away: bool = False) -> bool:
         """Wait until all has been sent, at most so long; returns whether it has.
@@ -94,7 +94,7 @@ class Courier:
         while not (self._waiting or self._closed):
             left = self._due - time.monotonic()
             if left <= 0 or (self._handed and self._hurries):
-                behind = {journal: None for journal in self._watched if journal.is_behind()}
+                behind = {run_log: None for run_log in self._watched if run_log.is_behind()}
                 self._waiting = self._handed | behind
                 self._handed = {}
                 self._due = time.monotonic() + self.rounds
@@ -110,13 +110,13 @@ class Courier:
                     return
                 self._at = next(iter(self._waiting))
                 del self._waiting[self._at]
-                journal = self._at
+                run_log = self._at
             trouble, pause = None, 0.0
             try:
-                journal.send(connect(self.address))
-            except BusyError:
+                run_log.send(connect(self.address))
+            except RunLogBusyError:
                 pause = _BUSY
-            except (AwayError, OSError) as error:
+            except (StoreUnavailableError, OSError) as error:
                 trouble = str(error)
                 pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
             failures = failures + 1 if trouble is not None else 0
@@ -124,24 +124,24 @@ class Courier:
                 self._at = None
                 self.trouble = trouble
                 if pause > 0:
-                    self._waiting.setdefault(journal)
+                    self._waiting.setdefault(run_log)
                 self._changed.notify_all()
                 if pause > 0:
                     self._changed.wait_for(lambda: self._closed, pause)
 
 
 @dataclass(frozen=True)
-class Outbox:
+class WriteQueue:
     """Where a run's writes go: into its journal first, and then to whoever sends them.
 
     Without a courier that is another process, which watches the journal.
     """
 
-    journal: Journal
-    courier: Courier | None
+    run_log: RunLog
+    uploader: Uploader | None
 
     def add(self, write: Write) -> None:
         """Keep a write and have it sent; it is in the journal when this returns."""
-        self.journal.add(write)
-        if self.courier is not None:
-            self.courier.hand(self.journal)
+        self.run_log.add(write)
+        if self.uploader is not None:
+            self.uploader.enqueue(self.run_log)

@@ -17,7 +17,7 @@ CHAMPION = "champion"
 _SAME = {"data.digest": "data", "subjects.test": "test subjects"}
 
 
-def model_of(client: "MlflowClient", run: "MlflowRun") -> str | None:
+def model_of_run(client: "MlflowClient", run: "MlflowRun") -> str | None:
     """Address of the model that a run logged last; None where it logged none."""
     found = client.search_logged_models(
         [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'", max_results=1
@@ -43,7 +43,7 @@ def register(
     return str(made.version)
 
 
-def crown(client: "MlflowClient", name: str, version: str, metric: str, mode: str) -> str:
+def set_champion(client: "MlflowClient", name: str, version: str, metric: str, mode: str) -> str:
     """Give ``version`` the alias of the champion if it beats the present one on the same data.
 
     The versions' tags are compared: ``metric``, of which more is better where ``mode`` is max, and

@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from harnest.core.errors import ConfigError
 
 
-class _Whole(TorchCheckpointIO):
+class _AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's way to write checkpoints, each of which has its name once it is whole.
 
     Lightning writes in the system's folder for temporary files and moves from there, which is to
@@ -56,7 +56,7 @@ class BestAndLast(ModelCheckpoint):
         """See to it that no half of a checkpoint is ever there."""
         super().setup(trainer, pl_module, stage)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
-            trainer.strategy.checkpoint_io = _Whole()
+            trainer.strategy.checkpoint_io = _AtomicCheckpointIO()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write last.ckpt, after the best one, which it tells of."""

@@ -9,7 +9,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from harnest.study.trial import Trial
 
 
-class ReportToTrial(Checkpoint):
+class PruningCallback(Checkpoint):
     """Reports ``metric`` at each epoch's end, and stops training when the trial is pruned.
 
     Of several validations in an epoch the last one counts; an epoch that does not log the metric,

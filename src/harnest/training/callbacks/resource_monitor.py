@@ -12,7 +12,7 @@ import torch
 _MB = 1e6
 
 
-class Usage(L.Callback):
+class ResourceMonitor(L.Callback):
     """Logs, for each epoch, what this process and its own device were busy with.
 
     Under MLflow's names for system metrics, so that its UI shows them as such; MLflow's own

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harnest.core.errors import ConfigError, DataError
-from harnest.har.data.archive_source import Origin
+from harnest.har.data.archive_source import ArchiveSource
 from harnest.har.data.archives import Files
 from harnest.har.data.digests import source_digest
 from harnest.har.data.recording import Channel, DataSet, Recording, Segment, check
@@ -89,8 +89,8 @@ class Hapt:
         with self._origin().open() as files:
             return _read(files, self.activities, self.gravity)
 
-    def _origin(self) -> Origin:
-        return Origin(
+    def _origin(self) -> ArchiveSource:
+        return ArchiveSource(
             self.archive,
             self.root,
             url=_URL,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harnest.core.errors import DataError
-from harnest.har.data.archive_source import Origin
+from harnest.har.data.archive_source import ArchiveSource
 from harnest.har.data.archives import Files
 from harnest.har.data.digests import source_digest
 from harnest.har.data.recording import Channel, DataSet, Recording, Segment, check
@@ -83,8 +83,8 @@ class UciHar:
         with self._origin().open() as files:
             return _read(files)
 
-    def _origin(self) -> Origin:
-        return Origin(
+    def _origin(self) -> ArchiveSource:
+        return ArchiveSource(
             self.archive,
             self.root,
             url=_URL,
