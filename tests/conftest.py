@@ -13,6 +13,8 @@ import pytest
 from commands import Answer, command, warm
 from databases import ON_REQUEST, SERVERS
 
+pytest_plugins = ["foreign_bench", "mortal_bench"]
+
 # A shell's background job is started to ignore Ctrl-C, and all that it starts would too: the
 # tests that send one have to mean something there as well.
 signal.signal(signal.SIGINT, signal.default_int_handler)

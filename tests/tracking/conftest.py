@@ -1,18 +1,12 @@
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "study" / "foreign"))
-
-from foreign_bench import bench, client, empty_store, runner, store  # noqa: F401
 
 from servers import Server
 
 
 @pytest.fixture(scope="session")
-def one_server(empty_store, tmp_path_factory):  # noqa: F811
+def one_server(empty_store, tmp_path_factory):
     """A server for all tests of a worker: to start one takes seconds."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(empty_store, folder / "mlflow.db")

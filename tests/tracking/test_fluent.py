@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-APP = Path(__file__).parents[1] / "study" / "foreign" / "fluent_app.py"
+APP = Path(__file__).parents[1] / "support/foreign/fluent_app.py"
 
 pytestmark = pytest.mark.slow
 

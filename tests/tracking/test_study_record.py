@@ -11,11 +11,11 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from foreign_bench import files_of, is_written, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
+from foreign_bench import files_of, is_written, wait_until
 from harnest.cli.promote import winner_of
 from harnest.cli.sync import sync
 from harnest.core.errors import TrackingError
