@@ -79,7 +79,7 @@ def test_seeds_are_taken_together_and_nothing_else_is(made):
         if row.seeds == 1:
             assert row in made
             continue
-        members = [
+        replicates = [
             one
             for one in made
             if one.state == "FINISHED"
@@ -88,8 +88,8 @@ def test_seeds_are_taken_together_and_nothing_else_is(made):
             and one.broken == row.broken
             and one.params["lr"] == row.params["lr"]
         ]
-        assert row.seeds == len(members)
-        scores = [one.scores[0] for one in members]
+        assert row.seeds == len(replicates)
+        scores = [one.scores[0] for one in replicates]
         assert row.scores[0] == pytest.approx(statistics.fmean(scores), abs=1e-9)
         assert row.deviations[0] == pytest.approx(statistics.stdev(scores), abs=1e-9)
-        assert row.params["seed"] == ", ".join(sorted(one.params["seed"] for one in members))
+        assert row.params["seed"] == ", ".join(sorted(one.params["seed"] for one in replicates))

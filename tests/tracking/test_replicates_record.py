@@ -1,4 +1,4 @@
-"""Members of trials in MLflow: grandchildren of the study, each with its right end."""
+"""Replicates of trials in MLflow: grandchildren of the study, each with its right end."""
 
 import signal
 
@@ -14,7 +14,7 @@ def runs_of(client):
     return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
 
 
-def test_members_are_nested_in_their_trial(bench, store, client):
+def test_replicates_are_nested_in_their_trial(bench, store, client):
     bench.sweep("x=1,2", *RECORDED)
     runs = runs_of(client)
     assert len(runs) == 1 + 2 + 8
@@ -23,17 +23,17 @@ def test_members_are_nested_in_their_trial(bench, store, client):
         assert trial.data.metrics["objective"] == (number + 1) ** 2 + 1.5
         assert trial.data.metrics["objective_deviation"] == pytest.approx(1.29099, abs=1e-4)
         for n in range(4):
-            member = runs[f"trial-{number}-part-{n}"]
-            assert member.info.status == "FINISHED"
-            assert member.data.tags["mlflow.parentRunId"] == trial.info.run_id
-            assert member.data.tags["study"] == "s"
-            assert member.data.metrics["objective"] == (number + 1) ** 2 + n
+            replicate = runs[f"trial-{number}-part-{n}"]
+            assert replicate.info.status == "FINISHED"
+            assert replicate.data.tags["mlflow.parentRunId"] == trial.info.run_id
+            assert replicate.data.tags["study"] == "s"
+            assert replicate.data.metrics["objective"] == (number + 1) ** 2 + n
     bench.sweep("x=1,2", *RECORDED)
     assert len(runs_of(client)) == len(runs)
 
 
-def test_a_member_that_fails_says_so_and_so_does_its_trial(bench, store, client):
-    # One slot: else the failure may end the other member before that has ended by itself.
+def test_a_replicate_that_fails_says_so_and_so_does_its_trial(bench, store, client):
+    # One slot: else the failure may end the other replicate before that has ended by itself.
     bench.sweep("x=1,2", *RECORDED, "hydra.launcher.cpu_slots=1", "text=fail@1", code=2)
     runs = runs_of(client)
     assert runs["trial-0"].info.status == runs["trial-0-part-1"].info.status == "FAILED"
@@ -45,9 +45,9 @@ def test_a_member_that_fails_says_so_and_so_does_its_trial(bench, store, client)
 @pytest.mark.slow
 def test_what_a_killed_sweeper_leaves_is_ended(bench, store, client):
     sweeper = bench.start("x=1", *RECORDED, "text=hang@1")
-    member = bench.directory(0) / "part-1/seen.json"
+    replicate = bench.directory(0) / "part-1/seen.json"
     try:
-        wait_until(member.exists, "the second member")
+        wait_until(replicate.exists, "the second replicate")
     finally:
         sweeper.send_signal(signal.SIGKILL)
         sweeper.communicate()

@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from harnest.cli.app import run_hydra
-from harnest.study import Members
+from harnest.study import Replicates
 from harnest.training.config import (
     check_limits,
     check_one_process,
@@ -13,7 +13,7 @@ from harnest.training.config import (
 from harnest.training.run import run
 
 
-def train(cfg: DictConfig) -> float | tuple[float, ...] | Members:
+def train(cfg: DictConfig) -> float | tuple[float, ...] | Replicates:
     """The task of ``harnest-train``; Hydra names the job, and its log, after this module."""
     return run(cfg)
 

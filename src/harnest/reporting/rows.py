@@ -18,8 +18,8 @@ class LeaderboardRow:
 
     ``scores`` has one number per objective, and is empty where there is none; of several seeds
     they are means, and ``deviations`` their sample standard deviations, as they are of a trial with
-    members. ``seconds`` is None while it runs. ``broken`` names the constraints of its study that
-    it does not keep to.
+    replicates. ``seconds`` is None while it runs. ``broken`` names the constraints of its study
+    that it violates.
     """
 
     name: str

@@ -235,16 +235,16 @@ def learning_curves(study: optuna.Study, name: str) -> go.Figure:
         "best": (_ORANGE, 3, [t for t in best if t.intermediate_values]),
     }
     figure = go.Figure()
-    for kind, (colour, width, members) in kinds.items():
+    for kind, (colour, width, replicates) in kinds.items():
         xs: list[float | None] = []
         ys: list[float | None] = []
         names: list[str] = []
-        for trial in members:
+        for trial in replicates:
             xs += [*trial.intermediate_values, None]  # a gap before the next one
             ys += [*trial.intermediate_values.values(), None]
             number = trial.user_attrs.get(_NUMBER, trial.number)
             names += [f"trial {number}"] * (len(trial.intermediate_values) + 1)
-        if members:
+        if replicates:
             figure.add_scatter(
                 x=xs, y=ys, text=names, name=kind, mode="lines+markers", line_width=width,
                 line_color=colour, marker_size=3 + width,

@@ -18,8 +18,8 @@ REASON, MESSAGE, DETAILS, RETRY_OF = "reason", "message", "details", "retry_of"
 #: Trial attribute: the deviation of its first value, where that is a mean.
 DEVIATION = "deviation"
 
-#: Trial attribute: how many members its score is the mean of.
-MEMBERS = "members"
+#: Trial attribute: how many replicates its score is the mean of.
+REPLICATES = "replicates"
 
 
 def reason_of(trial: FrozenTrial) -> str | None:
@@ -56,8 +56,8 @@ class TrialInfo:
     """One trial, running or ended; ``params`` are the searched keys and their values.
 
     ``values`` are its scores, ``steps`` what it reported on the way: after each epoch, or the
-    score of each of its ``members``, whose ``deviation`` is that of the first value then; a trial
-    that is one job has 0 members.
+    score of each of its ``replicates``, with the ``deviation`` of the first value; a trial that
+    is one job has 0 replicates.
     ``broken`` names the constraints that it does not keep to. ``is_best`` where no finished trial
     that keeps to all of them is better: better in one objective, and no worse in any other.
     """
@@ -74,7 +74,7 @@ class TrialInfo:
     pruned_at: int | None = None
     retry_of: int | None = None
     deviation: float | None = None
-    members: int = 0
+    replicates: int = 0
     broken: tuple[str, ...] = ()
     is_best: bool = False
 
@@ -96,7 +96,7 @@ class TrialInfo:
             pruned_at=attributes.get(PRUNED_AT),
             retry_of=attributes.get(RETRY_OF),
             deviation=attributes.get(DEVIATION),
-            members=attributes.get(MEMBERS, 0),
+            replicates=attributes.get(REPLICATES, 0),
             broken=tuple(name for name, value in trial.constraints.items() if value > 0),
             is_best=is_best,
         )
@@ -117,14 +117,14 @@ class StudyListener(Protocol):
     def on_trial_start(self, trial: TrialInfo, directory: Path) -> Mapping[str, str]:
         """A trial is about to run; returns environment variables for its process."""
 
-    def on_trial_divided(self, trial: TrialInfo) -> None:
-        """A trial's own job has ended, and named its members; they are about to run."""
+    def on_replicates_created(self, trial: TrialInfo) -> None:
+        """A trial's own job has ended, and named its replicates; they are about to run."""
 
-    def on_member_start(self, trial: TrialInfo, name: str, directory: Path) -> Mapping[str, str]:
-        """A member of a running trial is about to run; returns what `on_trial_start` does."""
+    def on_replicate_start(self, trial: TrialInfo, name: str, directory: Path) -> Mapping[str, str]:
+        """A replicate of a running trial is about to run; returns what `on_trial_start` does."""
 
-    def on_member_end(self, trial: TrialInfo, name: str, directory: Path, end: Outcome) -> None:
-        """A member ended, in whatever way."""
+    def on_replicate_end(self, trial: TrialInfo, name: str, directory: Path, end: Outcome) -> None:
+        """A replicate ended, in whatever way."""
 
     def on_trial_end(self, trial: TrialInfo, directory: Path) -> None:
         """A trial ended, in whatever way."""

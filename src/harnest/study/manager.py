@@ -24,9 +24,9 @@ from harnest.study.budget import budget_trials, params_of, retried_numbers, time
 from harnest.study.events import (
     DETAILS,
     DEVIATION,
-    MEMBERS,
     MESSAGE,
     REASON,
+    REPLICATES,
     RETRY_OF,
     StudyInfo,
     StudyListener,
@@ -107,15 +107,15 @@ class StudyManager:
         self._taken.add(number)
         return self.trial(number)
 
-    def end(self, number: int, outcome: Outcome, members: Sequence[str] = ()) -> None:
+    def end(self, number: int, outcome: Outcome, replicates: Sequence[str] = ()) -> None:
         """Tell Optuna, then everyone else, how a trial ended; the first word on it counts.
 
-        What its ``members`` measured decides on the limits, or what its own job did.
+        What its ``replicates`` measured decides on the limits, or what its own job did.
         """
         trial = self._frozen_trial(number)
         if not trial.state.is_finished():
             self._tell(
-                trial, apply_constraints(self.plan.constraints, trial, outcome, members or [""])
+                trial, apply_constraints(self.plan.constraints, trial, outcome, replicates or [""])
             )
         self._lease.release(trial._trial_id)
         ended = self.trial(number)
@@ -124,33 +124,33 @@ class StudyManager:
         for listener in self.listeners:
             listener.on_trial_end(ended, self.directory(number))
 
-    def start_replicates(self, number: int, members: int) -> None:
-        """Take note of how many members a trial has, and tell everyone else."""
+    def start_replicates(self, number: int, replicates: int) -> None:
+        """Take note of how many replicates a trial has, and tell everyone else."""
         with suppress(UpdateFinishedTrialError):  # someone took this sweeper for dead
-            self._trial(number).set_user_attr(MEMBERS, members)
+            self._trial(number).set_user_attr(REPLICATES, replicates)
         for listener in self.listeners:
-            listener.on_trial_divided(self.trial(number))
+            listener.on_replicates_created(self.trial(number))
 
-    def report(self, number: int, member: int, values: Sequence[float]) -> None:
-        """Take note of a member's score; with several objectives Optuna takes none."""
+    def report(self, number: int, replicate: int, values: Sequence[float]) -> None:
+        """Take note of a replicate's score; with several objectives Optuna takes none."""
         if len(self.plan.directions) == 1:
             with suppress(UpdateFinishedTrialError):  # someone took this sweeper for dead
-                self._trial(number).report(values[0], member)
+                self._trial(number).report(values[0], replicate)
 
-    def should_prune(self, number: int, member: int) -> bool:
-        """Whether the pruner gives a trial up for its members' scores so far."""
+    def should_prune(self, number: int, replicate: int) -> bool:
+        """Whether the pruner gives a trial up for its replicates' scores so far."""
         if len(self.plan.directions) > 1 or not self._trial(number).should_prune():
             return False
         with suppress(UpdateFinishedTrialError):  # as above
-            self._trial(number).set_user_attr(PRUNED_AT, member)
+            self._trial(number).set_user_attr(PRUNED_AT, replicate)
         return True
 
     def _trial(self, number: int) -> optuna.Trial:
         return optuna.Trial(self._study, self._frozen_trial(number)._trial_id)
 
-    def directory(self, number: int, member: str = "") -> Path:
-        """Where a trial writes, or one of its members."""
-        return self.plan.directory / str(number) / member
+    def directory(self, number: int, replicate: str = "") -> Path:
+        """Where a trial writes, or one of its replicates."""
+        return self.plan.directory / str(number) / replicate
 
     def trial(self, number: int) -> TrialInfo:
         """What is known of a trial now."""

@@ -6,7 +6,7 @@ from harnest.core.errors import StudyError
 
 
 @dataclass(frozen=True)
-class Member:
+class Replicate:
     """One of a trial's jobs: its overrides, and its name, which its directory has as well."""
 
     name: str
@@ -14,17 +14,17 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Members:
-    """What a trial's job returns instead of a score, to have it made of these members' scores.
+class Replicates:
+    """What a trial's job returns instead of a score, to have it made of these replicates' scores.
 
-    Each is the same job again with overrides of its own, in a place of its own. The study takes
-    note of a member's score at the step of its place in the row, and its pruner may give the trial
-    up before the last one. Raises `StudyError` for two of the same name.
+    Each is the same job again with its own overrides, in its own directory. The study reports
+    a replicate's score at the step of its place in the row, and its pruner may stop the trial
+    before the last one. Raises `StudyError` for two of the same name.
     """
 
-    members: tuple[Member, ...]
+    replicates: tuple[Replicate, ...]
 
     def __post_init__(self) -> None:
-        names = [member.name for member in self.members]
+        names = [replicate.name for replicate in self.replicates]
         if len(set(names)) < len(names):
-            raise StudyError(f"two members of a trial have one name: {', '.join(names)}")
+            raise StudyError(f"two replicates of a trial have one name: {', '.join(names)}")

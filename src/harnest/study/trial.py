@@ -12,16 +12,16 @@ from harnest.study.constraints import Constraint, constraints_of
 #: Environment of a trial's process: the study's name, the trial's number, where they are kept.
 STUDY, NUMBER, STORAGE = "HARNEST_STUDY", "HARNEST_TRIAL", "HARNEST_STORAGE"
 
-#: Environment of a job that is only a member of a trial: its name.
-MEMBER = "HARNEST_MEMBER"
+#: Environment of a job that is only a replicate of a trial: its name.
+REPLICATE = "HARNEST_REPLICATE"
 
 #: Trial attribute: the step at which the pruner said to stop.
 PRUNED_AT = "pruned_at"
 
 
-def measured_by(member: str, name: str) -> str:
-    """Trial attribute: what a member measured of a quantity, or the trial's own job, named ""."""
-    return f"measured:{name}:{member}".rstrip(":")
+def measured_by(replicate: str, name: str) -> str:
+    """Trial attribute: what a replicate, or the trial's own job (""), measured of a quantity."""
+    return f"measured:{name}:{replicate}".rstrip(":")
 
 
 class Trial:
@@ -49,19 +49,20 @@ class Trial:
         self.number = number
         self.constraints = constraints
         self._trial = optuna.Trial(opened, identity)
-        if self._trial._cached_frozen_trial.state.is_finished():  # by its other members
+        if self._trial._cached_frozen_trial.state.is_finished():  # by its other replicates
             raise TrialInterruptedError(f"trial {number} has ended already")
         #: Whether the pruner has given it up.
         self.is_pruned = False
         self._has_diverged = False
-        self._member = os.environ.get(MEMBER, "")
-        # Optuna prunes by one objective only, and a trial of members by their scores.
-        self._is_judged = len(opened.directions) == 1 and not self._member
+        self._replicate = os.environ.get(REPLICATE, "")
+        # Optuna prunes by one objective only, and a trial of replicates by their scores.
+        self._is_judged = len(opened.directions) == 1 and not self._replicate
 
     def report(self, value: float, step: int) -> None:
         """Tell the study the objective's value after ``step``.
 
-        A study of several objectives takes none, and a trial of several members only their scores.
+        A study with several objectives ignores it, and so does a trial with replicates, whose
+        scores count.
         """
         if self._is_judged:
             self._trial.report(value, step)
@@ -83,7 +84,7 @@ class Trial:
     def measured(self, quantities: Mapping[str, float]) -> None:
         """Tell the study what the trial's constraints ask about; other quantities are ignored.
 
-        The last word on each counts, and the mean over the members of a trial. Raises ValueError
+        The last word on each counts, and the mean over the replicates of a trial. Raises ValueError
         for what is not a number.
         """
         from optuna.exceptions import UpdateFinishedTrialError
@@ -93,8 +94,8 @@ class Trial:
                 value = float(quantities[constraint.name])
                 if math.isnan(value):
                     raise ValueError(f"{constraint.name}, which the study limits, is not a number")
-                with suppress(UpdateFinishedTrialError):  # by its other members
-                    self._trial.set_user_attr(measured_by(self._member, constraint.name), value)
+                with suppress(UpdateFinishedTrialError):  # by its other replicates
+                    self._trial.set_user_attr(measured_by(self._replicate, constraint.name), value)
 
 
 def current_trial() -> Trial | None:

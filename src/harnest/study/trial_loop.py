@@ -19,9 +19,9 @@ from harnest.study.execution.interrupts import Interrupts
 from harnest.study.job_returns import JobReturns
 from harnest.study.manager import StudyManager
 from harnest.study.outcome import Outcome, failed_outcome, outcome_of
-from harnest.study.replicate_results import ReplicateResults, members_of
-from harnest.study.replicates import Member
-from harnest.study.trial import MEMBER, NUMBER, STUDY
+from harnest.study.replicate_results import ReplicateResults, replicates_in
+from harnest.study.replicates import Replicate
+from harnest.study.trial import NUMBER, REPLICATE, STUDY
 
 _GRACE = 15.0  # seconds that interrupted trials have to stop by themselves
 
@@ -37,17 +37,17 @@ class TooManyFailuresError(StudyError):
 
 @dataclass(frozen=True)
 class RunningJob:
-    """What a job is: a trial, or one member of it."""
+    """What a job is: a trial, or one replicate of it."""
 
     number: int
     index: int = 0
-    member: Member | None = None
+    replicate: Replicate | None = None
 
 
 class TrialLoop:
     """Starts trials while the study has some and the runner has room; ends each as it comes back.
 
-    The members of trials that have begun come before new trials.
+    The replicates of trials that have begun come before new trials.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class TrialLoop:
         for number, group in self._groups.items():
             if group.waiting:
                 index = group.waiting.pop(0)
-                self._submit(self._study.trial(number), index, group.members[index])
+                self._submit(self._study.trial(number), index, group.replicates[index])
                 return True
         trial = self._study.claim_next()
         if trial is None:
@@ -106,14 +106,14 @@ class TrialLoop:
         self._submit(trial)
         return True
 
-    def _submit(self, trial: TrialInfo, index: int = 0, member: Member | None = None) -> None:
+    def _submit(self, trial: TrialInfo, index: int = 0, replicate: Replicate | None = None) -> None:
         study, number = self._study, trial.number
-        name = "" if member is None else member.name
+        name = "" if replicate is None else replicate.name
         environment = {STUDY: study.plan.name, NUMBER: str(number)}
         overrides = study.plan.space.overrides(trial.params)
-        if member is not None:
-            environment[MEMBER] = name
-            overrides += member.overrides
+        if replicate is not None:
+            environment[REPLICATE] = name
+            overrides += replicate.overrides
         subdir = f"{number}/{name}".rstrip("/")
         overrides.append(f"hydra.sweep.subdir={_quoted(subdir)}")
         try:
@@ -121,15 +121,15 @@ class TrialLoop:
                 place = study.directory(number, name)
                 environment |= (
                     listener.on_trial_start(trial, place)
-                    if member is None
-                    else listener.on_member_start(trial, name, place)
+                    if replicate is None
+                    else listener.on_replicate_start(trial, name, place)
                 )
             overrides += [
                 *self._resume_overrides(trial, name),
                 *_environment_overrides(environment),
             ]
             future = self._executor.submit(overrides, number, name, trial.retry_of)
-            self._running[future] = RunningJob(number, index, member)
+            self._running[future] = RunningJob(number, index, replicate)
         except BaseException as error:
             self._groups.pop(number, None)  # it ends here, once
             if not self._interrupts.pending:
@@ -139,7 +139,7 @@ class TrialLoop:
             study.end(number, failed_outcome(KeyboardInterrupt()))
             raise KeyboardInterrupt from error
 
-    def _resume_overrides(self, trial: TrialInfo, member: str) -> list[str]:
+    def _resume_overrides(self, trial: TrialInfo, replicate: str) -> list[str]:
         """Overrides that let a further try begin where the latest one was that got anywhere.
 
         One that diverged got nowhere: what it kept, and went on from, leads there again.
@@ -150,7 +150,7 @@ class TrialLoop:
             before = self._study.trial(number)
             if before.reason == DIVERGED:
                 break
-            directory = self._study.directory(number, member).absolute()
+            directory = self._study.directory(number, replicate).absolute()
             for key, name in self._study.plan.resume_from.items():
                 if (directory / name).is_file():
                     found.setdefault(key, directory / name)
@@ -159,23 +159,23 @@ class TrialLoop:
 
     def _collect(self, done: "Future[JobReturn]") -> None:
         turn = self._running[done]
-        if turn.member is None and done.done():
+        if turn.replicate is None and done.done():
             with suppress(Exception):  # what cannot be pickled is only missed by a caller
                 self.returns.keep(turn.number, done)
-        if turn.member is not None:
-            self._collect_replicate(turn, turn.member, self._outcome(done))
-        elif members := members_of(done):
-            self._groups[turn.number] = ReplicateResults(members)
-            self._study.start_replicates(turn.number, len(members))
+        if turn.replicate is not None:
+            self._collect_replicate(turn, turn.replicate, self._outcome(done))
+        elif replicates := replicates_in(done):
+            self._groups[turn.number] = ReplicateResults(replicates)
+            self._study.start_replicates(turn.number, len(replicates))
         else:
             pruned = self._study.is_pruned(turn.number)
             self._study.end(turn.number, self._outcome(done, pruned))
 
-    def _collect_replicate(self, turn: RunningJob, member: Member, outcome: Outcome) -> None:
+    def _collect_replicate(self, turn: RunningJob, replicate: Replicate, outcome: Outcome) -> None:
         study, number = self._study, turn.number
-        trial, place = study.trial(number), study.directory(number, member.name)
+        trial, place = study.trial(number), study.directory(number, replicate.name)
         for listener in study.listeners:
-            listener.on_member_end(trial, member.name, place, outcome)
+            listener.on_replicate_end(trial, replicate.name, place, outcome)
         group = self._groups.get(number)
         if group is None:  # the trial has ended without it
             return
@@ -189,7 +189,7 @@ class TrialLoop:
             else:
                 return
         del self._groups[number]
-        study.end(number, outcome, [one.name for one in group.members])
+        study.end(number, outcome, [one.name for one in group.replicates])
         self._executor.interrupt(signal.SIGTERM, study.directory(number))
 
     def _outcome(self, done: "Future[JobReturn]", pruned: bool = False) -> Outcome:

@@ -57,10 +57,10 @@ def load_original(name: str, address: str, experiment: str) -> OriginalRun:
         trial = Path(run.data.tags.get("directory", name)) / best
         raise TrackingError(f"{name} is a study: name one of its trials, {trial} for example")
     inside = f"tags.`{PARENT}` = '{run.info.run_id}'"
-    members = client.search_runs([run.info.experiment_id], inside, max_results=1)
-    if members:
-        member = members[0].data.tags.get("directory", members[0].info.run_id)
-        raise TrackingError(f"{name} is several runs: name one of them, {member} for example")
+    replicates = client.search_runs([run.info.experiment_id], inside, max_results=1)
+    if replicates:
+        replicate = replicates[0].data.tags.get("directory", replicates[0].info.run_id)
+        raise TrackingError(f"{name} is several runs: name one of them, {replicate} for example")
     return OriginalRun(str(run.info.run_name), config_of(client, run), run)
 
 

@@ -30,7 +30,7 @@ RECORDED_IN = "HARNEST_RECORDED_IN"
 
 #: The metric that runs and trials are ranked by: their score.
 OBJECTIVE = "objective"
-#: Its deviation, where it is the mean of several members'.
+#: Its deviation, where it is the mean of several replicates'.
 DEVIATION = "objective_deviation"
 #: How many times a run or trial was judged: its epochs.
 STEPS = "steps"

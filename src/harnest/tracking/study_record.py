@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 #: name, in two folders, stay apart.
 STUDY, IDENTITY, TRIAL = "study", "study.identity", "trial"
 
-#: Tags of a run that is only a member of a trial: its name, and the trial's.
-MEMBER, MEMBER_OF = "member", "member_of"
+#: Tags of a run that is only a replicate of a trial: its name, and the trial's.
+REPLICATE, REPLICATE_OF = "replicate", "replicate_of"
 
 #: What MLflow calls the tag that nests a run in another.
 PARENT = "mlflow.parentRunId"
@@ -133,7 +133,7 @@ class StudyRecord(Callback):
                 **self.origin,
             }
         )
-        self.members: dict[tuple[int, str], RunWriter] = {}
+        self.replicates: dict[tuple[int, str], RunWriter] = {}
         self._settle(trials)
         self.uploader.wait(_SOON, unless_away=True)
         for one in pending_below(self.directory):
@@ -153,18 +153,20 @@ class StudyRecord(Callback):
             elif child.queue is not None and child.queue.run_log.unsent():
                 self.uploader.enqueue(child.queue.run_log)
         ended = {f"trial-{trial.number}": trial for trial in trials if trial.state.is_finished()}
-        members = [run for run in left if run.data.tags.get(MEMBER_OF) in ended]
+        replicates = [run for run in left if run.data.tags.get(REPLICATE_OF) in ended]
         # The end of some is here and was not sent yet: it says more than is known otherwise.
-        here = run_logs_below(self.directory) if members else []
+        here = run_logs_below(self.directory) if replicates else []
         told = {run_log.run_id: run_log for run_log in here if run_log.has_ended()}
-        for run in members:
-            member = RunWriter(self.client, run.info.run_id, owned=True)
+        for run in replicates:
+            replicate = RunWriter(self.client, run.info.run_id, owned=True)
             if run.info.run_id in told:
                 self.uploader.enqueue(told[run.info.run_id])
-            elif ended[run.data.tags[MEMBER_OF]].state.name == "COMPLETE":  # and so was each of it
-                member.terminate("FINISHED")
+            elif (
+                ended[run.data.tags[REPLICATE_OF]].state.name == "COMPLETE"
+            ):  # and so was each of it
+                replicate.terminate("FINISHED")
             else:
-                member.fail(Failure(INTERRUPTED, "its sweeper process died"))
+                replicate.fail(Failure(INTERRUPTED, "its sweeper process died"))
         self._end_nested(trials)
 
     def _end_nested(self, trials: Sequence["TrialInfo"]) -> None:
@@ -234,15 +236,17 @@ class StudyRecord(Callback):
         )
         return _finds(child)
 
-    def on_trial_divided(self, trial: "TrialInfo") -> None:
-        """Nothing: its run goes on, and its members get runs of their own."""
+    def on_replicates_created(self, trial: "TrialInfo") -> None:
+        """Nothing: its run goes on, and its replicates get runs of their own."""
 
-    def on_member_start(self, trial: "TrialInfo", name: str, directory: Path) -> Mapping[str, str]:
-        """Start the run of a trial's member, nested in the trial's."""
+    def on_replicate_start(
+        self, trial: "TrialInfo", name: str, directory: Path
+    ) -> Mapping[str, str]:
+        """Start the run of a trial's replicate, nested in the trial's."""
         of = f"trial-{trial.number}"
         child = self.children[trial.number]
-        tags = {PARENT: child.run_id or self.parent.run_id, MEMBER: name, MEMBER_OF: of}
-        run = self.members[trial.number, name] = self._start_run(directory, f"{of}-{name}", tags)
+        tags = {PARENT: child.run_id or self.parent.run_id, REPLICATE: name, REPLICATE_OF: of}
+        run = self.replicates[trial.number, name] = self._start_run(directory, f"{of}-{name}", tags)
         return _finds(run)
 
     def _start_run(self, directory: Path, name: str, tags: Mapping[str, str]) -> RunWriter:
@@ -256,9 +260,11 @@ class StudyRecord(Callback):
         self.uploader.watch(run_log)  # its process has other things to do
         return self._held(run_log)
 
-    def on_member_end(self, trial: "TrialInfo", name: str, directory: Path, end: "Outcome") -> None:
-        """End the member's run in the state that says how it ended."""
-        run = self.members.pop((trial.number, name), None)
+    def on_replicate_end(
+        self, trial: "TrialInfo", name: str, directory: Path, end: "Outcome"
+    ) -> None:
+        """End the replicate's run in the state that says how it ended."""
+        run = self.replicates.pop((trial.number, name), None)
         if run is None:  # it could not be started
             return
         self._finish(run, directory)

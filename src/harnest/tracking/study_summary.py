@@ -124,7 +124,7 @@ def table(trials: Sequence["TrialInfo"], run_ids: Mapping[int, str]) -> dict[str
     """All trials by column, as MLflow's tables want them.
 
     The objective's column is ``value``; of several they are ``value_0``, ``value_1``, ... The
-    ``deviation`` is that of the first one, where a trial is the mean of several members. Each
+    ``deviation`` is that of the first one, where a trial is the mean of several replicates. Each
     parameter's column is its key behind ``params.``.
     """
     keys = dict.fromkeys(key for trial in trials for key in trial.params)

@@ -181,7 +181,7 @@ def make_data(cfg: DictConfig, *, warn: bool = True) -> WindowModule:
 
 
 def _kind(cfg: DictConfig, data: WindowModule, trainer: L.Trainer) -> Callable[..., Classifier]:
-    """Makes a classifier that Lightning trains, or a member of a pack.
+    """Makes a classifier that Lightning trains, or one of a pack.
 
     On a GPU a run of its own is a pack of one where it can be: its steps are then one CUDA graph.
     """

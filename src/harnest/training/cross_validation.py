@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from omegaconf import DictConfig
 
 from harnest.har.data.folds import folds
-from harnest.study import Member, Members
+from harnest.study import Replicate, Replicates
 from harnest.training.components import make_data
 
 
-def replicates_of(cfg: DictConfig) -> Members:
+def replicates_of(cfg: DictConfig) -> Replicates:
     """The runs that ``cfg`` asks for: each fold of the subjects with each seed.
 
     Test subjects are in no fold. Raises `HarnestError` where the subjects cannot be dealt out.
@@ -26,9 +26,9 @@ def replicates_of(cfg: DictConfig) -> Members:
             for number, held_out in enumerate(dealt)
         ]
     seeds = range(cfg.seed, cfg.seed + cfg.seeds)
-    return Members(
+    return Replicates(
         tuple(
-            Member(
+            Replicate(
                 "-".join(filter(None, (name, f"seed-{seed}" if len(seeds) > 1 else ""))),
                 (*overrides, f"seed={seed}", "folds=null", "seeds=1"),
             )

@@ -14,7 +14,7 @@ from harnest.cli.app import remove_if_unused
 from harnest.core.paths import CONFIG_DIR
 from harnest.core.secrets import move_to_environment
 from harnest.core.trust import trusted
-from harnest.study import Members
+from harnest.study import Replicates
 
 #: Hydra's side of a run, as the trainer's own root config has it.
 _HYDRA = ("job_logging", "hydra_logging", "output")
@@ -47,7 +47,7 @@ def retrain(cfg: DictConfig, *, name: str, address: str, tags: Mapping[str, str]
         directory = Path(HydraConfig.get().runtime.output_dir)
         try:
             result = run(composed, tags)
-            assert not isinstance(result, Members)  # those are for studies only
+            assert not isinstance(result, Replicates)  # those are for studies only
             score = result[0] if isinstance(result, tuple) else result
             done.append(RetrainResult(directory, score))
         except BaseException as error:  # Hydra would print a line of its own

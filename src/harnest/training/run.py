@@ -9,7 +9,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from harnest.core.errors import ConfigError
-from harnest.study import Members, current_trial
+from harnest.study import Replicates, current_trial
 from harnest.study.execution.interrupts import Interrupts
 from harnest.training.config import check_limits, check_one_process, has_replicates, several_devices
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def run(
     cfg: DictConfig, tags: Mapping[str, str] | None = None
-) -> float | tuple[float, ...] | Members:
+) -> float | tuple[float, ...] | Replicates:
     """Train once and return the score: the best ``cfg.objective`` that an epoch reached.
 
     Further objectives follow it, as training left them. Inside a study each epoch's objective is

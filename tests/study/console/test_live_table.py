@@ -110,12 +110,12 @@ def test_a_terminal_shows_it_and_a_file_does_not(tmp_path):
 
 
 DIVIDED = [
-    TrialInfo(0, {"x": 1}, TrialState.RUNNING, (), {0: 0.3}, members=3),
-    TrialInfo(1, {"x": 2}, TrialState.RUNNING, (), members=3),
+    TrialInfo(0, {"x": 1}, TrialState.RUNNING, (), {0: 0.3}, replicates=3),
+    TrialInfo(1, {"x": 2}, TrialState.RUNNING, (), replicates=3),
 ]
 
 
-def test_members_take_the_slots_of_the_jobs_that_named_them():
+def test_replicates_take_the_slots_of_the_jobs_that_named_them():
     table = live(DIVIDED)
     for number in range(2):
         table.begin(number)
@@ -125,15 +125,15 @@ def test_members_take_the_slots_of_the_jobs_that_named_them():
     table.begin(0, "fold-1")
     rows = shown(table.table(DIVIDED))[1:]
     assert [row[:3] for row in rows] == [["0", "0", "fold-0"], ["1", "0", "fold-1"]]
-    assert all("0.3000" not in row for row in rows)  # which is another member's
+    assert all("0.3000" not in row for row in rows)  # which is another replicate's
 
 
-def test_the_estimate_counts_the_members_that_wait():
+def test_the_estimate_counts_the_replicates_that_wait():
     """An earlier trial had three runs on two slots, and took a minute and a half."""
     earlier = TrialInfo(
-        0, {}, TrialState.COMPLETE, (0.5,), {0: 0.5}, timedelta(seconds=90), members=3
+        0, {}, TrialState.COMPLETE, (0.5,), {0: 0.5}, timedelta(seconds=90), replicates=3
     )
-    running = TrialInfo(1, {}, TrialState.RUNNING, members=3)
+    running = TrialInfo(1, {}, TrialState.RUNNING, replicates=3)
     table = live([], budget=3)
     table.begin(1)
     table.divide(1)

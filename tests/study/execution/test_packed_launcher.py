@@ -130,7 +130,7 @@ def test_an_interrupt_stops_all_and_the_same_command_runs_them_again(packed):
 
 
 @pytest.mark.slow
-def test_members_that_have_not_begun_end_with_their_trial(packed):
+def test_replicates_that_have_not_begun_end_with_their_trial(packed):
     folder = packed(3, "seconds")  # they differ in something else: three processes, one by one
     folder.sweep("do=divide", "seconds=0.5", code=2)
     (trial,) = folder.trials()

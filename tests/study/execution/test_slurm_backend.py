@@ -113,13 +113,13 @@ def test_ctrl_c_takes_the_jobs_out_of_the_queue(slurm):
 
 
 @pytest.mark.slow
-def test_a_trial_that_has_failed_takes_its_other_members_out_of_the_queue(slurm, bench):
+def test_a_trial_that_has_failed_takes_its_other_replicates_out_of_the_queue(slurm, bench):
     told = ("do=divide", "text=hang@0+fall@1", "hydra.launcher.array_parallelism=4")
     sweeper = bench.start("x=1", *slurm.launcher, *told)
     try:
         first, second = (bench.directory(0) / f"part-{number}" for number in (0, 1))
         for place in (first, second):
-            wait_until(partial(is_written, place / ".pid"), "two members to begin")
+            wait_until(partial(is_written, place / ".pid"), "two replicates to begin")
         (first / ".pid").write_text("1 elsewhere")  # as if it were on another host
         (bench.folder / "fall").touch()
         assert sweeper.wait(HANG_TIMEOUT) == 2  # since no trial has finished

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from harnest.cli.app import errors_as_lines
-from harnest.study import Member, Members, current_trial
+from harnest.study import Replicate, Replicates, current_trial
 
 CONF = Path(__file__).with_name("conf")
 
@@ -25,7 +25,7 @@ def square(cfg: DictConfig):
     if trial is not None and "hide" not in (cfg.do, _told(cfg)):
         endless = {"up": float("inf"), "down": float("-inf")}.get(_told(cfg), 0.0)
         trial.measured({"n": cfg.n, "twice": 2 * cfg.x, "endless": endless})
-    is_whole = cfg.do != "divide" or "HARNEST_MEMBER" in os.environ
+    is_whole = cfg.do != "divide" or "HARNEST_REPLICATE" in os.environ
     for step in range(cfg.steps if is_whole else 0):
         if trial is None:
             continue
@@ -74,18 +74,18 @@ def _end(cfg: DictConfig, do: str):
 
 
 def _divide(cfg: DictConfig):
-    """A score that is the mean of four members'; ``text`` names some that end in another way."""
-    member = os.environ.get("HARNEST_MEMBER")
-    if member is None:
+    """A score that is the mean of four replicates'; ``text`` names some that end in another way."""
+    replicate = os.environ.get("HARNEST_REPLICATE")
+    if replicate is None:
         name = "n={}, größte (x)" if cfg.flag else "part-{}"
         given = "nothing=1" if _told(cfg) == "mistake" else "n={}"
-        members = [Member(name.format(n), (given.format(n),)) for n in range(4)]
-        return Members(tuple(members))
+        replicates = [Replicate(name.format(n), (given.format(n),)) for n in range(4)]
+        return Replicates(tuple(replicates))
     return _end(cfg, _told(cfg)) if _told(cfg) else cfg.x**2 + cfg.n
 
 
 def _told(cfg: DictConfig) -> str:
-    """How ``text`` says that the member n ends, or "" where it says nothing of it."""
+    """How ``text`` says that the replicate n ends, or "" where it says nothing of it."""
     ends = (end.partition("@") for end in str(cfg.text).split("+"))
     return next((what for what, _, number in ends if number == str(cfg.n)), "")
 

@@ -15,7 +15,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 
 from harnest.cli.app import errors_as_lines
-from harnest.study import Member, Members, current_trial, is_packed, synchronize, trial_loop
+from harnest.study import Replicate, Replicates, current_trial, is_packed, synchronize, trial_loop
 
 
 def live(cfg):
@@ -34,7 +34,9 @@ def live(cfg):
             if trial.should_prune():
                 return None
     if cfg.do == "divide":
-        return Members(tuple(Member(do, (f"do={do}",)) for do in ("error", "linger", "finish")))
+        return Replicates(
+            tuple(Replicate(do, (f"do={do}",)) for do in ("error", "linger", "finish"))
+        )
     note(facts, directory)
     try:
         time.sleep(cfg.seconds)

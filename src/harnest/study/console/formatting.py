@@ -48,9 +48,9 @@ def named_scores(trial: TrialInfo, names: Sequence[str]) -> str:
 
 def progress(trial: TrialInfo) -> str:
     """How far a trial came: epochs that it reported, or runs of those that its score is made of."""
-    if trial.members:
-        done = len(trial.steps) if trial.state is not TrialState.COMPLETE else trial.members
-        return f"{done} of {trial.members} runs" if done < trial.members else f"{done} runs"
+    if trial.replicates:
+        done = len(trial.steps) if trial.state is not TrialState.COMPLETE else trial.replicates
+        return f"{done} of {trial.replicates} runs" if done < trial.replicates else f"{done} runs"
     if not trial.steps:  # a job need not report
         return ""
     return f"{len(trial.steps)} epoch{'s' if len(trial.steps) > 1 else ''}"

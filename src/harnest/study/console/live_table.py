@@ -25,7 +25,7 @@ _BETWEEN = "   "  # the parts of the line below it
 _PER_SECOND = 2  # how often it is drawn anew
 
 Turn = tuple[int, str]
-"""What is on a slot: a trial's number, and the name of its member or nothing."""
+"""What is on a slot: a trial's number, and the name of its replicate or nothing."""
 
 
 class LiveTable:
@@ -66,22 +66,22 @@ class LiveTable:
         """Take it from the screen."""
         self._live.stop()
 
-    def begin(self, number: int, member: str = "") -> None:
-        """A trial of this sweeper or a member of one begins, on the first slot that is free."""
-        turn = (number, member)
+    def begin(self, number: int, replicate: str = "") -> None:
+        """A trial of this sweeper or a replicate of one begins, on the first slot that is free."""
+        turn = (number, replicate)
         self._began[turn] = time.monotonic()
         free = self._slots.index(None) if None in self._slots else len(self._slots)
         self._slots[free : free + 1] = [turn]
 
-    def end(self, number: int, member: str = "") -> None:
+    def end(self, number: int, replicate: str = "") -> None:
         """It ended."""
-        turn = (number, member)
+        turn = (number, replicate)
         if turn in self._slots:
             self._slots[self._slots.index(turn)] = None
             self._took[turn] = time.monotonic() - self._began[turn]
 
     def start_replicates(self, number: int) -> None:
-        """The job that named a trial's members ended: it is no measure of what a run takes."""
+        """The job that named a trial's replicates ended: it is no measure of what a run takes."""
         self.end(number)
         self._took.pop((number, ""), None)
 
@@ -145,7 +145,7 @@ class LiveTable:
     def _left(self, trials: Sequence[TrialInfo]) -> float | None:
         """Estimated seconds until the study ends; None before any job has ended.
 
-        What waits takes the slot that falls free first. A trial of several members is that many
+        What waits takes the slot that falls free first. A trial of several replicates is that many
         jobs, and each is as long as those that have ended.
         """
         slots = len(self._slots)
@@ -153,7 +153,7 @@ class LiveTable:
         ours = {number for number, _ in self._took}
         for trial in trials:  # of earlier sessions, and other sweepers
             if trial.duration is not None and trial.number not in ours:
-                share = min(trial.members, slots) / trial.members if trial.members else 1.0
+                share = min(trial.replicates, slots) / trial.replicates if trial.replicates else 1.0
                 took.append(trial.duration.total_seconds() * share)
         if not took:
             return None
@@ -168,13 +168,15 @@ class LiveTable:
         return max(ends)
 
     def _waiting(self, trials: Sequence[TrialInfo]) -> int:
-        """Jobs that have not begun: of trials that have not, and of running ones' members."""
+        """Jobs that have not begun: of trials that have not, and of running ones' replicates."""
         begun = {number for number, _ in self._began}
         running = [t for t in trials if t.state is TrialState.RUNNING and t.number in begun]
-        each = max((trial.members for trial in trials), default=0) or 1
-        started = Counter(number for number, member in self._began if member)
+        each = max((trial.replicates for trial in trials), default=0) or 1
+        started = Counter(number for number, replicate in self._began if replicate)
         inside = sum(
-            max(0, (trial.members or each) - started[trial.number]) for trial in running if each > 1
+            max(0, (trial.replicates or each) - started[trial.number])
+            for trial in running
+            if each > 1
         )
         return inside + each * max(0, self._budget - _ended(trials) - len(running))
 
@@ -202,11 +204,11 @@ def _ended(trials: Sequence[TrialInfo]) -> int:
     return sum(t.state.is_finished() and t.reason != INTERRUPTED for t in trials)
 
 
-def _row(trial: TrialInfo, member: str, took: str) -> tuple[str, ...]:
-    """Cells of a trial, or of a member of one: what is known of the trial is not the member's."""
-    number = f"{trial.number} {member}".rstrip()
+def _row(trial: TrialInfo, replicate: str, took: str) -> tuple[str, ...]:
+    """Cells of a trial, or of one of its replicates, which has fewer: the rest is the trial's."""
+    number = f"{trial.number} {replicate}".rstrip()
     tries = plain_params_text(trial.params)
-    if member:
+    if replicate:
         return number, "", "", took, tries
     steps = progress(trial).removesuffix(" runs").replace(" of ", "/")
-    return number, steps if trial.members else str(len(trial.steps)), scores(trial), took, tries
+    return number, steps if trial.replicates else str(len(trial.steps)), scores(trial), took, tries

@@ -85,20 +85,20 @@ class Terminal:
             self.console.print(f"[dim]trial {trial.number} started[/]   {shown}")
         return {}
 
-    def on_trial_divided(self, trial: TrialInfo) -> None:
-        """Its slot is free for its members."""
+    def on_replicates_created(self, trial: TrialInfo) -> None:
+        """Its slot is free for its replicates."""
         if self._live is not None:
             self._live.start_replicates(trial.number)
 
-    def on_member_start(self, trial: TrialInfo, name: str, directory: Path) -> Mapping[str, str]:
-        """Say which member of a trial begins."""
+    def on_replicate_start(self, trial: TrialInfo, name: str, directory: Path) -> Mapping[str, str]:
+        """Say which replicate of a trial begins."""
         if self._live is not None:
             self._live.begin(trial.number, name)
         else:
             self.console.print(f"[dim]trial {trial.number} {name} started[/]")
         return {}
 
-    def on_member_end(self, trial: TrialInfo, name: str, directory: Path, end: Outcome) -> None:
+    def on_replicate_end(self, trial: TrialInfo, name: str, directory: Path, end: Outcome) -> None:
         """Say what came of it."""
         if self._live is not None:
             self._live.end(trial.number, name)
@@ -217,15 +217,15 @@ def table(
     time where there is no room for all.
     """
     keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
-    is_divided = any(trial.members for trial in trials)
-    heads = ["trial", "state", score, "runs" if is_divided else "epochs", "time"]
+    has_replicates = any(trial.replicates for trial in trials)
+    heads = ["trial", "state", score, "runs" if has_replicates else "epochs", "time"]
     heads += [short(key, keys) for key in keys]
     lines = [
         [
             str(trial.number),
             ending_text(trial),
             scores(trial),
-            _count(trial, is_divided),
+            _count(trial, has_replicates),
             _took(trial),
             *(plain_value_of(trial.params.get(key, "")) for key in keys),
         ]
@@ -250,9 +250,9 @@ def table(
     return shown, dropped_columns(heads, columns)
 
 
-def _count(trial: TrialInfo, is_divided: bool) -> str:
+def _count(trial: TrialInfo, has_replicates: bool) -> str:
     """Its epochs; among trials of several runs, its runs."""
-    if not is_divided:
+    if not has_replicates:
         return str(len(trial.steps) or "")
     return progress(trial).removesuffix(" runs").replace(" of ", "/")
 

@@ -33,12 +33,12 @@ class Executor(Protocol):
         self,
         overrides: Sequence[str],
         number: int,
-        member: str = "",
+        replicate: str = "",
         retry_of: int | None = None,
     ) -> "Future[JobReturn]":
         """Take a job; ``number`` is its directory's name, ``retry_of`` that of an earlier try.
 
-        A ``member`` of a trial writes in a directory of its name within the trial's.
+        A ``replicate`` of a trial writes in a directory of its name within the trial's.
         """
 
     def interrupt(self, number_of_signal: int, within: Path = EVERYWHERE) -> None:
@@ -66,7 +66,7 @@ class BatchExecutor:
         self,
         overrides: Sequence[str],
         number: int,
-        member: str = "",
+        replicate: str = "",
         retry_of: int | None = None,
     ) -> "Future[JobReturn]":
         """Keep the job until the batch is launched."""

@@ -83,11 +83,11 @@ class PackedLauncher(SlotsLauncher):
         self,
         overrides: Sequence[str],
         number: int,
-        member: str = "",
+        replicate: str = "",
         retry_of: int | None = None,
     ) -> "Future[JobReturn]":
         """Let job ``number`` join a group; the future is that of `SlotsLauncher.submit`."""
-        config, directory = self._composed(overrides, number, member)
+        config, directory = self._composed(overrides, number, replicate)
         self._application()  # what cannot be sent to a process is told here
         job = _Waiting(config, directory, Future())
         job.result.set_running_or_notify_cancel()

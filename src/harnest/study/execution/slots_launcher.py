@@ -117,7 +117,7 @@ class SlotsLauncher(Launcher):
         self,
         overrides: Sequence[str],
         number: int,
-        member: str = "",
+        replicate: str = "",
         retry_of: int | None = None,
     ) -> "Future[JobReturn]":
         """Start job ``number`` once a slot is free.
@@ -128,7 +128,7 @@ class SlotsLauncher(Launcher):
         """
         from harnest.study.execution.job_process import Job, run
 
-        config, directory = self._composed(overrides, number, member)
+        config, directory = self._composed(overrides, number, replicate)
         slot = self._free.get()
         job = Job.of(self._application(), config, slot, directory)
         result: Future[JobReturn] = Future()
@@ -150,12 +150,12 @@ class SlotsLauncher(Launcher):
         return result
 
     def _composed(
-        self, overrides: Sequence[str], number: int, member: str
+        self, overrides: Sequence[str], number: int, replicate: str
     ) -> tuple[DictConfig, Path]:
         """The config of a job, and where it writes."""
         config = self.composer.compose(overrides)
         with open_dict(config):
-            config.hydra.job.id = f"{number}/{member}".rstrip("/")
+            config.hydra.job.id = f"{number}/{replicate}".rstrip("/")
             config.hydra.job.num = number
         directory = Path(config.hydra.sweep.dir).absolute() / str(config.hydra.sweep.subdir)
         return config, directory

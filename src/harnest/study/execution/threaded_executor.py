@@ -81,7 +81,7 @@ class ThreadedExecutor:
         self,
         overrides: Sequence[str],
         number: int,
-        member: str = "",
+        replicate: str = "",
         retry_of: int | None = None,
     ) -> "Future[JobReturn]":
         """Launch the job, once those before it leave it the room that it needs.
@@ -95,7 +95,7 @@ class ThreadedExecutor:
         alone = self.capacity == 1 or retry_of in self._lost
         # A config may only call what it is trusted with, and threads do not inherit that.
         call = contextvars.copy_context().run
-        directory = self.directory / str(number) / member
+        directory = self.directory / str(number) / replicate
         self._waiting.add(directory)
         arguments = (self._launch, overrides, number, directory, alone, future)
         threading.Thread(target=call, args=arguments, daemon=True).start()
