@@ -19,8 +19,8 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 
 from harnest.core.paths import CONFIG_DIR
+from harnest.har.components import make_data
 from harnest.har.predictions import confusion, macro_f1
-from harnest.training.components import make_data
 
 AEON = "aeon==1.6.0"
 FIT = """

@@ -26,7 +26,8 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from harnest.core.paths import CONFIG_DIR
-from harnest.training.components import assemble, make_classifier, make_data
+from harnest.har.components import make_classifier, make_data
+from harnest.training.components import assemble
 
 CASES = {
     f"{name}, {data}": [f"data={data}", *network]
@@ -148,7 +149,7 @@ def measure(overrides: list[str], epochs: int) -> list[tuple[float, float]]:
         parts = assemble(cfg, Path(folder))
         beside = Beside(plain)
         parts.trainer.callbacks.append(beside)
-        parts.trainer.fit(parts.classifier, datamodule=parts.data)
+        parts.trainer.fit(parts.module, datamodule=parts.data)
     return beside.times[1:]
 
 

@@ -27,7 +27,7 @@ from harnest.core.paths import CONFIG_DIR
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import RunWriter as MlflowRun
+    from mlflow.entities import Run as MlflowRun
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 EXPERIMENT = "results"

@@ -146,7 +146,7 @@ def plain_seconds(folder: Path, options: list[str], times: int) -> list[float]:
             default_root_dir=folder,
             callbacks=[Moments()],
         )
-        trainer.fit(parts.classifier, datamodule=parts.data)
+        trainer.fit(parts.module, datamodule=parts.data)
         found.append(noted(folder, LAST) - noted(folder, FIRST))
     return found
 

@@ -35,7 +35,7 @@ def scores(tmp_path):
         with hydra.initialize_config_dir(str(CONFIG_DIR)):
             cfg = hydra.compose("train", [*SMALL, *quiet, *short, *overrides])
         parts = assemble(cfg, tmp_path)
-        parts.trainer.fit(parts.classifier, datamodule=parts.data)
+        parts.trainer.fit(parts.module, datamodule=parts.data)
         wanted = "cpu" if "trainer=cpu" in overrides else "cuda"
         assert parts.trainer.strategy.root_device.type == wanted
         return {name: float(value) for name, value in parts.trainer.callback_metrics.items()}

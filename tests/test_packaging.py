@@ -108,7 +108,7 @@ def test_it_works_from_any_directory(unpacked, tmp_path):
     shown = answer_of(unpacked, tmp_path, "harnest.cli.train", "--cfg", "job")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert yaml.safe_load(shown.stdout)["model"]["_target_"] == "harnest.har.networks.lstm.LSTM"
-    origin = "import harnest.training.config; print(harnest.core.paths.CONFIG_DIR)"
+    origin = "import harnest.core.paths; print(harnest.core.paths.CONFIG_DIR)"
     where = subprocess.run(
         [sys.executable, "-c", origin],
         cwd=tmp_path,

@@ -23,7 +23,7 @@ def score(folder, labels):
     parts = assemble(cfg, folder)
     given = torch.from_numpy(parts.data.windows.labels)
     parts.data.windows.labels[:] = labels(given)
-    parts.trainer.fit(parts.classifier, datamodule=parts.data)
+    parts.trainer.fit(parts.module, datamodule=parts.data)
     torch.use_deterministic_algorithms(False)
     return float(parts.trainer.callback_metrics["val/macro_f1"])
 

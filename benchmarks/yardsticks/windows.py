@@ -5,7 +5,7 @@ from torch import Tensor
 
 from harnest.core.paths import CONFIG_DIR
 from harnest.har.classifier import channel_statistics
-from harnest.training.components import make_data
+from harnest.har.components import make_data
 
 
 def windows() -> dict[str, tuple[Tensor, Tensor]]:

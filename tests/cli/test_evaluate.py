@@ -13,8 +13,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from commands import warm
 from harnest.cli.evaluate import main
+from harnest.har.components import make_classifier, make_data
 from harnest.har.evaluation import evaluate
-from harnest.training.components import make_classifier, make_data
 
 pytestmark = [
     pytest.mark.xdist_group("workplace"),

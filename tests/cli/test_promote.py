@@ -10,11 +10,11 @@ import pytest
 from sklearn.metrics import f1_score
 
 from commands import command, warm
+from harnest.har.components import make_data
 from harnest.har.evaluation import chance_scores
 from harnest.study.execution.slot import find_slots
 from harnest.tracking.reproduce import config_of
 from harnest.tracking.run_writer import OBJECTIVE
-from harnest.training.components import make_data
 
 pytestmark = [
     pytest.mark.xdist_group("workplace"),

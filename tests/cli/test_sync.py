@@ -12,8 +12,9 @@ import pytest
 
 from harnest.cli.sync import sync
 from harnest.core.errors import TrackingError
+from harnest.har.figures import save_to_draw
 from harnest.tracking import figure_worker
-from harnest.tracking.figure_worker import pending_below, save_pending
+from harnest.tracking.figure_worker import pending_below
 from harnest.tracking.outbox.runlog import RunLog
 from harnest.tracking.run_writer import RunWriter
 from made_predictions import made_predictions
@@ -22,14 +23,14 @@ from servers import free_port
 RUN = """
 import sys
 from pathlib import Path
-from harnest.tracking.run_writer import Run
+from harnest.tracking.run_writer import RunWriter
 
 directory = Path(sys.argv[2])
 directory.mkdir()
-run = Run.start(sys.argv[1], "x", "lone", {}, directory, 30.0)
+run = RunWriter.start(sys.argv[1], "x", "lone", {}, directory, 30.0)
 run.metrics({"loss": 1.0}, 0)
 (directory / "train.log").write_text("so far so good")
-run.outbox.courier.wait(300)
+run.queue.uploader.wait(300)
 print(run.run_id, flush=True)
 sys.stdin.read()
 run.end()
@@ -89,7 +90,7 @@ def test_figures_that_a_killed_study_did_not_come_to_are_drawn(
 ):
     monkeypatch.chdir(tmp_path)
     run = RunWriter.start(store, "x", "trial-0", {}, tmp_path / "0", 30.0)
-    save_pending(made_predictions([0, 1, 2], [0, 1, 1]), {}, tmp_path / "0")
+    save_to_draw(made_predictions([0, 1, 2], [0, 1, 1]), {}, tmp_path / "0")
     sync(Path(), None)
     listed = client.list_artifacts(run.run_id, "figures/validation")
     assert "figures/validation/confusion.png" in {file.path for file in listed}
@@ -102,7 +103,7 @@ def test_a_run_that_is_removed_meanwhile_keeps_nothing_from_the_others(
     """As the folder of a new study is that cannot be opened after all."""
     for name in ("a", "b"):
         RunLog.begin(tmp_path / name, store).create("0", name, {})
-    save_pending(made_predictions([0, 1, 2], [0, 1, 1]), {}, tmp_path / "b")
+    save_to_draw(made_predictions([0, 1, 2], [0, 1, 1]), {}, tmp_path / "b")
     drawn = figure_worker.draw_pending
 
     def meanwhile(directory):

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from sklearn.metrics import accuracy_score, f1_score
 
 from commands import warm
-from harnest.training.components import make_classifier, make_data
+from harnest.har.components import make_classifier, make_data
 
 pytestmark = [
     pytest.mark.xdist_group("workplace"),

@@ -18,7 +18,7 @@ from harnest.core.errors import ConfigError
 from harnest.har.augmentation.mixup import Mixup
 from harnest.har.classifier import Classifier, channel_statistics, inverse_frequencies
 from harnest.har.data.data_module import DeviceLoader, EpochBatchSampler
-from harnest.har.networks import METRICS
+from harnest.har.limits import METRICS
 from harnest.har.networks.lstm import LSTM
 
 CLASSES = 4

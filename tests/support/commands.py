@@ -23,7 +23,8 @@ _MODULES = {
 
 # Without MLflow, each command that asks a store would import it anew, for more than a second.
 _IMPORTED = [
-    "harnest.training.trial_imports",
+    "harnest.cli.app",
+    "harnest.har.trial_imports",
     "mlflow.pyfunc",
     "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.store.tracking.sqlalchemy_store",

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from harnest.har.figures import draw
-from harnest.tracking.figure_worker import FigureWorker, draw_pending, pending_below, save_pending
+from harnest.har.figures import draw, save_to_draw
+from harnest.tracking.figure_worker import FigureWorker, draw_pending, pending_below
 from harnest.tracking.outbox.runlog import RunLog
 from limits import HANG_TIMEOUT
 from made_predictions import HISTORY, figures_in, made_predictions
@@ -22,7 +22,7 @@ def run(tmp_path):
 
     def make(name="run"):
         RunLog.begin(tmp_path / name, "sqlite:///nowhere.db")
-        save_pending(made_predictions(LABELS, PREDICTED), HISTORY, tmp_path / name)
+        save_to_draw(made_predictions(LABELS, PREDICTED), HISTORY, tmp_path / name)
         return tmp_path / name
 
     return make
@@ -46,10 +46,10 @@ def test_what_was_kept_is_drawn_as_if_at_once_and_goes_to_the_journal(run, tmp_p
 def test_an_artist_draws_for_all_and_tells_of_each_journal(run, tmp_path):
     directories = [run(name) for name in ("a", "b")]
     told = []
-    artist = FigureWorker(told.append)
+    worker = FigureWorker(told.append)
     for directory in [*directories, tmp_path / "kept nothing"]:
-        artist.draw(directory)
-    artist.finish()
+        worker.draw(directory)
+    worker.finish()
     assert [run_log.directory for run_log in told] == directories
     assert all(len(run_log.writes()) == 1 for run_log in told)
     assert pending_below(tmp_path) == []
@@ -58,20 +58,20 @@ def test_an_artist_draws_for_all_and_tells_of_each_journal(run, tmp_path):
 def test_figures_that_cannot_be_made_are_told_and_the_next_ones_are_made(run, caplog):
     broken, whole = run("broken"), run("whole")
     (broken / "record/to_draw.npz").write_bytes(b"no archive")
-    artist = FigureWorker(lambda run_log: None)
-    artist.draw(broken)
-    artist.draw(whole)
-    artist.finish()
+    worker = FigureWorker(lambda run_log: None)
+    worker.draw(broken)
+    worker.draw(whole)
+    worker.finish()
     (warning,) = caplog.messages
     assert str(broken) in warning
     assert (whole / FOLDER / "confusion.png").is_file()
 
 
 def test_an_artist_that_had_nothing_to_draw_was_never_started(tmp_path):
-    artist = FigureWorker(lambda run_log: None)
-    artist.draw(tmp_path)
-    artist.finish()
-    assert artist._process is None
+    worker = FigureWorker(lambda run_log: None)
+    worker.draw(tmp_path)
+    worker.finish()
+    assert worker._process is None
 
 
 def test_an_artist_whose_study_was_killed_draws_what_it_was_given_and_ends(run):
@@ -88,13 +88,13 @@ def test_an_artist_whose_study_was_killed_draws_what_it_was_given_and_ends(run):
 
 
 def test_an_artist_that_died_is_told_once_and_what_is_missing_is_kept(run, tmp_path, caplog):
-    artist = FigureWorker(lambda run_log: None)
-    artist.draw(run("first"))
-    artist._process.kill()
-    artist._process.wait()
+    worker = FigureWorker(lambda run_log: None)
+    worker.draw(run("first"))
+    worker._process.kill()
+    worker._process.wait()
     second = run("second")
-    artist.draw(second)
-    artist.finish()
+    worker.draw(second)
+    worker.finish()
     (warning,) = caplog.messages
     assert "harnest-sync draws what is missing" in warning
     assert second in pending_below(tmp_path)

@@ -401,7 +401,7 @@ def test_an_interrupt_at_the_end_of_a_study_leaves_no_run_at_work(study, monkeyp
     assert record.parent.info.status == "FINISHED"
 
 
-@pytest.mark.parametrize("moment", ["RunLog.begin", "surroundings"])
+@pytest.mark.parametrize("moment", ["RunLog.begin", "environment_tags"])
 def test_an_interrupt_while_a_study_opens_leaves_no_run_at_work(study, bench, monkeypatch, moment):
     with monkeypatch.context() as patch:
         patch.setattr(f"harnest.tracking.study_record.{moment}", interrupt)

@@ -13,8 +13,10 @@ from pytorch_lightning.loggers.logger import DummyLogger
 from harnest.core.errors import ConfigError
 from harnest.core.paths import CONFIG_DIR
 from harnest.har.classifier import inverse_frequencies
+from harnest.har.components import make_classifier, make_data
 from harnest.har.data.recording import Channel
-from harnest.training.components import assemble, build, make_classifier, make_data
+from harnest.training.components import assemble
+from harnest.training.instantiate import build
 
 pytestmark = pytest.mark.usefixtures("as_before")
 
@@ -57,7 +59,7 @@ def trained(tmp_path):
         )
         kept = Kept()
         parts.trainer.logger = kept
-        parts.trainer.fit(parts.classifier, datamodule=parts.data)
+        parts.trainer.fit(parts.module, datamodule=parts.data)
         return kept.rows
 
     return train
@@ -109,12 +111,12 @@ def test_each_optimizer_learns(trained, optimizer, rate):
 
 def test_a_calibrated_network_sees_normalised_training_windows(tmp_path):
     parts = assemble(compose("model=minirocket", "model.features=168"), tmp_path)
-    network = parts.classifier.network
+    network = parts.module.network
     signals, _ = parts.data.tensors("train")
     assert network.thresholds.any()
     seen = []
     network.head.register_forward_hook(lambda module, given, result: seen.append(given[0]))
-    parts.classifier(signals)
+    parts.module(signals)
     # Of 1024 windows of these, at random, all features have mean 0 and deviation 1.
     assert seen[0].mean(dim=0).abs().max() < 0.1
     assert seen[0].std(dim=0).mean() == pytest.approx(1, abs=0.05)
@@ -124,7 +126,7 @@ def test_a_calibrated_network_sees_each_window_augmented_as_well(tmp_path):
     cfg = compose("data=watch", "augmentation=mirror", "augmentation.mirror.probability=1")
     parts = assemble(cfg, tmp_path)
     signals, labels = parts.data.tensors("train")
-    classifier = parts.classifier
+    classifier = parts.module
     x, y = classifier.examples(signals, labels)
     assert torch.equal(y, torch.cat([labels, labels]))
     raw = x * classifier.std + classifier.mean
@@ -134,7 +136,7 @@ def test_a_calibrated_network_sees_each_window_augmented_as_well(tmp_path):
 
 def test_augmentations_come_in_their_order_and_null_leaves_one_out(tmp_path):
     def members(*overrides):
-        augment = assemble(compose(*overrides), tmp_path).classifier.augment
+        augment = assemble(compose(*overrides), tmp_path).module.augment
         return [type(member).__name__ for member in (*augment.signal, *augment.mixups)]
 
     assert members() == []
@@ -145,7 +147,7 @@ def test_augmentations_come_in_their_order_and_null_leaves_one_out(tmp_path):
 
 
 def test_accelerometer_and_gyroscope_are_known_to_turn_together(tmp_path):
-    assert assemble(compose(), tmp_path).classifier.triads == ((0, 1, 2), (3, 4, 5))
+    assert assemble(compose(), tmp_path).module.triads == ((0, 1, 2), (3, 4, 5))
 
 
 def test_an_augmentation_that_does_not_fit_the_data_is_refused_before_training(tmp_path):
@@ -159,7 +161,7 @@ def test_an_augmentation_that_does_not_fit_the_data_is_refused_before_training(t
 
 def test_augmentation_leaves_the_first_weights_as_they_were(tmp_path):
     weights = [
-        assemble(compose(f"augmentation={choice}"), tmp_path).classifier.network.head.weight
+        assemble(compose(f"augmentation={choice}"), tmp_path).module.network.head.weight
         for choice in ("none", "default")
     ]
     assert torch.equal(*weights)
@@ -169,10 +171,10 @@ def test_weights_and_smoothing_change_the_loss(tmp_path):
     plain = assemble(compose(), tmp_path)
     parts = assemble(compose("loss.class_weights=true", "loss.label_smoothing=0.1"), tmp_path)
     _, labels = parts.data.tensors("train")
-    assert plain.classifier.loss.weight is None
-    assert plain.classifier.loss.label_smoothing == 0
-    assert torch.equal(parts.classifier.loss.weight, inverse_frequencies(labels, 7))
-    assert parts.classifier.loss.label_smoothing == 0.1
+    assert plain.module.loss.weight is None
+    assert plain.module.loss.label_smoothing == 0
+    assert torch.equal(parts.module.loss.weight, inverse_frequencies(labels, 7))
+    assert parts.module.loss.label_smoothing == 0.1
 
 
 def test_the_statistics_are_those_of_the_training_subjects(tmp_path):
@@ -183,15 +185,15 @@ def test_the_statistics_are_those_of_the_training_subjects(tmp_path):
     assert len(set.union(*everyone)) == 10
     of_training = np.isin(windows.subjects, split.train_subjects)
     training = windows.signals[of_training].astype(np.float64)
-    np.testing.assert_allclose(parts.classifier.mean, training.mean(axis=(0, 1)), rtol=1e-5)
-    np.testing.assert_allclose(parts.classifier.std, training.std(axis=(0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(parts.module.mean, training.mean(axis=(0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(parts.module.std, training.std(axis=(0, 1)), rtol=1e-5)
     everything = windows.signals.astype(np.float64).mean(axis=(0, 1))
-    assert not np.allclose(parts.classifier.mean, everything, rtol=1e-3)
+    assert not np.allclose(parts.module.mean, everything, rtol=1e-3)
 
 
 def test_the_seed_decides_the_weights_and_the_split_seed_the_subjects(tmp_path):
     def weights(*overrides):
-        return assemble(compose(*overrides), tmp_path).classifier.network.head.weight
+        return assemble(compose(*overrides), tmp_path).module.network.head.weight
 
     assert torch.equal(weights(), weights())
     assert not torch.equal(weights(), weights("seed=1"))
@@ -205,7 +207,7 @@ def test_the_seed_decides_the_weights_and_the_split_seed_the_subjects(tmp_path):
 
 
 def test_a_network_for_the_data_at_hand(tmp_path):
-    classifier = assemble(compose("model.bidirectional=true"), tmp_path).classifier
+    classifier = assemble(compose("model.bidirectional=true"), tmp_path).module
     assert classifier.network.lstm.input_size == 6
     assert classifier.network.head.out_features == 7
     assert classifier.network.lstm.bidirectional
@@ -238,7 +240,7 @@ def test_a_trial_hears_of_its_objective_though_no_checkpoint_is_kept(tmp_path, m
     few = ("model.hidden_size=4", "trainer.max_epochs=1", "trainer.limit_train_batches=1")
     trial = Told()
     parts = assemble(compose(*few, f"objective.metric={metric}"), tmp_path, trial)
-    parts.trainer.fit(parts.classifier, datamodule=parts.data)
+    parts.trainer.fit(parts.module, datamodule=parts.data)
     assert trial.reports == {0: float(parts.trainer.callback_metrics[metric])}
     assert not list(tmp_path.iterdir())
 

@@ -14,8 +14,10 @@ from harnest.core import type_check
 from harnest.core.errors import ConfigError
 from harnest.core.paths import CONFIG_DIR
 from harnest.core.trust import trusted
+from harnest.har.limits import LIMITS as OF_HAR
 from harnest.study.space.samplers import PRUNERS, make_pruner, make_sampler
 from harnest.training import config
+from harnest.training.limits import LIMITS, check_limits
 
 FILES = sorted(CONFIG_DIR.rglob("*.yaml"))
 GROUPS = sorted({path.parent.name for path in FILES if path.parent.parent == CONFIG_DIR})
@@ -82,7 +84,7 @@ def test_each_choice_composes(group, choice, monkeypatch):
     cfg = compose(f"{group}={choice}")
     GlobalHydra.instance().clear()
     OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["seed", "model", "optimizer", "scheduler"]))
-    config.check_limits(cfg)
+    check_limits(cfg, OF_HAR)
 
 
 def test_trials_that_get_no_gpu_cannot_ask_for_one(monkeypatch):
@@ -90,7 +92,7 @@ def test_trials_that_get_no_gpu_cannot_ask_for_one(monkeypatch):
     slots = ("hydra/launcher=slots", "hydra.launcher.gpus=none")
     cfg = compose("trainer=gpu", *slots, return_hydra_config=True)
     with pytest.raises(ConfigError, match=r"launcher\.gpus=auto"):
-        config.check_limits(cfg)
+        check_limits(cfg, OF_HAR)
 
 
 @pytest.mark.parametrize("path", sorted((CONFIG_DIR / "sweep").glob("*.yaml")))
@@ -168,7 +170,7 @@ def test_every_key_says_what_it_means(path):
     assert not unexplained(text)
 
 
-@pytest.mark.parametrize("key", [*config.LIMITS, *type_check.MIXED])
+@pytest.mark.parametrize("key", [*LIMITS, *OF_HAR, *type_check.MIXED])
 def test_each_limit_belongs_to_a_key(key, defaults):
     assert OmegaConf.select(defaults, key, default="missing") != "missing"
 
@@ -198,13 +200,13 @@ BEYOND = {
 }
 
 
-@pytest.mark.parametrize("key", config.LIMITS)
+@pytest.mark.parametrize("key", [*LIMITS, *OF_HAR])
 def test_each_limit_is_held(key, defaults):
-    config.check_limits(defaults)
+    check_limits(defaults, OF_HAR)
     for value in BEYOND[key]:
         OmegaConf.update(defaults, key, value, merge=False)
         with pytest.raises(ConfigError, match=re.escape(f"{key}={value} cannot be used: it must")):
-            config.check_limits(defaults)
+            check_limits(defaults, OF_HAR)
 
 
 @pytest.mark.parametrize("debug", ["fast", "limit"])
@@ -213,16 +215,16 @@ def test_a_look_at_an_experiment_that_validates_seldom_validates(debug, tmp_path
     text = "# @package _global_\ntrainer: {check_val_every_n_epoch: 5}\n"
     (tmp_path / "experiment" / "seldom.yaml").write_text(text)
     outside = f"hydra.searchpath=[file://{tmp_path}]"
-    config.check_limits(compose(outside, "experiment=seldom", f"debug={debug}"))
+    check_limits(compose(outside, "experiment=seldom", f"debug={debug}"), OF_HAR)
 
 
 @pytest.mark.parametrize("key", ["check_val_every_n_epoch=50", "limit_val_batches=0"])
 def test_who_is_not_judged_by_validation_need_not_validate(key):
-    config.check_limits(compose("objective.metric=train/loss", f"trainer.{key}"))
+    check_limits(compose("objective.metric=train/loss", f"trainer.{key}"), OF_HAR)
 
 
 def test_what_is_left_out_has_no_limit():
-    config.check_limits(OmegaConf.create({"seed": 0, "threads": None, "model": {"depth": -1}}))
+    check_limits(OmegaConf.create({"seed": 0, "threads": None, "model": {"depth": -1}}), OF_HAR)
 
 
 def test_the_user_says_what_else_is_trusted(monkeypatch):

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from harnest.core.errors import TrackingError
+from harnest.har.artifacts import _LOADER
 from harnest.har.classifier import Classifier
 from harnest.har.networks.lstm import LSTM
 from harnest.tracking.outbox.logged_model import describe
@@ -55,7 +56,7 @@ def saved(tmp_path_factory):
         LSTM(2, 3, hidden_size=8, layers=2, bidirectional=True, dropout=0.5, pooling="attention")
     )
     folder = tmp_path_factory.mktemp("saved") / "model"
-    save(classifier, windows(), FACTS, folder)
+    save(classifier, windows(), FACTS, _LOADER, folder)
     describe(folder)
     return classifier, folder
 
@@ -91,7 +92,7 @@ def test_it_says_what_goes_in_and_what_comes_out(saved):
 def test_a_run_that_was_not_sent_yet_can_be_applied_and_stays_as_it_is(tmp_path):
     folder = tmp_path / "record" / "model"
     classifier = classifier_of(LSTM(2, 3, hidden_size=4))
-    save(classifier, windows(), FACTS, folder)
+    save(classifier, windows(), FACTS, _LOADER, folder)
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     table = load_model(str(tmp_path), "sqlite:///nowhere.db").predict(windows())
     np.testing.assert_allclose(table, probabilities(classifier, windows()), atol=1e-6)
@@ -108,7 +109,7 @@ def test_a_model_that_is_not_saved_to_its_end_is_none(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "save", half)
     with pytest.raises(KilledError):
-        save(classifier_of(LSTM(2, 3)), windows(), FACTS, tmp_path / "record" / "model")
+        save(classifier_of(LSTM(2, 3)), windows(), FACTS, _LOADER, tmp_path / "record" / "model")
     with pytest.raises(TrackingError, match="holds no model"):
         load_model(str(tmp_path), "sqlite:///nowhere.db")
 
@@ -117,7 +118,7 @@ def test_a_model_that_is_not_saved_to_its_end_is_none(tmp_path, monkeypatch):
 def test_a_run_that_is_sent_meanwhile_can_be_applied(tmp_path, monkeypatch, moment):
     folder = tmp_path / "record" / "model"
     classifier = classifier_of(LSTM(2, 3, hidden_size=4))
-    save(classifier, windows(), FACTS, folder)
+    save(classifier, windows(), FACTS, _LOADER, folder)
     is_file, makedirs, sent = Path.is_file, os.makedirs, []
 
     def send():
@@ -173,7 +174,7 @@ class Impossible(nn.Module):
 )
 def test_a_network_that_cannot_leave_is_told(tmp_path, network, told):
     with pytest.raises(NotPortableError, match=told):
-        save(classifier_of(network), windows(), FACTS, tmp_path / "model")
+        save(classifier_of(network), windows(), FACTS, _LOADER, tmp_path / "model")
 
 
 KEPT_OUT = ("harnest", "pytorch_lightning", "lightning", "torchmetrics", "hydra", "omegaconf")

@@ -190,7 +190,7 @@ def test_trying_leaves_a_network_and_what_is_random_as_they_were(make, precision
 def test_a_test_in_what_this_cpu_does_not_compute_is_done_in_float32(tmp_path, caplog):
     cfg = compose()
     file = tmp_path / "first.ckpt"
-    torch.save({"state_dict": assemble(cfg, tmp_path).classifier.state_dict()}, file)
+    torch.save({"state_dict": assemble(cfg, tmp_path).module.state_dict()}, file)
     scores = evaluate(cfg, file)
     assert not caplog.records
     half = evaluate(compose("trainer.precision=bf16-mixed"), file)

@@ -4,11 +4,8 @@ import argparse
 import atexit
 import gc
 import os
-import re
-import shutil
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,17 +16,17 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import OverrideType
-from hydra.errors import CompactHydraException, HydraException, MissingConfigException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from harnest.cli.output import optional_reader
+from harnest.core.error_messages import file_error, one_line
 from harnest.core.errors import ConfigError, HarnestError
-from harnest.core.paths import CONFIG_DIR
+from harnest.core.output import optional_reader
+from harnest.core.paths import CONFIG_DIR, remove_if_unused
 from harnest.core.secrets import move_to_environment, redact
-from harnest.core.suggestions import all_keys, did_you_mean, group_choices
 from harnest.core.trust import trusted
 from harnest.core.type_check import check_type
 
@@ -94,7 +91,7 @@ def run_hydra(
             if error.filename is None:
                 raise
             raise ConfigError(
-                f"{_where(error)}; choose another place with hydra.run.dir= or hydra.sweep.dir="
+                f"{file_error(error)}; choose another place with hydra.run.dir= or hydra.sweep.dir="
             ) from error
         if failures:
             raise failures[0]
@@ -199,76 +196,3 @@ def _check_overrides() -> None:
     )
     for override in values:
         check_type(override.get_key_element(), override.value(), reference)
-
-
-def remove_if_unused(directory: Path) -> None:
-    """Remove a run's directory that holds nothing but what Hydra wrote before the run began."""
-    running = HydraConfig.get()
-    home = Path(running.runtime.cwd)
-    own = (".hydra", f"{running.job.name}.log")
-    if home.is_relative_to(directory) or any(path.name not in own for path in directory.iterdir()):
-        return
-    shutil.rmtree(directory)
-    for parent in directory.parents:
-        if home not in parent.parents:
-            return
-        try:
-            parent.rmdir()
-        except OSError:  # it holds something: another run's, which may have begun just now
-            return
-
-
-def one_line(error: Exception) -> str | None:
-    """What to tell the user, or None where the error is not theirs."""
-    if isinstance(error, HarnestError):
-        return str(error)
-    if isinstance(error, MissingConfigException):
-        return _unknown_choice(error)
-    if isinstance(error, CompactHydraException):
-        unknown = re.search(r"Could not (?:override|delete|append to config) '([^']+)'", str(error))
-        if unknown:
-            return _unknown_key(unknown[1])
-        if error.__cause__ is not None and isinstance(error.__cause__, OmegaConfBaseException):
-            return _flat(f"{error}: {error.__cause__}")
-        return _flat(str(error))
-    if isinstance(error, OmegaConfBaseException) and error.full_key:
-        first = str(error.msg).splitlines()[0]
-        return f"{error.full_key}: {first}; --cfg job shows the whole config"
-    if isinstance(error, OmegaConfBaseException | YAMLError) or _raised_by_hydra(error):
-        is_null = str(error).endswith("Got NoneType")
-        hint = "; to choose nothing of a group, leave it out or give none" if is_null else ""
-        return f"{_flat(str(error))}{hint}"
-    if isinstance(error, OSError) and error.filename is not None:
-        return _where(error)
-    return None
-
-
-def _where(error: OSError) -> str:
-    return f"{error.filename}: {error.strerror}"
-
-
-def _raised_by_hydra(error: Exception) -> bool:
-    """Whether Hydra does not take a flag, a choice or a file: those errors have no class."""
-    frame = list(traceback.walk_tb(error.__traceback__))[-1][0]
-    return str(frame.f_globals.get("__name__")).startswith("hydra._internal.")
-
-
-def _flat(text: str) -> str:
-    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
-
-
-def _unknown_choice(error: MissingConfigException) -> str:
-    missing = error.missing_cfg_file or str(error)
-    group, _, choice = missing.rpartition("/")
-    if not group:
-        return _flat(str(error).split("Config search path")[0])
-    options = [str(option) for option in error.options or group_choices(group)]
-    near = did_you_mean(choice, options)
-    return (
-        f"{group}={choice}: there is no such choice{near}; there is {', '.join(options) or 'none'}"
-    )
-
-
-def _unknown_key(key: str) -> str:
-    near = did_you_mean(key, all_keys())
-    return f"{key}: there is no such key{near}; --cfg job shows all, +{key}=... adds one"

@@ -6,7 +6,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from harnest.cli.app import add_store_option, add_version_option, errors_as_lines
-from harnest.har.evaluation import evaluate
 
 if TYPE_CHECKING:
     from harnest.tracking.load_run import RecordedRun
@@ -34,10 +33,11 @@ def main() -> None:
     arguments = parser.parse_args()
     with errors_as_lines():
         from harnest.tracking.load_run import load_run
+        from harnest.training.task import task_of
 
         recalled = load_run(arguments.run, arguments.tracking_uri, arguments.checkpoint)
         if arguments.checkpoint is not None:
-            _show(evaluate(recalled.cfg, recalled.checkpoint))
+            _show(task_of(recalled.cfg).evaluate(recalled.cfg, recalled.checkpoint))
         elif scores := recalled.metrics("test"):
             print("tested before; these are the recorded scores")
             _show(scores)
@@ -46,10 +46,12 @@ def main() -> None:
 
 
 def _test(recalled: "RecordedRun") -> None:
+    from harnest.training.task import task_of
+
     # Asked first: of a run that ends meanwhile these may be the scores of an earlier epoch.
     is_at_work = recalled.is_at_work()
     with TemporaryDirectory() as folder:
-        scores = evaluate(recalled.cfg, recalled.checkpoint, Path(folder))
+        scores = task_of(recalled.cfg).evaluate(recalled.cfg, recalled.checkpoint, Path(folder))
         _show(scores)
         if is_at_work:
             print(

@@ -20,7 +20,7 @@ from harnest.core.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import RunWriter as MlflowRun
+    from mlflow.entities import Run as MlflowRun
     from omegaconf import DictConfig
 
 #: Tag of a refit: the run that it refits.
@@ -128,8 +128,8 @@ def refit(
     slots. Each is a child of the study's run; a seed that was refitted and tested before is read
     from the record. Raises `TrackingError` where the config keeps no weights to be tested.
     """
+    from harnest.core.paths import BEST_CHECKPOINT
     from harnest.tracking.find_runs import find_run
-    from harnest.tracking.load_run import BEST
     from harnest.tracking.reproduce import config_of
     from harnest.tracking.run_queries import search_runs
     from harnest.tracking.run_writer import RunWriter
@@ -140,10 +140,10 @@ def refit(
     there = {r.seed: r for r in map(_recorded, search_runs(client, group, condition)) if r.tests}
     cfg = config_of(client, winner)
     callbacks = (cfg.get("callbacks") or {}).values()
-    if not any(one and one.get("filename") == Path(BEST).stem for one in callbacks):
+    if not any(one and one.get("filename") == Path(BEST_CHECKPOINT).stem for one in callbacks):
         raise TrackingError(
-            f"study {study.info.run_name} keeps no {BEST} that could be tested: search with "
-            "callbacks=default, or another choice that has checkpoint"
+            f"study {study.info.run_name} keeps no {BEST_CHECKPOINT} that could be tested: search "
+            "with callbacks=default, or another choice that has checkpoint"
         )
     if cfg.data.test in (None, []):
         raise TrackingError(
@@ -206,12 +206,12 @@ def promote(
     """Record mean and deviation, register the refit that validates best, and crown the champion.
 
     Returns False, and registers nothing, where the mean of the test scores is no better than
-    guessing, as `harnest.har.evaluation.chance_scores` has it; ``force`` registers it all the same.
+    guessing, see `Task.chance_scores`; ``force`` registers it all the same.
     """
-    from harnest.har.evaluation import chance_scores
     from harnest.tracking.registry.champion import model_of_run, register, set_champion
     from harnest.tracking.reproduce import config_of
     from harnest.tracking.run_writer import OBJECTIVE, RunWriter
+    from harnest.training.task import task_of
 
     params = winner.data.params
     metric, mode = params["objective.metric"], params["objective.mode"]
@@ -233,7 +233,8 @@ def promote(
     print(f"{metric:<14} {_spread(kept, metric)}, {len(refits)} seeds{beside}")
     for test in sorted(best.tests):
         print(f"{test:<14} {_spread(summary, test)}, {len(refits)} seeds")
-    mean, guessed = summary[f"{tested}.mean"], chance_scores(config_of(client, winner)).get(tested)
+    cfg = config_of(client, winner)
+    mean, guessed = summary[f"{tested}.mean"], task_of(cfg).chance_scores(cfg).get(tested)
     if guessed is not None and not sign * mean > sign * guessed:
         told = f"warning: {tested} {mean:.4f} is no better than guessing, {guessed:.4f}"
         if not force:
@@ -245,7 +246,9 @@ def promote(
     if model is None:
         print(f"run {best.run_id} logged no model: nothing is registered")
         return True
-    facts = {key: run.data.tags[key] for key in ("data.digest", "subjects.test")}
+    facts = {
+        key: run.data.tags[key] for key in ("data.digest", "subjects.test") if key in run.data.tags
+    }
     scores = {key: repr(value) for key, value in summary.items()}
     tags = {"study": str(study.info.run_name), "seed": str(best.seed), **facts, **scores}
     version = register(client, name, best.run_id, model, tags)

@@ -5,12 +5,13 @@ from omegaconf import DictConfig
 from harnest.cli.app import run_hydra
 from harnest.study import Replicates
 from harnest.training.config import (
-    check_limits,
     check_one_process,
     check_unsearched,
     is_half_precision_here,
 )
+from harnest.training.limits import check_limits
 from harnest.training.run import run
+from harnest.training.task import task_of
 
 
 def train(cfg: DictConfig) -> float | tuple[float, ...] | Replicates:
@@ -23,12 +24,11 @@ def check(cfg: DictConfig) -> None:
 
     torch is imported only where it has to be asked.
     """
-    check_limits(cfg)
+    task = task_of(cfg)
+    check_limits(cfg, task.limits)
     check_one_process(cfg)
     if is_half_precision_here(cfg):
-        from harnest.training.components import check_precision
-
-        check_precision(cfg)
+        task.check_precision(cfg)
 
 
 def main() -> None:

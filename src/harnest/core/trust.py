@@ -1,6 +1,9 @@
 """Which code a config may call."""
 
+import fnmatch
+import importlib
 import os
+from typing import Any
 
 from harnest.core.errors import ConfigError
 
@@ -35,3 +38,20 @@ def trusted() -> tuple[str, ...]:
         *own,
         *(f"{name}.*" for name in own),
     )
+
+
+def import_trusted(name: str) -> Any:
+    """Import the object whose dotted name is ``name``, for example ``mylab.figures.draw``.
+
+    Raises `ConfigError` where it is not among the `trusted` names, or does not exist.
+    """
+    if not any(fnmatch.fnmatchcase(name, pattern) for pattern in trusted()):
+        raise ConfigError(
+            f"{name} is not trusted; if it is code of your own, say so with the environment "
+            f"variable HARNEST_TRUST={name.partition('.')[0]}"
+        )
+    module, _, attribute = name.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{name} cannot be imported: {error}") from error

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from harnest.har.classifier import Classifier
 from harnest.har.data.data_module import WindowModule
-from harnest.har.figures import draw
+from harnest.har.figures import draw, save_to_draw
 from harnest.har.predictions import Predictions, confusion, per_class
-from harnest.tracking.figure_worker import save_pending
 from harnest.tracking.outbox.runlog import RECORD
 from harnest.tracking.run_writer import RECORDED_IN, RunWriter
 from harnest.training import export
@@ -24,6 +23,9 @@ from harnest.training.components import RunComponents
 from harnest.training.logger import MLflowLogger
 
 log = logging.getLogger(__name__)
+
+#: What loads a saved classifier where harnest is not installed.
+_LOADER = Path(__file__).with_name("serving") / "harnest_classifier.py"
 
 _UNTAKEN = re.compile(r"[^\w.\- :]")  # in a metric's name; a slash would make a path of it
 _AT_ONCE = 128  # windows in one pass: more leave the cache, and take up to twice as long
@@ -40,27 +42,24 @@ def save_artifacts(components: RunComponents, directory: Path) -> None:
     runs = [(one, one.run) for one in loggers if one.run is not None]
     if not runs:
         return
+    classifier, data = cast(Classifier, components.module), cast(WindowModule, components.data)
     part, device = "validation", components.trainer.strategy.root_device
-    is_judged = bool(components.data.split.validation_subjects)
+    is_judged = bool(data.split.validation_subjects)
     try:
         kept = _load_best(components)
         epoch = max(components.trainer.current_epoch - 1, 0) if kept is None else kept
-        predictions = (
-            predict(components.classifier, components.data, part, device) if is_judged else None
-        )
+        predictions = predict(classifier, data, part, device) if is_judged else None
     except Exception:
         log.warning("this run has neither figures nor a model in MLflow", exc_info=True)
         return
     for logger, run in runs:
         try:
             if predictions is not None and RECORDED_IN in os.environ:
-                save_pending(
-                    predictions, logger.history, directory, kept
-                )  # its study has them drawn
+                save_to_draw(predictions, logger.history, directory, kept)
             elif predictions is not None:
                 made = directory / RECORD / "artifacts" / "figures" / part
                 run.files(draw(predictions, logger.history, made, kept), f"figures/{part}")
-            log_model(components.classifier, components.data, predictions, run, directory, epoch)
+            log_model(classifier, data, predictions, run, directory, epoch)
         except export.NotPortableError as error:
             log.warning("this run has no MLflow model: %s", error)
         except Exception:
@@ -121,7 +120,7 @@ def log_model(
         "mean": classifier.mean.tolist(),
         "std": classifier.std.tolist(),
     }
-    export.save(classifier, windows.signals[data.split.train[:8]], facts, folder)
+    export.save(classifier, windows.signals[data.split.train[:8]], facts, _LOADER, folder)
     run.model(folder, _scores(predictions) if predictions is not None else {}, epoch)
 
 
@@ -146,5 +145,5 @@ def _load_best(components: RunComponents) -> int | None:
     if not file:
         return None
     state = torch.load(file, map_location="cpu", weights_only=True)
-    components.classifier.load_state_dict(state["state_dict"])
+    components.module.load_state_dict(state["state_dict"])
     return int(state["epoch"])

@@ -19,6 +19,7 @@ from harnest.core.errors import ConfigError
 from harnest.har.augmentation.augment import Augment
 from harnest.har.augmentation.base import Augmentation, Layout, Triad
 from harnest.har.augmentation.mixup import Mixup
+from harnest.training.fit import METRICS
 from harnest.training.resume import Scheduler, advance, restore_options
 
 Batch = tuple[Tensor, Tensor]
@@ -27,8 +28,8 @@ MakeScheduler = Callable[..., Scheduler]
 
 _BLOCK = 8192  # steps that stay in a processor's cache while their statistics are taken
 
-#: In a checkpoint: the last epoch's metrics by name, the name of the optimizer's class.
-METRICS, _OPTIMIZER = "metrics", "optimizer"
+#: In a checkpoint: the name of the optimizer's class.
+_OPTIMIZER = "optimizer"
 
 _PARTS = ("train_", "val_", "test_")  # nn.Module has a method called train
 
@@ -186,9 +187,10 @@ class Classifier(L.LightningModule):
             raise ConfigError(f"the checkpoint to resume was trained with {then}, not with {now}")
 
     @property
-    def metrics(self) -> dict[str, float | Tensor]:
-        """What was measured last, in this run or before what it goes on from."""
-        return {**self._measured_before, **self.trainer.callback_metrics}
+    def metrics(self) -> dict[str, float]:
+        """The last value of each metric, also of epochs before a resume."""
+        now = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        return {**self._measured_before, **now}
 
     def on_train_start(self) -> None:
         """In a run that goes on, train with the options and rates that its config has now."""

@@ -74,7 +74,7 @@ def chance_scores(cfg: "DictConfig") -> dict[str, float]:
     import numpy as np
 
     from harnest.core.silence_libraries import silence_libraries
-    from harnest.training.components import make_data
+    from harnest.har.components import make_data
 
     silence_libraries()
     data = make_data(cfg)
@@ -117,7 +117,7 @@ def _loaded(cfg: "DictConfig", checkpoint: Path) -> "tuple[WindowModule, Classif
     import torch
 
     from harnest.core.silence_libraries import silence_libraries
-    from harnest.training.components import make_classifier, make_data
+    from harnest.har.components import make_classifier, make_data
     from harnest.training.fit import check_checkpoint
 
     silence_libraries()

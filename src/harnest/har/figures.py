@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from harnest.har.predictions import Predictions, confusion, macro_f1, per_class
 from harnest.reporting.page import Figure, page
+from harnest.tracking.figure_worker import save_pending
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -36,6 +37,22 @@ def draw(
     # place, where none is given. A name may hold a dollar.
     with mpl.rc_context({"text.hinting": "none", "text.parse_math": False}):
         return _draw(predictions, history, folder, kept)
+
+
+def save_to_draw(
+    predictions: Predictions, history: Mapping[str, Curve], directory: Path, kept: int | None = None
+) -> None:
+    """Save what `draw` takes in a run's directory: its study has it drawn by another process."""
+    arrays = {name: one for name, one in vars(predictions).items() if isinstance(one, np.ndarray)}
+    facts = {name: one for name, one in vars(predictions).items() if name not in arrays}
+    renderer = f"{__name__}.{draw_saved.__name__}"
+    folder = f"figures/{predictions.part}"
+    save_pending(directory, renderer, folder, arrays, {"facts": facts, "rest": [history, kept]})
+
+
+def draw_saved(arrays: Mapping[str, Any], saved: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Draw what `save_to_draw` has saved; returns the files."""
+    return draw(Predictions(**arrays, **saved["facts"]), saved["rest"][0], folder, saved["rest"][1])
 
 
 def _draw(

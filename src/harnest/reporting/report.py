@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harnest.core.paths import BEST_CHECKPOINT
 from harnest.core.secrets import redact
 from harnest.reporting.rows import LeaderboardRow, ranked, without_seeds
-from harnest.tracking.load_run import BEST
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -55,7 +55,7 @@ def study_page(
         folder = study.directory / str(best.number)
         in_words = {"best": f"trial-{best.number}", objectives[0]: format_value(best.values[0])}
         in_words |= {key: format_value(value) for key, value in best.params.items()}
-        model = folder / BEST
+        model = folder / BEST_CHECKPOINT
         if model.is_file():  # it is one of the trainer's
             in_words["weights"] = str(model)
             commands["repeat the best"] = f"harnest-rerun {folder}"

@@ -9,9 +9,9 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from harnest.cli.output import optional_reader
 from harnest.core.errors import HarnestError, StudyError
 from harnest.core.failure import INTERRUPTED
+from harnest.core.output import optional_reader
 from harnest.study.console.terminal import Terminal
 from harnest.study.events import StudyListener
 from harnest.study.execution.executor import BatchExecutor, Executor

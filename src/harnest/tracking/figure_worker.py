@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from harnest.core.command_line import program
-from harnest.har.figures import Curve, draw
-from harnest.har.predictions import Predictions
+from harnest.core.trust import import_trusted
 from harnest.tracking.outbox.operations import files
 from harnest.tracking.outbox.runlog import RECORD, RunLog, recorded_below
 
@@ -31,30 +30,38 @@ _NICE = 10  # how far behind the trials it stands, where they want the same core
 
 
 def save_pending(
-    judged: Predictions, history: Mapping[str, Curve], directory: Path, kept: int | None = None
+    directory: Path,
+    renderer: str,
+    folder: str,
+    arrays: Mapping[str, Any],
+    facts: Mapping[str, Any],
 ) -> None:
-    """Keep in a run's directory what its figures show, see `draw`."""
-    arrays: dict[str, Any] = {
-        name: one for name, one in vars(judged).items() if isinstance(one, np.ndarray)
-    }
-    facts = {name: one for name, one in vars(judged).items() if name not in arrays}
+    """Save in a run's directory what its figures show, to be drawn by another process.
+
+    Args:
+        directory: The run's directory.
+        renderer: Dotted name of the function that draws. It is called with ``arrays``, ``facts``
+            and the folder to write to, and returns the files it has written.
+        folder: Where the files go among the run's artifacts, ``figures/validation`` for example.
+        arrays: Arrays of numpy, by name.
+        facts: More of it, as JSON can hold it.
+    """
     file = directory / _KEPT
     new = file.with_suffix(".new.npz")
-    np.savez(new, facts=json.dumps([facts, history, kept]), **arrays)
+    np.savez(new, pending=json.dumps([renderer, folder, facts]), **arrays)
     new.replace(file)
 
 
 def draw_pending(directory: Path) -> None:
-    """Draw what a run has kept and have its journal send the files; nothing is kept then.
+    """Draw what a run has saved, and add the files to its run log; nothing is pending then.
 
-    Raises FileNotFoundError where nothing is: another process may have drawn it.
+    Raises FileNotFoundError where nothing is: another process may have drawn it. Raises
+    `ConfigError` where the renderer is not trusted.
     """
-    with np.load(directory / _KEPT) as kept:
-        arrays = dict(kept)
-    facts, history, *rest = json.loads(str(arrays.pop("facts")))
-    judged = Predictions(**arrays, **facts)
-    folder = f"figures/{judged.part}"
-    made = draw(judged, history, directory / RECORD / "artifacts" / folder, *rest)
+    with np.load(directory / _KEPT) as saved:
+        arrays = dict(saved)
+    renderer, folder, facts = json.loads(str(arrays.pop("pending")))
+    made = import_trusted(renderer)(arrays, facts, directory / RECORD / "artifacts" / folder)
     RunLog(directory).add(files([file.relative_to(directory) for file in made], folder))
     (directory / _KEPT).unlink(missing_ok=True)
 
@@ -70,7 +77,7 @@ class FigureWorker:
     def __init__(self, drawn: Callable[[RunLog], None]) -> None:
         self._drawn = drawn
         self._process: subprocess.Popen[str] | None = None
-        self._listener = threading.Thread(target=self._listen, name="artist", daemon=True)
+        self._listener = threading.Thread(target=self._listen, name="figures", daemon=True)
 
     def draw(self, directory: Path) -> None:
         """Have drawn what the run in ``directory`` has kept, if anything; returns at once."""

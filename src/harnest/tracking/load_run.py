@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from harnest.core.errors import CheckpointError, TrackingError
+from harnest.core.paths import BEST_CHECKPOINT
 from harnest.tracking.run_queries import recorded_in
 from harnest.tracking.run_writer import RunWriter
 from harnest.tracking.store import open_existing
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _CONFIG = "config.yaml"
-
-#: The best epoch's checkpoint, in the directory of a run.
-BEST = "checkpoints/best.ckpt"
 
 _WITHOUT = (
     "it ended before its first epoch, or its config keeps none of that name; give another file "
@@ -99,9 +97,9 @@ def load_run(name: str, address: str, checkpoint: Path | None = None) -> Recorde
             f"{name} is neither the directory of a run nor the id of one in the MLflow store"
         ) from error
     try:
-        checkpoint = checkpoint or Path(client.download_artifacts(name, BEST))
+        checkpoint = checkpoint or Path(client.download_artifacts(name, BEST_CHECKPOINT))
     except (MlflowException, OSError) as error:
-        raise CheckpointError(f"run {name} has no {BEST}: {_WITHOUT}") from error
+        raise CheckpointError(f"run {name} has no {BEST_CHECKPOINT}: {_WITHOUT}") from error
     assert isinstance(config, DictConfig)
     return RecordedRun(config, checkpoint, RunWriter(client, name, owned=False))
 
@@ -113,9 +111,9 @@ def _from_directory(directory: Path, address: str, checkpoint: Path | None) -> R
     config = OmegaConf.load(file)
     assert isinstance(config, DictConfig)
     if checkpoint is None:
-        checkpoint = directory / BEST
+        checkpoint = directory / BEST_CHECKPOINT
         if not checkpoint.is_file():
-            raise CheckpointError(f"{directory} has no {BEST}: {_WITHOUT}")
+            raise CheckpointError(f"{directory} has no {BEST_CHECKPOINT}: {_WITHOUT}")
     if "mlflow" not in (config.get("logger") or {}):
         return RecordedRun(config, checkpoint, None)
     client = open_existing(address)

@@ -14,10 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from harnest.core.command_line import program
 from harnest.core.failure import INTERRUPTED, Failure
+from harnest.core.paths import BEST_CHECKPOINT
 from harnest.core.secrets import redact
 from harnest.tracking.figure_worker import FigureWorker, pending_below
 from harnest.tracking.fluent import FluentRun
-from harnest.tracking.load_run import BEST
 from harnest.tracking.outbox.runlog import RunLog, run_logs_below
 from harnest.tracking.outbox.uploader import Uploader, WriteQueue
 from harnest.tracking.provenance import environment_tags, source_tags
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
-    from mlflow.entities import RunWriter as MlflowRun
+    from mlflow.entities import Run as MlflowRun
 
     from harnest.study.events import StudyInfo, TrialInfo
     from harnest.study.outcome import Outcome
@@ -312,10 +312,12 @@ class StudyRecord(Callback):
         lines = [f"look:    {how_to_look(self.address)}"]
         best = best_trials(trials, self.study)
         place = self.study.directory / str(best.number if best else None)
-        one, several = place / BEST, sorted(place.glob(f"*/{BEST}"))
+        one, several = place / BEST_CHECKPOINT, sorted(place.glob(f"*/{BEST_CHECKPOINT}"))
         is_trained = one.is_file() or bool(several)
         if is_trained:
-            lines.append(f"model:   {one}" if one.is_file() else f"models:  {place}/*/{BEST}")
+            lines.append(
+                f"model:   {one}" if one.is_file() else f"models:  {place}/*/{BEST_CHECKPOINT}"
+            )
         asked = (OmegaConf.select(self.config, key) for key in ("objective.metric", "data.name"))
         # Else the jobs are another application's, which `harnest-promote` cannot train again.
         if is_trained and all(asked):

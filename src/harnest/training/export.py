@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harnest.core.errors import HarnestError
-from harnest.tracking.outbox.logged_model import CODE, EXAMPLE
+from harnest.tracking.outbox.logged_model import EXAMPLE
 
 _NEEDS = ("mlflow-skinny", "torch", "numpy", "pandas")
 _SHOWN = 2  # windows
@@ -27,20 +27,29 @@ class NotPortableError(HarnestError):
 
 
 def save(
-    classifier: nn.Module, windows: NDArray[np.float32], facts: Mapping[str, Any], folder: Path
+    classifier: nn.Module,
+    windows: NDArray[np.float32],
+    facts: Mapping[str, Any],
+    loader: Path,
+    folder: Path,
 ) -> None:
-    """Write ``classifier``, which maps raw windows to logits, into ``folder``.
+    """Save a trained classifier, from which `tracking.outbox.logged_model` makes an MLflow model.
 
-    `logged_model.describe` makes an MLflow model of that. The classifier is frozen then.
-    ``windows`` (n, time, channels) are some that it can be tried with, at least two. ``facts``
-    become the model's metadata; ``activities``, ``channels``, ``steps`` and
-    ``rate`` [Hz] have to be among them. Raises `NotPortableError` where the saved program does
-    not give the same.
+    Args:
+        classifier: Maps raw windows to logits. It is frozen afterwards.
+        windows: At least two windows that it is tried with, (n, time, channels).
+        facts: The model's metadata: ``activities``, ``channels``, ``steps``, ``rate`` [Hz], and
+            more where wanted.
+        loader: The file of the module that loads the model where harnest is not installed.
+        folder: Where it is saved; an earlier one is replaced.
+
+    Raises:
+        NotPortableError: The saved program does not compute the same.
     """
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "data").mkdir(parents=True)
     (folder / "code").mkdir()
-    shutil.copyfile(CODE, folder / "code" / CODE.name)
+    shutil.copyfile(loader, folder / "code" / loader.name)
     _save_network(classifier, windows, folder / "data" / "network.pt")
     (folder / "data" / "facts.json").write_text(json.dumps(facts))
     versions = {name: metadata.version(name).partition("+")[0] for name in _NEEDS}

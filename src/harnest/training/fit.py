@@ -13,11 +13,11 @@ from pytorch_lightning.callbacks import EarlyStopping, Timer
 from pytorch_lightning.trainer.states import TrainerStatus
 
 from harnest.core.errors import CheckpointError, ConfigError, DivergedError
-from harnest.har.classifier import METRICS
-from harnest.har.packed.packed_classifier import PackedClassifier
-from harnest.tracking.outbox.operations import DatasetInfo
 from harnest.training.components import RunComponents
 from harnest.training.config import PARAMETERS
+
+#: In a checkpoint: the metrics of its epoch, by name.
+METRICS = "metrics"
 
 
 def fit(components: RunComponents, resume: str | None) -> None:
@@ -26,12 +26,10 @@ def fit(components: RunComponents, resume: str | None) -> None:
     Raises `ConfigError` for what the config asks and Lightning cannot do, KeyboardInterrupt when
     interrupted.
     """
-    data = (
-        None if isinstance(components.classifier, PackedClassifier) else components.data
-    )  # its pack brings them
+    data = components.task.fit_data(components)
     try:
         components.trainer.fit(
-            components.classifier, datamodule=data, ckpt_path=resume, weights_only=True
+            components.module, datamodule=data, ckpt_path=resume, weights_only=True
         )
     except SystemExit as end:
         # Lightning turns an interrupt into an exit; a study has to hear of the interrupt.
@@ -97,9 +95,9 @@ def score_of(components: RunComponents, metric: str) -> float:
     number.
     """
     kept = components.checkpoint
-    value = components.classifier.metrics.get(metric)
+    value = components.task.metrics(components).get(metric)
     if kept is not None and kept.monitor == metric and kept.best_model_score is not None:
-        value = kept.best_model_score
+        value = float(kept.best_model_score)
     elif kept is not None and kept.monitor != metric and kept.best_model_path:
         state = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
         value = state.get(METRICS, {}).get(metric, value)
@@ -109,7 +107,7 @@ def score_of(components: RunComponents, metric: str) -> float:
             "trainer.max_epochs, +trainer.max_steps or +trainer.max_time, or validate sooner with "
             "trainer.check_val_every_n_epoch or +trainer.val_check_interval"
         )
-    loss = components.classifier.metrics.get("train/loss", value)
+    loss = components.task.metrics(components).get("train/loss", value)
     if not (math.isfinite(value) and math.isfinite(loss)):
         raise DivergedError(
             f"training diverged in epoch {components.trainer.current_epoch}: the loss is not a "
@@ -135,10 +133,8 @@ def kept_epoch(components: RunComponents) -> tuple[int, dict[str, float]] | None
 
 def final_metrics(components: RunComponents) -> dict[str, float]:
     """What a study may limit or have as an objective: the last metrics, and how many weights."""
-    weights = (
-        weight.numel() for weight in components.classifier.parameters() if weight.requires_grad
-    )
-    metrics = {name: float(value) for name, value in components.classifier.metrics.items()}
+    weights = (weight.numel() for weight in components.module.parameters() if weight.requires_grad)
+    metrics = {name: float(value) for name, value in components.task.metrics(components).items()}
     return {**metrics, PARAMETERS: float(sum(weights))}
 
 
@@ -150,41 +146,10 @@ def run_name(cfg: DictConfig) -> str:
 
 def run_tags(cfg: DictConfig, components: RunComponents) -> dict[str, str]:
     """Tags that say on what, and on which hardware, a run was trained."""
-    split = components.data.split
     return {
         "seed": str(cfg.seed),
-        "data.digest": components.data.windows.digest,
-        "subjects.train": ", ".join(map(str, split.train_subjects)),
-        "subjects.validation": ", ".join(map(str, split.validation_subjects)),
-        "subjects.test": ", ".join(map(str, split.test_subjects)),
+        **components.task.tags(components),
         "device": str(components.trainer.strategy.root_device),
         "precision": str(components.trainer.precision),
         "threads": str(torch.get_num_threads()),
     }
-
-
-def dataset_info(components: RunComponents) -> DatasetInfo:
-    """What the windows are, and whose are for what."""
-    windows, split = components.data.windows, components.data.split
-    return DatasetInfo(
-        name=windows.name,
-        digest=windows.digest,
-        shape=windows.signals.shape[1:],
-        facts={
-            "windows": len(windows.labels),
-            "steps": windows.signals.shape[1],
-            "rate_hz": windows.rate,
-            "channels": [f"{channel.name} [{channel.unit}]" for channel in windows.channels],
-            "activities": list(windows.activities),
-            "subjects": {
-                "train": [int(one) for one in split.train_subjects],
-                "validation": [int(one) for one in split.validation_subjects],
-                "test": [int(one) for one in split.test_subjects],
-            },
-            "windows_of": {
-                "train": len(split.train),
-                "validation": len(split.validation),
-                "test": len(split.test),
-            },
-        },
-    )

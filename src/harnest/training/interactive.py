@@ -8,11 +8,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from harnest.cli.app import one_line
+from harnest.core.error_messages import one_line
 from harnest.core.errors import ConfigError
 from harnest.core.paths import CONFIG_DIR
 from harnest.core.secrets import move_to_environment
-from harnest.training.config import check_limits
+from harnest.training.limits import check_limits
+from harnest.training.task import task_of
 
 
 def compose(*overrides: str) -> DictConfig:
@@ -53,5 +54,5 @@ def _with_hydra(overrides: list[str]) -> DictConfig:
             cfg = hydra.compose("train", overrides, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(one_line(error) or str(error)) from error
-    check_limits(cfg)
+    check_limits(cfg, task_of(cfg).limits)
     return cfg

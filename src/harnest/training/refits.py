@@ -17,6 +17,7 @@ from harnest.study.execution.job_process import Context, begin, exit_reason, tak
 from harnest.study.execution.oom import prefer_oom_kill
 from harnest.study.execution.slot import Slot, find_slots, mark_ended, signal_job
 from harnest.study.execution.slots_launcher import start_fork_server
+from harnest.training.task import task_of
 
 _GRACE = 15.0  # seconds that interrupted refits have to end by themselves
 
@@ -70,7 +71,7 @@ def train_side_by_side(jobs: Sequence[RefitJob]) -> Generator[Started | Ended]:
 
     if not jobs:
         return
-    start_fork_server(_PRELOAD)
+    start_fork_server([*_PRELOAD, *task_of(jobs[0].cfg).trial_imports])
     free = deque(find_slots("auto", 1, "auto"))
     waiting = deque(enumerate(jobs))
     running: dict[Future[Any], tuple[RefitJob, Slot, Path]] = {}
@@ -118,11 +119,14 @@ def _train(job: RefitJob, slot: Slot, home: Path) -> tuple[Path, float, dict[str
         os.chdir(job.folder)
         take_slot(slot)
 
-        from harnest.har.evaluation import evaluate
-        from harnest.tracking.load_run import BEST
+        from harnest.core.paths import BEST_CHECKPOINT
         from harnest.training.retrain import retrain
 
         done = retrain(job.cfg, name=job.name, address=job.address, tags=job.tags)
-        return done.directory, done.score, evaluate(job.cfg, done.directory / BEST)
+        return (
+            done.directory,
+            done.score,
+            task_of(job.cfg).evaluate(job.cfg, done.directory / BEST_CHECKPOINT),
+        )
     finally:
         mark_ended(home)

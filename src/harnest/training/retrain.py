@@ -10,8 +10,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from harnest.cli.app import remove_if_unused
-from harnest.core.paths import CONFIG_DIR
+from harnest.core.paths import CONFIG_DIR, remove_if_unused
 from harnest.core.secrets import move_to_environment
 from harnest.core.trust import trusted
 from harnest.study import Replicates

@@ -11,7 +11,9 @@ from omegaconf import DictConfig
 from harnest.core.errors import ConfigError
 from harnest.study import Replicates, current_trial
 from harnest.study.execution.interrupts import Interrupts
-from harnest.training.config import check_limits, check_one_process, has_replicates, several_devices
+from harnest.training.config import check_one_process, has_replicates, several_devices
+from harnest.training.limits import check_limits
+from harnest.training.task import task_of
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,8 @@ def run(
     runs that its study is to make of it. The run's record gets the further ``tags``. Raises
     `HarnestError` for what the user can mend, KeyboardInterrupt when interrupted.
     """
-    check_limits(cfg)
+    task = task_of(cfg)
+    check_limits(cfg, task.limits)
     is_swept = HydraConfig.get().mode == RunMode.MULTIRUN
     if is_swept:  # also by a sweeper that has not asked before
         check_one_process(cfg)
@@ -39,13 +42,11 @@ def run(
     # An import that is broken off may lose Ctrl-C, or take it for an error of its own.
     interrupts = Interrupts()
     with interrupts.held():
-        from harnest.har.artifacts import save_artifacts
         from harnest.training.components import assemble, make_loggers
         from harnest.training.cross_validation import replicates_of
         from harnest.training.fit import (
             check_checkpoint,
             check_rest,
-            dataset_info,
             final_metrics,
             fit,
             kept_epoch,
@@ -68,7 +69,7 @@ def run(
     if is_swept and devices > 1:  # of what only the trial's own machine can tell
         raise several_devices(f"trainer.devices={cfg.trainer.devices}")
     if cfg.resume is not None:
-        check_checkpoint(components.classifier, Path(cfg.resume))
+        check_checkpoint(components.module, Path(cfg.resume))
         if trial is None:  # one that was interrupted after its last epoch has its score to tell
             check_rest(components.trainer, Path(cfg.resume))
     facts = run_tags(cfg, components) | dict(tags or {})
@@ -78,7 +79,7 @@ def run(
         directory,
         name=run_name(cfg),
         facts=facts,
-        data_set=dataset_info(components),
+        data_set=task.dataset(components),
     ) as record:
         fit(components, cfg.resume)
         score = score_of(components, cfg.objective.metric)
@@ -87,7 +88,7 @@ def run(
         if components.trainer.is_global_zero:
             log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
             if trial is None or not trial.is_pruned:  # most of a study are, and had their say
-                save_artifacts(components, directory)
+                task.save_artifacts(components, directory)
     if trial is not None:
         trial.measured(measured)
     others = tuple(measured[name] for name in cfg.objective.also or ())

@@ -1,7 +1,4 @@
-"""Everything that a trial imports, for the warm process that trials are forked from."""
-
-import importlib
-import pkgutil
+"""Everything that a trial of any task imports, for the process that trials are forked from."""
 
 import alembic.command
 import alembic.config
@@ -11,10 +8,6 @@ import pytorch_lightning
 import sqlalchemy.dialects.sqlite
 import torch.utils.serialization
 
-import harnest.cli.app
-import harnest.har.artifacts
-import harnest.har.data.sources
-import harnest.har.networks
 import harnest.study.storage.optuna_storage
 import harnest.tracking.provenance
 import harnest.tracking.study_record
@@ -36,12 +29,5 @@ __all__ = [
     "sqlalchemy",
     "torch",
 ]
-
-for package in (
-    harnest.har.networks,
-    harnest.har.data.sources,
-):  # a config names what it takes of these
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        importlib.import_module(module.name)
 
 harnest.tracking.provenance.environment_tags()

@@ -20,7 +20,7 @@ from harnest.har.augmentation.permutation import Permutation
 from harnest.har.augmentation.rotation import Rotation
 from harnest.har.augmentation.scaling import Scaling
 from harnest.har.augmentation.time_warp import TimeWarp
-from harnest.training.components import build
+from harnest.training.instantiate import build
 
 SIGNAL = {
     "jitter": Jitter,

@@ -120,7 +120,7 @@ def test_replicates_take_the_slots_of_the_jobs_that_named_them():
     for number in range(2):
         table.begin(number)
     for number in range(2):
-        table.divide(number)
+        table.start_replicates(number)
     table.begin(0, "fold-0")
     table.begin(0, "fold-1")
     rows = shown(table.table(DIVIDED))[1:]
@@ -136,7 +136,7 @@ def test_the_estimate_counts_the_replicates_that_wait():
     running = TrialInfo(1, {}, TrialState.RUNNING, replicates=3)
     table = live([], budget=3)
     table.begin(1)
-    table.divide(1)
+    table.start_replicates(1)
     table.begin(1, "fold-0")
     table.begin(1, "fold-1")
     # Each run takes a minute: two are at work, and four more wait.

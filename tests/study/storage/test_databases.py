@@ -349,7 +349,7 @@ def test_an_outage_in_the_middle_is_waited_for(bench, server, database):
 
 @pytest.mark.slow
 def test_patience_comes_to_an_end_and_the_study_can_go_on(bench, server, database, monkeypatch):
-    monkeypatch.setattr(retry, "PATIENCE", 1.5)
+    monkeypatch.setattr(retry, "TIMEOUT", 1.5)
     command = ("x=1,2,3", "do=hang@1", f"hydra.sweeper.storage={database}")
     stopping = threading.Thread(target=lambda: _stop_then_release(bench, server))
     stopping.start()

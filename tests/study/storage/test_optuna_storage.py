@@ -58,7 +58,7 @@ def test_a_study_in_a_database(bench):
 def test_a_file_beside_the_command_is_the_same_for_jobs_that_go_elsewhere(
     bench, monkeypatch, address
 ):
-    monkeypatch.setattr(retry, "PATIENCE", 1.0)
+    monkeypatch.setattr(retry, "TIMEOUT", 1.0)
     where = (f"hydra.sweeper.storage='{address}'", "hydra.job.chdir=true")
     bench.sweep("x=1,2", "steps=2", *where)
     absolute = address.replace("here", f"{bench.folder}/here")
@@ -67,7 +67,7 @@ def test_a_file_beside_the_command_is_the_same_for_jobs_that_go_elsewhere(
 
 
 def test_a_database_without_tables_is_not_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(retry, "PATIENCE", 1.0)
+    monkeypatch.setattr(retry, "TIMEOUT", 1.0)
     with pytest.raises(StorageInternalError) as raised:
         optuna.load_study(study_name="s", storage=reopen_storage(f"sqlite:///{tmp_path}/empty.db"))
     assert "no such table" in retry.summary(raised.value)

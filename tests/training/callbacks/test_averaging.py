@@ -11,7 +11,8 @@ from torch.optim import swa_utils
 
 from commands import warm
 from harnest.core.paths import CONFIG_DIR
-from harnest.training.components import assemble, make_classifier, make_data
+from harnest.har.components import make_classifier, make_data
+from harnest.training.components import assemble
 
 pytestmark = [
     pytest.mark.slow,
@@ -140,7 +141,7 @@ def test_swa_takes_batch_normalisation_where_a_gpu_averages(tmp_path, monkeypatc
     with hydra.initialize_config_dir(str(CONFIG_DIR)):
         cfg = hydra.compose("train", ["trainer=cpu", "callbacks=swa", *quiet, *small, *few])
     parts = assemble(cfg, tmp_path)
-    parts.trainer.fit(parts.classifier, datamodule=parts.data)
-    state = parts.classifier.state_dict()
+    parts.trainer.fit(parts.module, datamodule=parts.data)
+    state = parts.module.state_dict()
     counts = {int(state[name]) for name in state if name.endswith("num_batches_tracked")}
     assert counts == {7}  # the mean of 6 batches after the third epoch, and 8 after the last

@@ -15,15 +15,12 @@ if TYPE_CHECKING:
 
 NAME = "model"
 
-#: What loads the model, where neither this project nor what it is made with is.
-CODE = Path(__file__).parents[2] / "har/serving/harnest_classifier.py"
-
 #: Windows that the model can be tried with, until MLflow has them in a form of its own.
 EXAMPLE = "example.npy"
 
 
 def describe(folder: Path) -> None:
-    """Make an MLflow model of what `portable.save` wrote into ``folder``, where it is none yet.
+    """Make an MLflow model of what `harnest.training.export.save` wrote into ``folder``, once.
 
     Whoever sends or loads it does this, and not the process that trains: to import MLflow takes
     longer than all the rest of a trial's record. For the same reason this is not
@@ -37,13 +34,14 @@ def describe(folder: Path) -> None:
     from mlflow.models.utils import _save_example
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
+    (loader,) = (folder / "code").glob("*.py")
     facts = json.loads((folder / "data" / "facts.json").read_text())
     example = np.load(folder / EXAMPLE)
     inputs = Schema([TensorSpec(np.dtype(np.float32), (-1, *example.shape[1:]))])
     outputs = Schema([ColSpec(DataType.double, name) for name in facts["activities"]])
     model = Model(signature=ModelSignature(inputs, outputs), metadata=facts)
     mlflow.pyfunc.add_to_model(
-        model, loader_module=CODE.stem, code="code", data="data", python_env="python_env.yaml"
+        model, loader_module=loader.stem, code="code", data="data", python_env="python_env.yaml"
     )
     _save_example(model, example, str(folder))
     _write(model, file)

@@ -178,7 +178,8 @@ def test_windows_are_the_authors_own_in_their_order(activities, gravity, counts)
 
 @real
 def test_the_real_archive_passes_for_a_download():
-    hapt.Origin(REAL_HAPT, None, "", "", hapt._LABELS, (), hapt._check_official)._check(REAL_HAPT)
+    source = hapt.ArchiveSource(REAL_HAPT, None, "", "", hapt._LABELS, (), hapt._check_official)
+    source._check(REAL_HAPT)
 
 
 @real

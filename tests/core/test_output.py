@@ -7,7 +7,7 @@ import pytest
 
 SCRIPT = """
 import sys
-from harnest.cli.output import optional_reader
+from harnest.core.output import optional_reader
 
 print("first")
 with optional_reader():

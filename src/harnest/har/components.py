@@ -1,0 +1,206 @@
+"""Config -> windows and classifier, for training them and for using a trained one."""
+
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as L
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback
+
+from harnest.core.errors import ConfigError
+from harnest.core.silence_libraries import silence_libraries
+from harnest.har.augmentation.base import triads
+from harnest.har.classifier import Classifier, channel_statistics, inverse_frequencies
+from harnest.har.data.data_module import WindowModule
+from harnest.har.data.folds import folds
+from harnest.har.data.prepare import prepare
+from harnest.har.data.splits import missing_activities, split
+from harnest.har.networks.data_dependent_init import DataDependentInit
+from harnest.har.packed.pack import is_packable, train_epoch
+from harnest.har.packed.packed_classifier import PackedClassifier, has_batch_hooks, unsupported
+from harnest.study.execution.barrier import is_packed, synchronize
+from harnest.training.instantiate import build, build_each
+from harnest.training.precision import precision_error
+
+log = logging.getLogger(__name__)
+
+# What a network is tried on where there are no windows yet: channels, and steps of a window.
+_CHANNELS, _STEPS = 6, 64
+
+
+def make_data(cfg: DictConfig, *, warn: bool = True) -> WindowModule:
+    """Prepare the config's data set, or take it from the cache, and split it by subject.
+
+    With ``warn``, each part that lacks activities is named in a warning.
+    """
+    data = cfg.data
+    windows = prepare(
+        build(data.source),
+        window=data.window,
+        step=data.step,
+        cache=None if data.cache is None else Path(data.cache),
+    )
+    parts = split(
+        windows.subjects,
+        windows.labels,
+        validation=_plain(data.validation),
+        test=_plain(data.test),
+        seed=data.split_seed,
+        official=windows.test_subjects,
+        activities=windows.activities,
+    )
+    if warn:
+        for line in missing_activities(parts, windows.labels, windows.activities):
+            log.warning(line)
+    return WindowModule(windows, parts, batch_size=data.batch_size, seed=cfg.seed)
+
+
+def make_module(cfg: DictConfig, data: WindowModule, trainer: L.Trainer) -> Classifier:
+    """Make the classifier that ``trainer`` is to train on ``data``.
+
+    Raises `ConfigError` where this CPU cannot compute it in the trainer's precision.
+    """
+    classifier = make_classifier(cfg, data, kind=_kind(cfg, data, trainer))
+    few = torch.from_numpy(data.windows.signals[:2])
+    _raise_unless_computed(trainer, classifier.network, few, str(cfg.trainer.precision))
+    if isinstance(classifier, PackedClassifier):
+        # Its epoch is one batch to Lightning; the limits are its pack's to keep.
+        trainer.limit_train_batches = trainer.limit_val_batches = 1
+    return classifier
+
+
+def make_classifier(
+    cfg: DictConfig,
+    data: WindowModule,
+    *,
+    init_from_data: bool = True,
+    kind: Callable[..., Classifier] = Classifier,
+) -> Classifier:
+    """Make the untrained classifier for ``data``; its statistics are the training subjects'.
+
+    Without ``init_from_data`` a network lacks the constants that a checkpoint is to bring.
+    """
+    signals, labels = data.tensors("train")
+    classes = len(data.windows.activities)
+    mean, std = channel_statistics(signals)
+    network = build(cfg.model, channels=signals.shape[2], classes=classes)
+    classifier = kind(
+        network,
+        mean=mean,
+        std=std,
+        classes=classes,
+        class_weights=inverse_frequencies(labels, classes) if cfg.loss.class_weights else None,
+        label_smoothing=cfg.loss.label_smoothing,
+        optimizer=build(cfg.optimizer),
+        scheduler=build(cfg.scheduler),
+        monitor=cfg.objective.metric,
+        augmentations=build_each(cfg.augmentation),
+        triads=triads((channel.name, channel.unit) for channel in data.windows.channels),
+        copies=cfg.test_time.copies,
+        seed=cfg.seed,
+    )
+    # Once in vain, here and below: training would come to it too late.
+    with torch.random.fork_rng(devices=[]):
+        classifier.augmented((signals[:2], labels[:2]))
+    if init_from_data and isinstance(network, DataDependentInit):
+        network.init_from_data(*classifier.examples(signals, labels))
+    try:
+        classifier.configure_optimizers()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the optimizer or the scheduler cannot be made: {error}") from error
+    return classifier
+
+
+def _kind(cfg: DictConfig, data: WindowModule, trainer: L.Trainer) -> Callable[..., Classifier]:
+    """Makes a classifier that Lightning trains, or one of a pack.
+
+    On a GPU a run of its own is a pack of one where it can be: its steps are then one CUDA graph.
+    """
+    member = partial(
+        PackedClassifier,
+        tensors=data.tensors,
+        order=data.order,
+        batch_size=data.batch_size,
+        limit_train=trainer.limit_train_batches,
+        limit_val=trainer.limit_val_batches,
+    )
+    if is_packed():
+        return partial(member, synchronize=lambda one: synchronize(one, train_epoch))
+    device = trainer.strategy.root_device
+    if device.type != "cuda" or not cfg.cuda_graph or not data.fits(device):
+        return Classifier
+    is_augmented, copies = bool(build_each(cfg.augmentation)), cfg.test_time.copies
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # by its constructor
+    if unsupported(trainer, is_augmented=is_augmented, copies=copies) or any(
+        map(has_batch_hooks, callbacks)
+    ):
+        return Classifier
+
+    def made(network: torch.nn.Module, **options: Any) -> Classifier:
+        few = torch.from_numpy(data.windows.signals[:2])
+        if not is_packable(network, options["optimizer"], few, str(trainer.precision)):
+            return Classifier(network, **options)
+        return member(network, synchronize=lambda one: train_epoch([one]), **options)
+
+    return made
+
+
+def check_precision(cfg: DictConfig) -> None:
+    """Raise `ConfigError` where this CPU cannot compute the config's network in its precision.
+
+    It needs no data, so that a sweep can ask before its first trial: the network is made for
+    windows of an arbitrary shape. Whatever else is wrong with the config is left to `assemble`.
+    """
+    silence_libraries()
+    precision = str(cfg.trainer.precision)
+    with torch.random.fork_rng(devices=[]):
+        try:
+            network = build(cfg.model, channels=_CHANNELS, classes=2)
+            trainer = L.Trainer(
+                accelerator="cpu",
+                precision=precision,  # type: ignore[arg-type]  # Lightning checks it
+                logger=False,
+                enable_checkpointing=False,
+            )
+        except Exception:
+            return
+        _raise_unless_computed(trainer, network, torch.randn(2, _STEPS, _CHANNELS), precision)
+
+
+def _raise_unless_computed(
+    trainer: L.Trainer, network: torch.nn.Module, windows: torch.Tensor, asked: str
+) -> None:
+    why = precision_error(trainer, network, windows)
+    if why is not None:
+        raise ConfigError(
+            f"trainer.precision={asked} cannot be used: this CPU does not compute "
+            f"{type(network).__name__} in it ({why}); choose trainer.precision=32-true"
+        )
+
+
+def folds_of(cfg: DictConfig) -> list[tuple[str, tuple[str, ...]]]:
+    """The folds of the subjects that ``cfg`` asks for: names, and overrides.
+
+    Raises `HarnestError` where the subjects cannot be dealt out.
+    """
+    made = make_data(cfg, warn=False).split
+    everyone = [*made.train_subjects, *made.validation_subjects]
+    dealt = folds(everyone, cfg.folds, seed=cfg.data.split_seed)
+    # By name: a share of those who are not validated on would be others in each fold.
+    tested = _listed("test", made.test_subjects)
+    return [
+        (f"fold-{number}", (_listed("validation", held_out), tested))
+        for number, held_out in enumerate(dealt)
+    ]
+
+
+def _listed(part: str, subjects: Iterable[int]) -> str:
+    return f"data.{part}=[{','.join(map(str, subjects))}]"
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
