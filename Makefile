@@ -28,7 +28,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --constra
 
 # Small: formatting, style and types need no test, notebook or launcher.
 .venv/.installed-lint: .venv/.installed
-	@echo "Installing the checkers: ruff, mypy and what mypy reads."
+	@echo "Installing the checkers: ruff, mypy and what mypy reads, import-linter."
 	$(PIP_INSTALL) '.[lint]'
 	touch $@
 
@@ -54,10 +54,11 @@ test-all: .venv/.installed-dev  ## every test
 test-half-precision: .venv/.installed-dev  ## tests in half precision again, as on a CPU without AVX-512
 	ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m half_precision
 
-lint: .venv/.installed-lint  ## formatting, style, types
+lint: .venv/.installed-lint  ## formatting, style, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: .venv/.installed-lint  ## mend what can be mended by a program
 	$(BIN)/ruff format .

@@ -91,7 +91,7 @@ class Job:
         assert isinstance(plain, dict)
         kept = {key: value for key, value in plain.items() if key not in ("logger", "hydra")}
         kept["data"] = {**kept["data"], "archive": None, "root": None, "cache": None}
-        kept["callbacks"] = {**kept["callbacks"], "usage": None}
+        kept["callbacks"] = {**kept["callbacks"], "resource_monitor": None}
         return hashlib.sha256(OmegaConf.to_yaml(OmegaConf.create(kept)).encode()).hexdigest()
 
 

@@ -53,7 +53,7 @@ def test_every_network_trains_repeats_itself_and_takes_bf16(model, scores):
 
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 def test_every_augmentation_repeats_itself(augmentation, scores):
-    options = ("model.hidden_size=8", f"augmentation=[{augmentation}]", "test_time.copies=1")
+    options = ("model.hidden_size=8", f"augmentation=[{augmentation}]", "tta.copies=1")
     assert scores(*options) == scores(*options)
 
 

@@ -133,7 +133,7 @@ def test_a_run_is_repeated_in_its_own_experiment(tmp_path):
 @pytest.mark.slow
 def test_a_trial_of_several_objectives_and_one_of_several_runs(tmp_path):
     small = ("trainer=cpu", "model.hidden_size=4", "data.batch_size=128", "trainer.max_epochs=1")
-    for study in (("two", "objective.also={parameters: min}"), ("mean", "seeds=2")):
+    for study in (("two", "objective.extra={parameters: min}"), ("mean", "seeds=2")):
         options = (f"hydra.sweeper.study={study[0]}", study[1], "threads=1", *small)
         answer = command("train", "-m", "optimizer.lr=choice(1e-3)", *options, folder=tmp_path)
         assert answer.code == 0, answer

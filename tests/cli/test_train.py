@@ -397,7 +397,7 @@ def test_objectives_and_limits_beside_the_score(tmp_path):
         "data.batch_size=256",
         "trainer.max_epochs=1",
         "model.hidden_size=2,4,8",
-        "objective.also={parameters: min}",
+        "objective.extra={parameters: min}",
         "hydra.sweeper.constraints={parameters: '<= 200'}",
         folder=tmp_path,
     )

@@ -36,10 +36,10 @@ def client(server):
     return mlflow.MlflowClient(server.address)
 
 
-def start(server, folder, patience=30.0):
+def start(server, folder, flush_timeout=30.0):
     folder.mkdir(exist_ok=True)
     return RunWriter.start(
-        server.address, "outages", folder.name, {"kind": "test"}, folder, patience
+        server.address, "outages", folder.name, {"kind": "test"}, folder, flush_timeout
     )
 
 
@@ -81,7 +81,7 @@ def test_a_server_that_is_away_for_half_a_minute_misses_nothing(server, client, 
 
 
 def test_a_server_that_hangs_holds_nobody_up(server, client, tmp_path):
-    run = start(server, tmp_path / "run", patience=1.0)
+    run = start(server, tmp_path / "run", flush_timeout=1.0)
     run.queue.uploader.wait(HANG_TIMEOUT)
     server.signal(signal.SIGSTOP)
     try:
@@ -94,7 +94,7 @@ def test_a_server_that_hangs_holds_nobody_up(server, client, tmp_path):
 
 
 def test_what_never_arrived_is_kept_and_sent_once(server, client, tmp_path, caplog, capsys):
-    run = start(server, tmp_path / "run", patience=0.5)
+    run = start(server, tmp_path / "run", flush_timeout=0.5)
     (tmp_path / "elsewhere.txt").write_text("not in the run's directory")
     run.queue.uploader.wait(HANG_TIMEOUT)
     server.kill()
@@ -130,7 +130,7 @@ def test_a_server_that_is_away_at_the_start_is_told_at_once(server, tmp_path):
 
 
 def test_a_directory_with_an_unsent_record_is_not_written_over(server, client, tmp_path):
-    run = start(server, tmp_path / "run", patience=0.1)
+    run = start(server, tmp_path / "run", flush_timeout=0.1)
     run.queue.uploader.wait(HANG_TIMEOUT)
     server.kill()
     write(run)
@@ -211,8 +211,8 @@ def test_what_a_proxy_may_take_later_is_kept(proxied, client, status):
 
 
 RECORDED = "callbacks@hydra.callbacks=mlflow"
-IMPATIENT = (RECORDED, "+hydra.callbacks.mlflow.patience=1.0")
-PATIENT = (RECORDED, "+hydra.callbacks.mlflow.patience=120")
+IMPATIENT = (RECORDED, "+hydra.callbacks.mlflow.flush_timeout=1.0")
+PATIENT = (RECORDED, "+hydra.callbacks.mlflow.flush_timeout=120")
 
 
 def children(client):

@@ -366,7 +366,7 @@ def test_trials_that_the_store_first_hears_of_afterwards_are_found(
     with monkeypatch.context() as patch:
         patch.setattr("mlflow.MlflowClient.create_run", begun)
         patch.setattr("mlflow.MlflowClient.get_run", away)
-        bench.sweep("x=2,1", RECORDED, "+hydra.callbacks.mlflow.patience=0.1")
+        bench.sweep("x=2,1", RECORDED, "+hydra.callbacks.mlflow.flush_timeout=0.1")
     sync(bench.folder / "multirun", None)
     record = Record(client)
     note = record.parent.data.tags["mlflow.note.content"]

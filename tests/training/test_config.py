@@ -196,7 +196,7 @@ BEYOND = {
     "callbacks.early_stopping.monitor": ["val/f1", "lr"],
     "objective.metric": ["val/f1", "test/loss"],
     "objective.mode": ["up"],
-    "objective.also": [{"nosuch": "min"}, {"parameters": "less"}],
+    "objective.extra": [{"nosuch": "min"}, {"parameters": "less"}],
 }
 
 

@@ -167,7 +167,7 @@ def test_files_that_cannot_be_copied_are_told_and_kept(
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    logger.patience = 0.2
+    logger.flush_timeout = 0.2
     monkeypatch.setattr("mlflow.MlflowClient.log_artifact", full)
     record(logger, directory)
     assert "No space left on device" in caplog.text

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -30,6 +30,9 @@ from harnest.core.secrets import move_to_environment, redact
 from harnest.core.trust import trusted
 from harnest.core.type_check import check_type
 
+if TYPE_CHECKING:
+    from harnest.study.study_task import Check
+
 _OF_CONFIGS = (HydraException, OmegaConfBaseException, YAMLError)
 
 USAGE = 2  # the exit code of every problem that the user can mend
@@ -41,19 +44,19 @@ atexit.register(gc.freeze)
 def run_hydra(
     task: Callable[[DictConfig], Any],
     config_name: str,
-    check: Callable[[DictConfig], None],
-    check_unsearched: Callable[[DictConfig], None],
+    check: "Check",
+    check_unsearched: "Check",
 ) -> None:
     """Run ``task`` as the Hydra application that ``sys.argv`` asks for, then exit.
 
-    ``check`` raises `HarnestError` for a config that cannot be used; a study asks it for all
-    that it searches before its first trial. ``check_unsearched`` does so for the one config of a
-    study that searches nothing.
+    ``check`` and ``check_unsearched`` are those of `StudyTask`.
 
     A `HarnestError`, and whatever Hydra finds wrong with the command line, becomes one line on
     stderr and exit code 2; ``-v`` or ``HYDRA_FULL_ERROR=1`` shows the traceback as well. An
     interrupt (Ctrl-C, SIGTERM) exits with 130.
     """
+    from harnest.study.study_task import StudyTask
+
     if "--version" in sys.argv[1:]:  # Hydra would say its own
         print(_version())
         sys.exit()
@@ -76,9 +79,9 @@ def run_hydra(
             return None
 
     checked.__module__ = task.__module__  # Hydra names the job after it
-    setattr(checked, "check", check)  # noqa: B010  the sweeper looks for it there
-    setattr(checked, "check_unsearched", check_unsearched)  # noqa: B010  and there for this
-    setattr(checked, "meets", True)  # noqa: B010  and `hydra/launcher=packed` for this
+    study_task = StudyTask(
+        checked, check=check, check_unsearched=check_unsearched, synchronizes=True
+    )
     with errors_as_lines():
         application = hydra.main(
             config_path=str(CONFIG_DIR),
@@ -86,7 +89,7 @@ def run_hydra(
             execution_whitelist=trusted(),
         )
         try:
-            application(checked)()
+            application(study_task)()
         except OSError as error:  # of a directory: what a task raises does not come this way
             if error.filename is None:
                 raise

@@ -81,7 +81,7 @@ class Classifier(L.LightningModule):
         self.augment = Augment(augmentations)
         self.triads = triads
         if copies < 0:
-            raise ConfigError(f"test_time.copies={copies} cannot be used: it must be at least 0")
+            raise ConfigError(f"tta.copies={copies} cannot be used: it must be at least 0")
         self.copies = copies
         self.seed = seed
         self._measured_before: dict[str, float] = {}

@@ -100,7 +100,7 @@ def make_classifier(
         monitor=cfg.objective.metric,
         augmentations=build_each(cfg.augmentation),
         triads=triads((channel.name, channel.unit) for channel in data.windows.channels),
-        copies=cfg.test_time.copies,
+        copies=cfg.tta.copies,
         seed=cfg.seed,
     )
     # Once in vain, here and below: training would come to it too late.
@@ -133,7 +133,7 @@ def _kind(cfg: DictConfig, data: WindowModule, trainer: L.Trainer) -> Callable[.
     device = trainer.strategy.root_device
     if device.type != "cuda" or not cfg.cuda_graph or not data.fits(device):
         return Classifier
-    is_augmented, copies = bool(build_each(cfg.augmentation)), cfg.test_time.copies
+    is_augmented, copies = bool(build_each(cfg.augmentation)), cfg.tta.copies
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # by its constructor
     if unsupported(trainer, is_augmented=is_augmented, copies=copies) or any(
         map(has_batch_hooks, callbacks)

@@ -22,7 +22,7 @@ LIMITS: Mapping[str, Limit] = {
     "model.dropout": SHARE,
     "loss.label_smoothing": SHARE,
     "objective.metric": _METRIC,
-    "objective.also": (
+    "objective.extra": (
         lambda x: set(x) <= {*METRICS, PARAMETERS} and set(x.values()) <= set(_MODES),
         f"max or min for each of {', '.join((*METRICS, PARAMETERS))}",
     ),

@@ -1,14 +1,13 @@
 """Who wants to know what happens in a study."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from harnest.study.outcome import Outcome
 from harnest.study.space.parameter import key_of
 from harnest.study.trial import PRUNED_AT
 
@@ -100,37 +99,3 @@ class TrialInfo:
             broken=tuple(name for name, value in trial.constraints.items() if value > 0),
             is_best=is_best,
         )
-
-
-class StudyListener(Protocol):
-    """Hears of a study's events, in the sweeper's process.
-
-    A Hydra callback with these methods, configured in ``hydra.callbacks``, is one.
-    """
-
-    def on_study_start(self, study: StudyInfo, trials: Sequence[TrialInfo]) -> None:
-        """The study was opened; ``trials`` are those of earlier sessions.
-
-        Of several sweepers that open a study at once, each does this alone.
-        """
-
-    def on_trial_start(self, trial: TrialInfo, directory: Path) -> Mapping[str, str]:
-        """A trial is about to run; returns environment variables for its process."""
-
-    def on_replicates_created(self, trial: TrialInfo) -> None:
-        """A trial's own job has ended, and named its replicates; they are about to run."""
-
-    def on_replicate_start(self, trial: TrialInfo, name: str, directory: Path) -> Mapping[str, str]:
-        """A replicate of a running trial is about to run; returns what `on_trial_start` does."""
-
-    def on_replicate_end(self, trial: TrialInfo, name: str, directory: Path, end: Outcome) -> None:
-        """A replicate ended, in whatever way."""
-
-    def on_trial_end(self, trial: TrialInfo, directory: Path) -> None:
-        """A trial ended, in whatever way."""
-
-    def on_study_end(self, trials: Sequence[TrialInfo], complete: bool) -> Sequence[str]:
-        """No more trials for now; ``complete`` once the budget is spent.
-
-        Returns lines that say what to do next.
-        """

@@ -21,6 +21,7 @@ from harnest.core.errors import StudyError
 from harnest.core.failure import INTERRUPTED, Failure
 from harnest.core.secrets import redact
 from harnest.study.budget import budget_trials, params_of, retried_numbers, times_failed
+from harnest.study.callback import StudyCallback
 from harnest.study.events import (
     DETAILS,
     DEVIATION,
@@ -29,7 +30,6 @@ from harnest.study.events import (
     REPLICATES,
     RETRY_OF,
     StudyInfo,
-    StudyListener,
     TrialInfo,
     reason_of,
 )
@@ -56,7 +56,7 @@ _IDENTITY, _SPACE = "identity", "space"
 
 
 @contextmanager
-def open_study(plan: StudyPlan, listeners: Sequence[StudyListener]) -> Iterator["StudyManager"]:
+def open_study(plan: StudyPlan, listeners: Sequence[StudyCallback]) -> Iterator["StudyManager"]:
     """Open or make the planned study, and introduce it to its listeners.
 
     Trials that a dead sweeper left running are ended, and interrupted ones lined up again.
@@ -86,7 +86,7 @@ class StudyManager:
         plan: StudyPlan,
         storage: BaseStorage,
         lease: Lease,
-        listeners: Sequence[StudyListener],
+        listeners: Sequence[StudyCallback],
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.plan = plan
@@ -195,10 +195,10 @@ class StudyManager:
 
         It is done again where the lock was lost meanwhile, so it has to bear that.
         """
-        patience = storage_retry(self.plan.storage)
+        retry = storage_retry(self.plan.storage)
         while True:
             with suppress(LockLostError), ExitStack() as stack:
-                patience(lambda: stack.enter_context(self._lock()))
+                retry(lambda: stack.enter_context(self._lock()))
                 return work()
 
     def _open(self) -> None:

@@ -1,6 +1,6 @@
 """What a study is asked to be, before it is opened."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +15,7 @@ from harnest.study.constraints import Constraint
 from harnest.study.execution.config_cache import ConfigCache
 from harnest.study.space.search_space import SearchSpace
 from harnest.study.storage.optuna_storage import journal_in
-
-Check = Callable[[DictConfig], None]
+from harnest.study.study_task import Check
 
 _DEFAULT_BUDGET = 20
 

@@ -12,8 +12,8 @@ from optuna.trial import TrialState
 from harnest.core.errors import HarnestError, StudyError
 from harnest.core.failure import INTERRUPTED
 from harnest.core.output import optional_reader
+from harnest.study.callback import StudyCallback
 from harnest.study.console.terminal import Terminal
-from harnest.study.events import StudyListener
 from harnest.study.execution.executor import BatchExecutor, Executor
 from harnest.study.execution.interrupts import Interrupts
 from harnest.study.job_returns import JobReturns
@@ -31,7 +31,7 @@ def run_study(
     """Run the planned study until its budget is spent; what the jobs of this session returned.
 
     ``config`` is the sweep's own, as YAML, which is kept in the study's directory.
-    ``callbacks`` with a ``StudyListener``'s methods hear of it. Raises `StudyError` where it
+    A `StudyCallback` among ``callbacks`` is called for its events. Raises `StudyError` where it
     cannot be gone on with, or where none of its trials finished; KeyboardInterrupt once
     interrupted trials have been recorded.
     """
@@ -39,8 +39,8 @@ def run_study(
     # may hold a password; it is never part of a config.
     os.environ[STORAGE] = plan.storage
     terminal = Terminal()
-    recorders = [one for one in callbacks if hasattr(one, "on_study_start")]
-    listeners: list[StudyListener] = [terminal, *recorders]
+    followers = [one for one in callbacks if isinstance(one, StudyCallback)]
+    listeners: list[StudyCallback] = [terminal, *followers]
     interrupts = Interrupts()
     complete = False
     with optional_reader(), _full_disk_as_study_error(plan), ExitStack() as stack:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
 
 from harnest.core.errors import StudyError
 from harnest.study.space.samplers import COMPLETE, PRUNERS, SAMPLERS
+from harnest.study.study_task import as_study_task
 from harnest.study.trial import NUMBER, STORAGE, STUDY
 
 _log = logging.getLogger(__name__)
@@ -162,10 +163,10 @@ class StudySweeper(Sweeper):
             enqueue=self.enqueue,
             metric_names=self.metric_names,
         )
-        # A task function may bring a check of its own: what it refuses, no trial gets to see.
-        plan.check(self.config, loader, self._check("check"))
+        task = as_study_task(self.task_function)
+        plan.check(self.config, loader, task.check)
         if not space.parameters:
-            plan.check(self.config, loader, self._check("check_unsearched"))
+            plan.check(self.config, loader, task.check_unsearched)
         launcher = self._launcher()
         executor = executor_for(launcher, self.batch, self.config.hydra.launcher, plan.directory)
         self._tell_of_directories()
@@ -187,9 +188,6 @@ class StudySweeper(Sweeper):
                 "its directory, give hydra.sweep.dir='%s'",
                 *(told["dir"], what, _DIR),
             )
-
-    def _check(self, name: str) -> Any:
-        return getattr(self.task_function, name, None)
 
     def _settle(self, key: str, value: str) -> None:
         """Set a key of the sweeper as if it had been given on the command line.

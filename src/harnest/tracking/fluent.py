@@ -37,16 +37,16 @@ class FluentRun:
     Args:
         journal: The journal of the trial's run.
         address: The store of the run; without a password, where that has been left out.
-        patience: How long to wait for the store to make the run, in seconds.
+        flush_timeout: How long to wait for the store to make the run, in seconds.
     """
 
     name = "HARNEST_RESUMED_RUN"  # `start_run` deletes the variable of this name after `get`
 
-    def __init__(self, run_log: RunLog, address: str, patience: float) -> None:
+    def __init__(self, run_log: RunLog, address: str, flush_timeout: float) -> None:
         self.run_log = run_log
         self.as_written = address
         self.address = absolute_address(address)
-        self.patience = patience
+        self.flush_timeout = flush_timeout
         self._run_id: str | None = os.environ.get(_VARIABLE) or None
         self._unset = [name for name in (_EXPERIMENT, _STORE) if name not in os.environ]
         self._module: Any = None
@@ -138,7 +138,7 @@ class FluentRun:
 
     def _awaited(self) -> str:
         """The run's identity, once the study has made it."""
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + self.flush_timeout
         while self._run_id is None:
             with suppress(OSError):  # of another host's directory
                 self._run_id = self.run_log.run_id
@@ -146,7 +146,7 @@ class FluentRun:
                 if time.monotonic() > deadline:
                     raise TrackingError(
                         f"the MLflow store {redact(self.address)} has not made the trial's run "
-                        f"within {self.patience:g} s, so that mlflow cannot write to it"
+                        f"within {self.flush_timeout:g} s, so that mlflow cannot write to it"
                     )
                 time.sleep(_POLL)
         return self._run_id

@@ -70,12 +70,12 @@ class RunWriter:
         name: str,
         tags: Mapping[str, str],
         directory: Path,
-        patience: float,
+        flush_timeout: float,
     ) -> "RunWriter":
         """Start a run called ``name`` that keeps its journal in ``directory``.
 
         A trial goes on with the run that its study has started, whether the store answers or
-        not. ``patience`` is how long its end may wait for the store, in seconds.
+        not. ``flush_timeout`` is how long its end may wait for the store, in seconds.
         """
         begun = os.environ.get(RECORDED_IN)
         if begun is not None:
@@ -83,7 +83,7 @@ class RunWriter:
             run = RunWriter(None, None, False, WriteQueue(RunLog(Path(begun)), None))
             run.tag(tags)
             return run
-        uploader = Uploader(address, patience)
+        uploader = Uploader(address, flush_timeout)
         client = open_store(address)
         given = os.environ.get(RUN_ID)
         if given is not None:

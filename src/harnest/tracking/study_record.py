@@ -9,13 +9,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from harnest.core.command_line import program
 from harnest.core.failure import INTERRUPTED, Failure
 from harnest.core.paths import BEST_CHECKPOINT
 from harnest.core.secrets import redact
+from harnest.study.callback import StudyCallback
 from harnest.tracking.figure_worker import FigureWorker, pending_below
 from harnest.tracking.fluent import FluentRun
 from harnest.tracking.outbox.runlog import RunLog, run_logs_below
@@ -64,19 +64,19 @@ PARENT = "mlflow.parentRunId"
 _SOON = 2.0  # seconds in which a store that is there has made a run
 
 
-class StudyRecord(Callback):
+class StudyRecord(StudyCallback):
     """A Hydra callback that hears of a study's events and records them.
 
     Its writes go through journals in the directories of the study and its trials, so that a
     store that is away holds nobody up: what a trial could not send by itself is sent from here.
-    ``patience`` is how long the study's end may wait for the store, in seconds. With a sweeper
+    ``flush_timeout`` is how long the study's end may wait for the store, in seconds. With a sweeper
     that has no such events it does nothing, and each job is a run of its own.
     """
 
-    def __init__(self, tracking_uri: str, experiment: str, patience: float = 30.0) -> None:
+    def __init__(self, tracking_uri: str, experiment: str, flush_timeout: float = 30.0) -> None:
         self.address = tracking_uri
         self.experiment = experiment
-        self.patience = patience
+        self.flush_timeout = flush_timeout
         self.config = DictConfig({})
         self._fluent: FluentRun | None = None
 
@@ -85,7 +85,7 @@ class StudyRecord(Callback):
         return {
             "address": redact(self.address),  # submitit keeps on disk what it sends
             "experiment": self.experiment,
-            "patience": self.patience,
+            "flush_timeout": self.flush_timeout,
             "_fluent": None,
         }
 
@@ -94,7 +94,7 @@ class StudyRecord(Callback):
         place = os.environ.get(RECORDED_IN)
         # Of jobs in threads MLflow cannot tell whose it serves.
         if place is not None and threading.current_thread() is threading.main_thread():
-            self._fluent = FluentRun(RunLog(Path(place)), self.address, self.patience)
+            self._fluent = FluentRun(RunLog(Path(place)), self.address, self.flush_timeout)
             self._fluent.install()
 
     def on_job_end(self, config: DictConfig, job_return: "JobReturn", **kwargs: Any) -> None:
@@ -115,9 +115,9 @@ class StudyRecord(Callback):
         self.trials = {trial.number: trial for trial in trials}
         self.client = open_store(self.address)
         self.experiment_id = experiment_id(self.client, self.experiment)
-        self.uploader = Uploader(self.address, self.patience)
+        self.uploader = Uploader(self.address, self.flush_timeout)
         # A trial begins while the one before it is still being sent, and at once.
-        self.herald = Uploader(self.address, self.patience, rounds=0.01)
+        self.progress_uploader = Uploader(self.address, self.flush_timeout, rounds=0.01)
         self.worker = FigureWorker(self.uploader.enqueue)
         self.origin = source_tags()
         with self._ended_again():
@@ -236,9 +236,6 @@ class StudyRecord(Callback):
         )
         return _finds(child)
 
-    def on_replicates_created(self, trial: "TrialInfo") -> None:
-        """Nothing: its run goes on, and its replicates get runs of their own."""
-
     def on_replicate_start(
         self, trial: "TrialInfo", name: str, directory: Path
     ) -> Mapping[str, str]:
@@ -254,9 +251,9 @@ class StudyRecord(Callback):
         run_log = RunLog.begin(directory, self.address)
         family = {STUDY: self.study.name, IDENTITY: self.study.identity}
         run_log.create(self.experiment_id, name, {**self.origin, **family, **tags})
-        self.herald.enqueue(run_log)
+        self.progress_uploader.enqueue(run_log)
         # An application that logs by MLflow's own functions needs the run's identity now.
-        self.herald.wait(_SOON, unless_away=True)
+        self.progress_uploader.wait(_SOON, unless_away=True)
         self.uploader.watch(run_log)  # its process has other things to do
         return self._held(run_log)
 
@@ -303,7 +300,7 @@ class StudyRecord(Callback):
         """
         try:
             self._summarize(trials, complete)
-            self.herald.finish(unless_away=True)
+            self.progress_uploader.finish(unless_away=True)
             is_sent = self.uploader.finish()
         except KeyboardInterrupt:
             if not self.uploader.wait(_SOON, unless_away=True):
@@ -331,7 +328,7 @@ class StudyRecord(Callback):
         is_last = not any(trial.state.name == "RUNNING" for trial in trials)
         try:
             self.worker.finish()
-            is_here = self.uploader.wait(self.patience, unless_away=True)
+            is_here = self.uploader.wait(self.flush_timeout, unless_away=True)
             if is_last and is_here:
                 self._settle(trials)
             if is_last:

@@ -94,12 +94,12 @@ def has_gpu() -> bool:
 
 def directions(objective: DictConfig) -> list[str]:
     """Which way each objective is better, in Optuna's words."""
-    return [f"{mode}imize" for mode in (objective.mode, *(objective.also or {}).values())]
+    return [f"{mode}imize" for mode in (objective.mode, *(objective.extra or {}).values())]
 
 
 def metric_names(objective: DictConfig) -> list[str]:
     """What each objective is called."""
-    return [str(name) for name in (objective.metric, *(objective.also or {}))]
+    return [str(name) for name in (objective.metric, *(objective.extra or {}))]
 
 
 def better(metric: str | None) -> str:

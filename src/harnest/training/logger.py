@@ -44,7 +44,7 @@ class MLflowLogger(Logger):
         tracking_uri: The store; None: ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in this folder.
         experiment: MLflow's name for a group of runs.
         run_name: The run's name; None: that of its directory.
-        patience: How long the run's end may wait for the store, in seconds.
+        flush_timeout: How long the run's end may wait for the store, in seconds.
         directory: Where a run of its own keeps what it has not sent; None: Hydra's output
             directory, else ``outputs/DATE/TIME``.
 
@@ -57,14 +57,14 @@ class MLflowLogger(Logger):
         tracking_uri: str | None = None,
         experiment: str = "harnest",
         run_name: str | None = None,
-        patience: float = 30.0,
+        flush_timeout: float = 30.0,
         directory: str | Path | None = None,
     ) -> None:
         super().__init__()
         self.address = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or _STORE
         self.experiment_name = experiment
         self.run_name = run_name
-        self.patience = patience
+        self.flush_timeout = flush_timeout
         self.directory = None if directory is None else Path(directory)
         self.run: RunWriter | None = None
         #: The epochs and values so far of each metric that is logged by epoch.
@@ -93,7 +93,7 @@ class MLflowLogger(Logger):
         name = self.run_name or name
         self._ends_run = False
         self.run = RunWriter.start(
-            self.address, self.experiment_name, name, tags, directory, self.patience
+            self.address, self.experiment_name, name, tags, directory, self.flush_timeout
         )
 
     @property
@@ -124,7 +124,7 @@ class MLflowLogger(Logger):
             client = open_store(self.address)
             client.update_run(run_id, status="RUNNING")
             run_log = RunLog.begin(directory, self.address, run_id)
-            queue = WriteQueue(run_log, Uploader(self.address, self.patience))
+            queue = WriteQueue(run_log, Uploader(self.address, self.flush_timeout))
             self.run = RunWriter(client, run_id, True, queue)
         self._has_ended = False
 

@@ -91,5 +91,5 @@ def run(
                 task.save_artifacts(components, directory)
     if trial is not None:
         trial.measured(measured)
-    others = tuple(measured[name] for name in cfg.objective.also or ())
+    others = tuple(measured[name] for name in cfg.objective.extra or ())
     return (score, *others) if others else score

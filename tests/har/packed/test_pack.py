@@ -303,7 +303,7 @@ REFUSED = {
     "optimizer RMSprop cannot be packed": {"optimizer": RMSprop},
     "optimizer AdamW with amsgrad cannot be packed": {"optimizer": partial(AdamW, amsgrad=True)},
     "augmentation cannot be packed": {"augmentations": [Jitter()]},
-    "test_time.copies cannot be packed": {"copies": 2},
+    "tta.copies cannot be packed": {"copies": 2},
 }
 
 
@@ -403,10 +403,10 @@ def test_members_of_different_data_are_refused(tmp_path):
     ],
 )
 def test_members_that_differ_in_what_a_pack_has_once_are_refused(options, told, tmp_path):
-    """As a longer `hydra.launcher.apart` makes them synchronize."""
+    """As a longer `hydra.launcher.varying_keys` makes them synchronize."""
     members = [{"network": NETWORKS["lstm"], "seed": 1} | own for own in ({}, options)]
     for end in packed(members, [trainer_for() for _ in members], tmp_path):
-        assert str(end) == f"{told} cannot be packed; take it out of hydra.launcher.apart"
+        assert str(end) == f"{told} cannot be packed; take it out of hydra.launcher.varying_keys"
 
 
 def test_members_that_are_clipped_otherwise_are_refused(tmp_path):

@@ -22,7 +22,7 @@ WITH_PROCESSES = [
     pytest.param(("submitit_local", "hydra.sweeper.batch=2"), id="submitit", marks=SLOW),
     pytest.param(("ray", *RAY), id="ray", marks=SLOW),
 ]
-PACKED = ("packed", "hydra.launcher.pack=6", "hydra.launcher.apart=[do]")
+PACKED = ("packed", "hydra.launcher.pack=6", "hydra.launcher.varying_keys=[do]")
 PRUNER = ("hydra/sweeper/pruner=threshold", "hydra.sweeper.pruner.upper=1000")
 
 

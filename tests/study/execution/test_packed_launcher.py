@@ -14,14 +14,14 @@ def packed(tmp_path, empty_store):
     """Gives a folder whose launcher packs so many jobs, which may differ in these keys."""
     shutil.copy(empty_store, tmp_path / "mlflow.db")
 
-    def made(pack, *apart, slots=1):
+    def made(pack, *varying_keys, slots=1):
         return Folder(
             tmp_path,
             "packed",
             f"hydra.launcher.pack={pack}",
-            f"hydra.launcher.apart=[{','.join(apart)}]",
+            f"hydra.launcher.varying_keys=[{','.join(varying_keys)}]",
             f"hydra.launcher.cpu_slots={slots}",
-            "hydra.launcher.gather=1.5",
+            "hydra.launcher.batch_timeout=1.5",
         )
 
     return made
@@ -164,7 +164,7 @@ def test_an_application_whose_jobs_do_not_meet_is_told_so(bench):
     ("option", "told"),
     [
         ("pack=0", "hydra.launcher.pack=0: it must be a whole number from 1 up"),
-        ("gather=-1", "hydra.launcher.gather=-1: it must be at least 0"),
+        ("batch_timeout=-1", "hydra.launcher.batch_timeout=-1: it must be at least 0"),
     ],
 )
 def test_a_launcher_that_cannot_be_is_refused(packed, option, told):

@@ -15,7 +15,15 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 
 from harnest.cli.app import errors_as_lines
-from harnest.study import Replicate, Replicates, current_trial, is_packed, synchronize, trial_loop
+from harnest.study import (
+    Replicate,
+    Replicates,
+    StudyTask,
+    current_trial,
+    is_packed,
+    synchronize,
+    trial_loop,
+)
 
 
 def live(cfg):
@@ -63,9 +71,6 @@ class Slow(float):
     def __reduce__(self):
         time.sleep(0.7)
         return float, (float(self),)
-
-
-live.meets = True  # for hydra/launcher=packed
 
 
 def met_by(cfg):
@@ -142,7 +147,7 @@ def main():
     with errors_as_lines():
         folder = Path(__file__).with_name("mortal")
         hydra.main(config_path=str(folder), config_name="app", execution_whitelist="harnest.*")(
-            live
+            StudyTask(live, synchronizes=True)
         )()
 
 

@@ -76,13 +76,14 @@ class Pack:
         device = self.device = first.device
         if any(not torch.equal(one.mean, first.mean) for one in members):
             raise ConfigError(
-                "trials of different data cannot be packed; take it out of hydra.launcher.apart"
+                "trials of different data cannot be packed; take it out of "
+                "hydra.launcher.varying_keys"
             )
         for key, value in _shared(first).items():
             if any(_shared(one)[key] != value for one in members):
                 raise ConfigError(
                     f"trials that differ in {key} cannot be packed; take it out of "
-                    "hydra.launcher.apart"
+                    "hydra.launcher.varying_keys"
                 )
         self.precision = first.trainer.precision_plugin.forward_context
         self.rounding = _ROUNDING[str(first.trainer.precision)]

@@ -121,7 +121,7 @@ def unsupported(trainer: L.Trainer, *, is_augmented: bool, copies: int) -> list[
     interval = getattr(trainer, "val_check_interval", None)  # absent where a clock says when
     asked = {
         "augmentation": is_augmented,
-        "test_time.copies": copies > 0,
+        "tta.copies": copies > 0,
         "trainer.devices above 1": trainer.world_size > 1,
         f"trainer.precision={trainer.precision}": trainer.precision not in _PRECISIONS,
         "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches != 1,

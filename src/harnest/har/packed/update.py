@@ -32,7 +32,8 @@ def rule_of(optimizers: Sequence[Optimizer]) -> Rule:
     kind, *others = {_kind(optimizer) for optimizer in optimizers}
     if others:
         raise ConfigError(
-            "trials of different optimizers cannot be packed; take it out of hydra.launcher.apart"
+            "trials of different optimizers cannot be packed; take it out of "
+            "hydra.launcher.varying_keys"
         )
     rule = _RULES.get(kind)
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]

@@ -16,6 +16,7 @@ from rich.text import Text
 from harnest.core.command_line import program
 from harnest.core.failure import INTERRUPTED
 from harnest.core.terminal_width import available_width, dropped_columns, fit_columns, truncate
+from harnest.study.callback import StudyCallback
 from harnest.study.console.formatting import (
     COLOURS,
     ending_text,
@@ -34,7 +35,7 @@ from harnest.study.outcome import Outcome
 _ENDLESS = 9999  # characters of a line
 
 
-class Terminal:
+class Terminal(StudyCallback):
     """Hears of a study's events and prints them."""
 
     def __init__(self) -> None:

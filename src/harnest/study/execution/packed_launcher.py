@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from harnest.core.errors import StudyError
 from harnest.study.execution.slot import EVERYWHERE, Slot
 from harnest.study.execution.slots_launcher import SlotsLauncher
+from harnest.study.study_task import as_study_task
 
 
 @dataclass(frozen=True)
@@ -39,24 +40,26 @@ class _Group:
 
 
 class PackedLauncher(SlotsLauncher):
-    """Runs up to ``pack`` jobs in each process: jobs whose configs differ in ``apart`` alone.
+    """Runs up to ``pack`` jobs in each process, whose configs differ in ``varying_keys`` alone.
 
-    They take turns in it, and compute together where they `harnest.study.meet`: an application
-    says that its jobs do so with an attribute ``meets`` of its task function. A group that is not
-    full starts once no job at all has come for ``gather`` seconds; a job that is left alone is run
-    as `SlotsLauncher` would. ``timeout`` ends a whole pack, and what kills a pack's process fails
+    They take turns in it, and compute together where they call `harnest.study.synchronize`: an
+    application says so with ``StudyTask(..., synchronizes=True)``. A group that is not full starts
+    once no job at all has come for ``batch_timeout`` seconds; a job that is left alone is run as
+    `SlotsLauncher` would. ``timeout`` ends a whole pack, and what kills a pack's process fails
     all jobs in it; an exception ends its own job alone.
     """
 
-    def __init__(self, pack: int, gather: float, apart: Sequence[str], **slots: Any) -> None:
+    def __init__(
+        self, pack: int, batch_timeout: float, varying_keys: Sequence[str], **slots: Any
+    ) -> None:
         super().__init__(**slots)
         if not isinstance(pack, int) or pack < 1:
             raise StudyError(f"hydra.launcher.pack={pack}: it must be a whole number from 1 up")
-        if not isinstance(gather, int | float) or gather < 0:
-            raise StudyError(f"hydra.launcher.gather={gather}: it must be at least 0")
+        if not isinstance(batch_timeout, int | float) or batch_timeout < 0:
+            raise StudyError(f"hydra.launcher.batch_timeout={batch_timeout}: it must be at least 0")
         self.pack = pack
-        self.gather = gather
-        self.apart = list(apart)
+        self.batch_timeout = batch_timeout
+        self.varying_keys = list(varying_keys)
         self._groups: list[_Group] = []
         self._arrivals = 0  # jobs that have come so far
         self._lock = threading.RLock()
@@ -67,7 +70,7 @@ class PackedLauncher(SlotsLauncher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Keep what `submit` needs; raises `StudyError` where jobs have nothing to do together."""
-        if not getattr(task_function, "meets", False):
+        if not as_study_task(task_function).synchronizes:
             raise StudyError(
                 "hydra/launcher=packed: this application's jobs cannot be computed together; "
                 "choose hydra/launcher=slots"
@@ -123,7 +126,7 @@ class PackedLauncher(SlotsLauncher):
             self._places = None
 
     def _join(self, job: _Waiting) -> None:
-        key = _key(job.config, self.apart)
+        key = _key(job.config, self.varying_keys)
         group = next((g for g in self._groups if g.key == key and len(g.jobs) < self.pack), None)
         if group is None:
             group = _Group(key)
@@ -132,7 +135,7 @@ class PackedLauncher(SlotsLauncher):
 
     def _wait_for_more(self) -> None:
         self._arrivals += 1
-        timer = threading.Timer(self.gather, self._ripen, [self._arrivals])
+        timer = threading.Timer(self.batch_timeout, self._ripen, [self._arrivals])
         timer.daemon = True
         timer.start()
 
@@ -191,11 +194,11 @@ class PackedLauncher(SlotsLauncher):
         pool_future.add_done_callback(finish)
 
 
-def _key(config: DictConfig, apart: Sequence[str]) -> str:
+def _key(config: DictConfig, varying_keys: Sequence[str]) -> str:
     """What all jobs of a pack have in common: the config without ``hydra`` and these keys."""
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)
-    for path in ("hydra", *apart):
+    for path in ("hydra", *varying_keys):
         *parents, last = path.split(".")
         node: Any = plain
         for parent in parents:
@@ -213,8 +216,8 @@ ConfigStore.instance().store(
     node={
         "_target_": "harnest.study.execution.packed_launcher.PackedLauncher",
         "pack": 4,
-        "gather": 2.0,
-        "apart": [],
+        "batch_timeout": 2.0,
+        "varying_keys": [],
         "gpus": "auto",
         "per_gpu": 1,
         "cpu_slots": "auto",

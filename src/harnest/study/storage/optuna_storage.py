@@ -65,8 +65,8 @@ def reopen_storage(address: str) -> BaseStorage:
     """
     if address.startswith(JOURNAL):
         return _journal(address)
-    patience = storage_retry(address)
-    return _WaitingStorage(patience(lambda: reopen_database(address)), patience)
+    retry = storage_retry(address)
+    return _WaitingStorage(retry(lambda: reopen_database(address)), retry)
 
 
 def reopen_database(address: str, **heartbeats: int) -> RDBStorage:
@@ -83,9 +83,9 @@ def reopen_database(address: str, **heartbeats: int) -> RDBStorage:
 class _WaitingStorage(_CachedStorage):
     """Optuna's storage in a database, which waits where that has gone away."""
 
-    def __init__(self, database: RDBStorage, patience: StorageRetry) -> None:
+    def __init__(self, database: RDBStorage, retry: StorageRetry) -> None:
         super().__init__(database)
-        self._retry = patience
+        self._retry = retry
         self._wait()
 
     def __getstate__(self) -> dict[Any, Any]:

@@ -73,7 +73,7 @@ class StorageRetry:
 
 @cache
 def storage_retry(address: str) -> StorageRetry:
-    """The one patience that this process has with the database at ``address``."""
+    """The retry of this process for the database at ``address``: all callers share its clock."""
     return StorageRetry(address)
 
 

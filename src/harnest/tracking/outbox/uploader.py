@@ -18,12 +18,12 @@ class Uploader:
 
     It goes out every ``rounds`` seconds, or at once where somebody waits: whoever hands it
     something has better things to do at that moment. Journals that other processes write to can be
-    watched. ``patience`` is how long `finish` waits for a store, in seconds.
+    watched. ``flush_timeout`` is how long `finish` waits for a store, in seconds.
     """
 
-    def __init__(self, address: str, patience: float, rounds: float = _ROUND) -> None:
+    def __init__(self, address: str, flush_timeout: float, rounds: float = _ROUND) -> None:
         self.address = address
-        self.patience = patience
+        self.flush_timeout = flush_timeout
         self.rounds = rounds
         #: Why the last try failed, where it did.
         self.trouble: str | None = None
@@ -73,8 +73,8 @@ class Uploader:
             return self._is_idle()
 
     def finish(self, *, unless_away: bool = False) -> bool:
-        """Wait for the rest as long as patience lasts, then stop; returns whether all was sent."""
-        is_sent = self.wait(self.patience, unless_away=unless_away)
+        """Wait for the rest, up to ``flush_timeout``, then stop; returns whether all was sent."""
+        is_sent = self.wait(self.flush_timeout, unless_away=unless_away)
         with self._changed:
             self._closed = True
             self._changed.notify_all()
