@@ -130,7 +130,7 @@ def test_scores_that_cannot_be_recorded_are_shown(workplace, monkeypatch, capsys
         return {"test/loss": 0.25}
 
     monkeypatch.chdir(workplace.folder)
-    monkeypatch.setattr("harnest.cli.evaluate.evaluate", tested_late)
+    monkeypatch.setattr("harnest.har.evaluation.evaluate", tested_late)
     monkeypatch.setattr(sys, "argv", ["harnest-evaluate", "multirun/pair/0"])
     try:
         with pytest.raises(SystemExit) as ended:

@@ -107,7 +107,7 @@ class StudyManager:
         self._taken.add(number)
         return self.trial(number)
 
-    def end(self, number: int, outcome: Outcome, replicates: Sequence[str] = ()) -> None:
+    def finish(self, number: int, outcome: Outcome, replicates: Sequence[str] = ()) -> None:
         """Tell Optuna, then everyone else, how a trial ended; the first word on it counts.
 
         What its ``replicates`` measured decides on the limits, or what its own job did.

@@ -133,10 +133,10 @@ class TrialLoop:
         except BaseException as error:
             self._groups.pop(number, None)  # it ends here, once
             if not self._interrupts.pending:
-                study.end(number, failed_outcome(error))
+                study.finish(number, failed_outcome(error))
                 raise
             # Ctrl-C ends the process that jobs are forked from too, and what waits for it breaks.
-            study.end(number, failed_outcome(KeyboardInterrupt()))
+            study.finish(number, failed_outcome(KeyboardInterrupt()))
             raise KeyboardInterrupt from error
 
     def _resume_overrides(self, trial: TrialInfo, replicate: str) -> list[str]:
@@ -169,7 +169,7 @@ class TrialLoop:
             self._study.start_replicates(turn.number, len(replicates))
         else:
             pruned = self._study.is_pruned(turn.number)
-            self._study.end(turn.number, self._outcome(done, pruned))
+            self._study.finish(turn.number, self._outcome(done, pruned))
 
     def _collect_replicate(self, turn: RunningJob, replicate: Replicate, outcome: Outcome) -> None:
         study, number = self._study, turn.number
@@ -189,7 +189,7 @@ class TrialLoop:
             else:
                 return
         del self._groups[number]
-        study.end(number, outcome, [one.name for one in group.replicates])
+        study.finish(number, outcome, [one.name for one in group.replicates])
         self._executor.interrupt(signal.SIGTERM, study.directory(number))
 
     def _outcome(self, done: "Future[JobReturn]", pruned: bool = False) -> Outcome:
@@ -214,7 +214,7 @@ class TrialLoop:
         for future in list(self._running):
             self._collect(future)
         for number in list(self._groups):
-            self._study.end(number, failed_outcome(KeyboardInterrupt()))
+            self._study.finish(number, failed_outcome(KeyboardInterrupt()))
 
 
 def _environment_overrides(variables: Mapping[str, str]) -> list[str]:
