@@ -170,6 +170,14 @@ def test_a_retry_that_is_interrupted_is_retried(bench):
     assert all(number is not None for number in retries[2:])
 
 
+def test_a_study_of_another_format_is_refused(bench, grid_of_three):
+    bench.open().set_user_attr("harnest.format", 1)
+    refused = bench.sweep("x=1,2,3", code=2)
+    (line,) = refused.err.strip().splitlines()
+    assert "study s was made by another version of harnest (its record has format 1" in line
+    assert "hydra.sweeper.study=" in line
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harnest.core.command_line import this_command
 from harnest.core.errors import StudyError
 from harnest.core.failure import INTERRUPTED, Failure
+from harnest.core.record_format import RECORD_FORMAT
 from harnest.core.secrets import redact
 from harnest.study.budget import budget_trials, params_of, retried_numbers, times_failed
 from harnest.study.callback import StudyCallback
@@ -52,7 +53,7 @@ _LONGEST = 10_000
 
 T = TypeVar("T")
 
-_IDENTITY, _SPACE = "identity", "space"
+_IDENTITY, _SPACE, _FORMAT = "identity", "space", "harnest.format"
 
 
 @contextmanager
@@ -216,7 +217,10 @@ class StudyManager:
             load_if_exists=True,
         )
         is_whole = _IDENTITY in self._study.user_attrs
-        if not is_whole:
+        if is_whole:
+            _check_format(self._study)
+        else:
+            self._study.set_user_attr(_FORMAT, RECORD_FORMAT)
             self._study.set_user_attr(_SPACE, _identifying(plan))
         _check_same_search(self._study, plan)
         self._name_objectives()
@@ -422,6 +426,16 @@ def _check_leftovers(directory: Path) -> None:
         raise StudyError(
             f"{directory} holds trials ({', '.join(left[:3])}, ...) of a study that its storage "
             "does not know; move them away or choose another hydra.sweeper.study="
+        )
+
+
+def _check_format(study: optuna.Study) -> None:
+    found = study.user_attrs.get(_FORMAT, 1)
+    if found != RECORD_FORMAT:
+        raise StudyError(
+            f"study {study.study_name} was made by another version of harnest (its record has "
+            f"format {found}, this version reads {RECORD_FORMAT}): choose another name with "
+            "hydra.sweeper.study="
         )
 
 

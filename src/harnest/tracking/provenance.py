@@ -10,6 +10,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from harnest.core.record_format import RECORD_FORMAT
+
 _PACKAGES = (
     "harnest",
     "torch",
@@ -46,8 +48,9 @@ def source_tags() -> dict[str, str]:
 
 @cache  # what is imported stays so, also in the processes that are forked from this one
 def environment_tags() -> Mapping[str, str]:
-    """What a process runs with: versions of Python and of packages, system."""
+    """What a process runs with: versions of Python and of packages, system, format of records."""
     return {
+        "harnest.format": str(RECORD_FORMAT),
         **{f"version.{name}": metadata.version(name) for name in _PACKAGES},
         "version.python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

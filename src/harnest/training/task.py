@@ -78,8 +78,8 @@ def task_of(cfg: DictConfig) -> Task:
     target = OmegaConf.select(cfg, "task._target_")
     if target is None:
         raise ConfigError(
-            "task._target_ is missing: the config was made by an older harnest, or task=null; "
-            "give task._target_=harnest.har.task.WindowClassification"
+            "the config has no task._target_: it was recorded by a version of harnest that this "
+            "one cannot read; train it again"
         )
     task: Task = import_trusted(str(target))()
     return task
