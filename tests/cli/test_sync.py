@@ -10,12 +10,12 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from harnest.cli.sync import sync
 from harnest.core.errors import TrackingError
 from harnest.har.figures import save_to_draw
-from harnest.tracking import figure_worker
 from harnest.tracking.figure_worker import pending_below
+from harnest.tracking.outbox import sync as sync_module
 from harnest.tracking.outbox.runlog import RunLog
+from harnest.tracking.outbox.sync import sync
 from harnest.tracking.run_writer import RunWriter
 from made_predictions import made_predictions
 from servers import free_port
@@ -104,13 +104,13 @@ def test_a_run_that_is_removed_meanwhile_keeps_nothing_from_the_others(
     for name in ("a", "b"):
         RunLog.begin(tmp_path / name, store).create("0", name, {})
     save_to_draw(made_predictions([0, 1, 2], [0, 1, 1]), {}, tmp_path / "b")
-    drawn = figure_worker.draw_pending
+    drawn = sync_module.draw_pending
 
     def meanwhile(directory):
         shutil.rmtree(tmp_path / "a")
         drawn(directory)
 
-    monkeypatch.setattr(figure_worker, "draw_pending", meanwhile)
+    monkeypatch.setattr(sync_module, "draw_pending", meanwhile)
     sync(tmp_path, None)
     assert [run.info.run_name for run in client.search_runs(["0"])] == ["b"]
 

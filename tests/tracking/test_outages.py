@@ -7,11 +7,11 @@ import time
 import mlflow
 import pytest
 
-from harnest.cli.sync import sync
 from harnest.core.errors import TrackingError
 from harnest.core.failure import Failure
 from harnest.tracking.outbox.operations import end, files, values
 from harnest.tracking.outbox.runlog import RunLog, StoreUnavailableError
+from harnest.tracking.outbox.sync import sync
 from harnest.tracking.run_writer import RunWriter
 from harnest.tracking.store import connect, experiment_id
 from harnest.tracking.study_record import TRIAL

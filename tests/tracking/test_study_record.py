@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from foreign_bench import files_of, is_written, wait_until
-from harnest.cli.promote import winner_of
-from harnest.cli.sync import sync
 from harnest.core.errors import TrackingError
 from harnest.reporting.report import as_table
 from harnest.study.events import StudyInfo, TrialInfo
 from harnest.tracking.find_runs import find_run
 from harnest.tracking.leaderboard import leaderboard
+from harnest.tracking.outbox.sync import sync
 from harnest.tracking.study_record import StudyRecord, how_to_look
 from harnest.tracking.study_summary import best_trials
+from harnest.training.promotion import winner_of
 from limits import HANG_TIMEOUT
 
 RECORDED = "callbacks@hydra.callbacks=mlflow"

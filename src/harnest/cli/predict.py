@@ -1,16 +1,9 @@
 """Entry: from a recorded run, or a registered model, to the activities in a recording."""
 
 import argparse
-import math
-import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from harnest.cli.app import add_store_option, add_version_option, errors_as_lines
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def main() -> None:
@@ -52,127 +45,11 @@ def main() -> None:
     add_version_option(parser)
     arguments = parser.parse_args()
     with errors_as_lines():
-        predict(arguments)
+        from harnest.har.prediction import PredictionRequest, predict
+
+        del arguments.v
+        predict(PredictionRequest(**vars(arguments)))
 
 
-def predict(arguments: argparse.Namespace) -> None:
-    """Predict as the command line says; raises `HarnestError` for what the user can mend."""
-    from harnest.core.silence_libraries import silence_libraries
-    from harnest.har.data.csv_recording import read_csv
-    from harnest.har.data.recording import Channel
-    from harnest.tracking.registry.serving import load_model
-
-    silence_libraries()
-    _check_place("-o", arguments.output)
-    _check_place("--plot", arguments.plot)
-    _check_picture(arguments.plot)
-    model = load_model(arguments.model, arguments.tracking_uri)
-    facts = _facts(arguments.model, model)
-    channels = [Channel(**channel) for channel in facts["channels"]]
-    recording = read_csv(arguments.file, channels, facts["rate"], arguments.rate)
-    if recording.resampled_from is not None:
-        told = f"resampled from {recording.resampled_from:g} to {facts['rate']:g} Hz"
-        print(f"{arguments.file}: {told}", file=sys.stderr)
-    _check_units(arguments.file, recording.signal, facts)
-    table = _table(model, facts, recording, _step(arguments, facts, recording.rate), arguments.file)
-    if arguments.plot is not None:
-        from harnest.har.timeline import timeline
-
-        timeline(recording, channels, table, facts["activities"], arguments.plot)
-    text = table.to_csv(index=False, float_format="%.4f")
-    if arguments.output is not None:
-        arguments.output.write_text(text)
-    else:
-        print(text, end="")
-
-
-def _check_place(option: str, file: Path | None) -> None:
-    """Raise `ConfigError` where ``file`` could not be written once the work is done."""
-    from harnest.core.errors import ConfigError
-
-    if file is None:
-        return
-    if not file.parent.is_dir():
-        why = f"there is no folder {file.parent}; make it, or choose another place"
-    elif file.is_dir():
-        why = "it is a folder; choose another place"
-    elif not os.access(file if file.exists() else file.parent, os.W_OK):
-        why = "you may not write there; choose another place"
-    else:
-        return
-    raise ConfigError(f"{option} {file}: {why}")
-
-
-def _check_picture(file: Path | None) -> None:
-    """Raise `ConfigError` where ``file`` ends like no picture; without an end it is a PNG."""
-    if file is None or not file.suffix:
-        return
-    from matplotlib.figure import Figure
-
-    from harnest.core.errors import ConfigError
-
-    if file.suffix[1:].lower() not in Figure().canvas.get_supported_filetypes():
-        raise ConfigError(f"--plot {file}: no picture can be {file.suffix}; choose .png or .pdf")
-
-
-def _facts(name: str, model: Any) -> dict[str, Any]:
-    from harnest.core.errors import TrackingError
-
-    facts: dict[str, Any] = model.metadata.metadata or {}
-    if not {"activities", "channels", "rate", "steps"} <= set(facts):
-        raise TrackingError(f"{name} is no model of harnest's: it does not say what it takes")
-    return facts
-
-
-def _step(arguments: argparse.Namespace, facts: dict[str, Any], rate: float) -> int:
-    from harnest.core.errors import ConfigError
-
-    if arguments.step is None:
-        return max(1, int(facts["steps"]) // 2)
-    samples = float(arguments.step) * rate
-    if not math.isfinite(samples) or round(samples) < 1:
-        raise ConfigError(
-            f"--step {arguments.step:g}: give a number of seconds, at least {1 / rate:g}"
-        )
-    return round(samples)
-
-
-def _check_units(file: Path, signal: Any, facts: dict[str, Any]) -> None:
-    """Tell of a channel that is far from anything that the model was trained on."""
-    import numpy as np
-
-    mean, std = np.array(facts["mean"]), np.array(facts["std"])
-    spread = np.sqrt(np.square((signal - mean) / std).mean(axis=0))
-    if spread.max() > 5:  # a g is 9.8 m/s², a radian 57 degrees
-        worst = facts["channels"][int(spread.argmax())]
-        print(
-            f"{file}: {worst['name']} is {spread.max():.0f} times as far from the mean as in "
-            f"training: is it in {worst['unit']}?",
-            file=sys.stderr,
-        )
-
-
-def _table(
-    model: Any, facts: dict[str, Any], recording: Any, step: int, file: Path
-) -> "pd.DataFrame":
-    """One line for each window, the last one flush with the end: when, what, how probable."""
-    import numpy as np
-    from numpy.lib.stride_tricks import sliding_window_view
-
-    from harnest.core.errors import DataError
-
-    steps, rate, signal = int(facts["steps"]), recording.rate, recording.signal
-    if len(signal) < steps:
-        raise DataError(
-            f"{file} has {len(signal) / rate:g} s; the model looks at {steps / rate:g} s at once"
-        )
-    starts = np.unique([*range(0, len(signal) - steps + 1, step), len(signal) - steps])
-    windows = sliding_window_view(signal, steps, axis=0).transpose(0, 2, 1)[starts]
-    probabilities = model.predict(np.ascontiguousarray(windows))
-    begins = recording.start + starts / rate
-    table = probabilities.copy()
-    table.insert(0, "start", begins)
-    table.insert(1, "end", begins + steps / rate)
-    table.insert(2, "activity", probabilities.idxmax(axis=1))
-    table.insert(3, "probability", probabilities.max(axis=1))
-    return table
+if __name__ == "__main__":
+    main()

@@ -2,13 +2,8 @@
 
 import argparse
 import os
-import statistics
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
 
 from harnest.cli.app import (
     add_experiment_option,
@@ -17,24 +12,6 @@ from harnest.cli.app import (
     errors_as_lines,
 )
 from harnest.core.errors import TrackingError
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run as MlflowRun
-    from omegaconf import DictConfig
-
-#: Tag of a refit: the run that it refits.
-REFIT = "refit"
-
-
-@dataclass(frozen=True)
-class Refit:
-    """The winner's config, trained with another seed and tested: score and test scores."""
-
-    run_id: str
-    seed: int
-    score: float
-    tests: Mapping[str, float]
 
 
 def main() -> None:
@@ -72,6 +49,7 @@ def main() -> None:
     with errors_as_lines():
         from harnest.tracking.find_runs import experiment_called, find_study
         from harnest.tracking.store import open_existing
+        from harnest.training.promotion import promote, refit, winner_of
 
         client = open_existing(arguments.tracking_uri)
         group = experiment_called(client, arguments.experiment)
@@ -82,190 +60,13 @@ def main() -> None:
             raise TrackingError(
                 f"a registered model cannot be called {name}: give a --name without / and :"
             )
-        refits = refit(client, study, winner, arguments.seeds)
-        is_registered = promote(client, study, winner, refits, name, force=arguments.force)
+        say = partial(print, flush=True)
+        warn = partial(print, file=sys.stderr)
+        refits = refit(client, study, winner, arguments.seeds, say)
+        is_registered = promote(
+            client, study, winner, refits, name, say=say, warn=warn, force=arguments.force
+        )
     sys.exit(0 if is_registered else 1)
-
-
-def winner_of(client: "MlflowClient", study: "MlflowRun", number: int | None) -> "MlflowRun":
-    """The run of the study's best trial, or of the trial that was chosen.
-
-    Raises `TrackingError` where there is none, or where it is not finished.
-    """
-    from harnest.tracking.find_runs import best_trial_run, trials_of
-    from harnest.tracking.study_record import TRIAL
-
-    name = study.info.run_name
-    if number is None:
-        best = best_trial_run(client, study)
-        if best is not None:
-            return _of_trainer(best)
-        raise TrackingError(
-            f"study {name} has no best trial: none has finished, or it has several objectives; "
-            "choose one with --trial N"
-        )
-    found = [run for run in trials_of(client, study) if run.data.tags[TRIAL] == str(number)]
-    if not found or found[0].info.status != "FINISHED":
-        raise TrackingError(f"study {name} has no finished trial {number}")
-    return _of_trainer(found[0])
-
-
-def _of_trainer(run: "MlflowRun") -> "MlflowRun":
-    if not {"objective.metric", "data.name"} <= set(run.data.params):
-        raise TrackingError(
-            f"{run.info.run_name} was not trained by harnest-train: only what that has trained can "
-            "be promoted"
-        )
-    return run
-
-
-def refit(
-    client: "MlflowClient", study: "MlflowRun", winner: "MlflowRun", count: int
-) -> list[Refit]:
-    """Train and test the winner's config with the ``count`` seeds after its own ones.
-
-    New ones, because its own are part of why it won. They train side by side on this machine's
-    slots. Each is a child of the study's run; a seed that was refitted and tested before is read
-    from the record. Raises `TrackingError` where the config keeps no weights to be tested.
-    """
-    from harnest.core.paths import BEST_CHECKPOINT
-    from harnest.tracking.find_runs import find_run
-    from harnest.tracking.reproduce import config_of
-    from harnest.tracking.run_queries import search_runs
-    from harnest.tracking.run_writer import RunWriter
-    from harnest.tracking.study_record import PARENT, STUDY
-
-    group, identity = study.info.experiment_id, winner.info.run_id
-    condition = f"tags.`{REFIT}` = '{identity}' AND attributes.status = 'FINISHED'"
-    there = {r.seed: r for r in map(_recorded, search_runs(client, group, condition)) if r.tests}
-    cfg = config_of(client, winner)
-    callbacks = (cfg.get("callbacks") or {}).values()
-    if not any(one and one.get("filename") == Path(BEST_CHECKPOINT).stem for one in callbacks):
-        raise TrackingError(
-            f"study {study.info.run_name} keeps no {BEST_CHECKPOINT} that could be tested: search "
-            "with callbacks=default, or another choice that has checkpoint"
-        )
-    if cfg.data.test in (None, []):
-        raise TrackingError(
-            f"study {study.info.run_name} holds nobody out (data.test): there are no test subjects "
-            "to compare models by"
-        )
-    first = cfg.seed + cfg.seeds
-    seeds = range(first, first + count)
-    missing = [seed for seed in seeds if seed not in there]
-    if missing:
-        from harnest.training.refits import Ended, RefitJob, train_side_by_side
-
-        tags = {PARENT: study.info.run_id, STUDY: str(study.info.run_name), REFIT: identity}
-        name = winner.info.run_name
-        jobs = [
-            RefitJob(_seeded(cfg, seed), f"{name} seed {seed}", client.tracking_uri, tags)
-            for seed in missing
-        ]
-        metric = cfg.objective.metric
-        with closing(train_side_by_side(jobs)) as events:
-            for event in events:
-                seed = event.job.cfg.seed
-                told = f"refit of {name} with seed {seed}"
-                if isinstance(event, Ended):
-                    run = find_run(client, group, str(event.directory))
-                    RunWriter(client, run.info.run_id, owned=False).metrics(event.tests, step=0)
-                    there[seed] = Refit(run.info.run_id, seed, event.score, event.tests)
-                    left = sum(seed not in there for seed in seeds)
-                    print(f"{told} ended: {metric} {event.score:.4f}; {left} to go", flush=True)
-                else:
-                    print(f"{told} started", flush=True)
-    return [there[seed] for seed in seeds]
-
-
-def _seeded(cfg: "DictConfig", seed: int) -> "DictConfig":
-    again = cfg.copy()
-    again.seed = seed
-    again.folds, again.seeds = None, 1  # one of those that the trial may have been made of
-    return again
-
-
-def _recorded(run: "MlflowRun") -> Refit:
-    from harnest.tracking.run_writer import OBJECTIVE
-
-    metrics = run.data.metrics
-    tests = {name: value for name, value in metrics.items() if name.startswith("test/")}
-    seed = int(run.data.tags["seed"])
-    return Refit(run.info.run_id, seed, metrics.get(OBJECTIVE, float("nan")), tests)
-
-
-def promote(
-    client: "MlflowClient",
-    study: "MlflowRun",
-    winner: "MlflowRun",
-    refits: Sequence[Refit],
-    name: str,
-    *,
-    force: bool = False,
-) -> bool:
-    """Record mean and deviation, register the refit that validates best, and crown the champion.
-
-    Returns False, and registers nothing, where the mean of the test scores is no better than
-    guessing, see `Task.chance_scores`; ``force`` registers it all the same.
-    """
-    from harnest.tracking.registry.champion import model_of_run, register, set_champion
-    from harnest.tracking.reproduce import config_of
-    from harnest.tracking.run_writer import OBJECTIVE, RunWriter
-    from harnest.training.task import task_of
-
-    params = winner.data.params
-    metric, mode = params["objective.metric"], params["objective.mode"]
-    tested = f"test/{metric.rpartition('/')[2]}"
-    sign = 1 if mode == "max" else -1
-    best = max(refits, key=lambda one: sign * one.score)
-    summary = {
-        f"{test}.{word}": value
-        for test in sorted(best.tests)
-        for word, value in _mean_and_deviation([one.tests[test] for one in refits]).items()
-    }
-    validated = _mean_and_deviation([one.score for one in refits])
-    kept = {f"{metric}.{word}": value for word, value in validated.items()}
-    RunWriter(client, study.info.run_id, owned=False).metrics(summary | kept, step=0)
-    for one in refits:
-        print(f"seed {one.seed}: {metric} {one.score:.4f}, {tested} {one.tests[tested]:.4f}")
-    score = winner.data.metrics.get(OBJECTIVE)
-    beside = "" if score is None else f"; in the study, which chose by it, {score:.4f}"
-    print(f"{metric:<14} {_spread(kept, metric)}, {len(refits)} seeds{beside}")
-    for test in sorted(best.tests):
-        print(f"{test:<14} {_spread(summary, test)}, {len(refits)} seeds")
-    cfg = config_of(client, winner)
-    mean, guessed = summary[f"{tested}.mean"], task_of(cfg).chance_scores(cfg).get(tested)
-    if guessed is not None and not sign * mean > sign * guessed:
-        told = f"warning: {tested} {mean:.4f} is no better than guessing, {guessed:.4f}"
-        if not force:
-            print(f"{told}: nothing is registered; --force registers it", file=sys.stderr)
-            return False
-        print(told, file=sys.stderr)
-    run = client.get_run(best.run_id)
-    model = model_of_run(client, run)
-    if model is None:
-        print(f"run {best.run_id} logged no model: nothing is registered")
-        return True
-    facts = {
-        key: run.data.tags[key] for key in ("data.digest", "subjects.test") if key in run.data.tags
-    }
-    scores = {key: repr(value) for key, value in summary.items()}
-    tags = {"study": str(study.info.run_name), "seed": str(best.seed), **facts, **scores}
-    version = register(client, name, best.run_id, model, tags)
-    print(f"registered as version {version} of {name}: seed {best.seed}, the best in {metric}")
-    print(set_champion(client, name, version, f"{tested}.mean", mode))
-    return True
-
-
-def _spread(values: Mapping[str, float], name: str) -> str:
-    deviation = values.get(f"{name}.std")
-    return f"{values[f'{name}.mean']:.4f}" + ("" if deviation is None else f" ± {deviation:.4f}")
-
-
-def _mean_and_deviation(values: Sequence[float]) -> dict[str, float]:
-    """The sample standard deviation, where there is more than one value."""
-    mean = {"mean": statistics.fmean(values)}
-    return mean | ({"std": statistics.stdev(values)} if len(values) > 1 else {})
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.models import Model
 
-from harnest.cli.sync import sync
 from harnest.core.errors import TrackingError
 from harnest.tracking.figure_worker import pending_below
 from harnest.tracking.outbox import operations
@@ -26,6 +25,7 @@ from harnest.tracking.outbox.runlog import (
     StoreUnavailableError,
     run_logs_below,
 )
+from harnest.tracking.outbox.sync import sync
 from limits import HANG_TIMEOUT
 
 STEPS = 30

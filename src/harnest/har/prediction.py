@@ -1,0 +1,144 @@
+"""A recording and a trained model in, a table of activities out."""
+
+import math
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from harnest.core.errors import ConfigError, DataError, TrackingError
+from harnest.core.silence_libraries import silence_libraries
+from harnest.har.data.csv_recording import read_csv
+from harnest.har.data.recording import Channel
+from harnest.tracking.registry.serving import load_model
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class PredictionRequest:
+    """What to predict: a model, a recording, and where the table goes.
+
+    ``rate`` [Hz] is for a recording without a column of times; ``step`` [s] is from one window's
+    start to the next, None: half a window; ``output`` None: standard output; ``plot`` None: no
+    picture.
+    """
+
+    model: str
+    file: Path
+    tracking_uri: str
+    rate: float | None = None
+    step: float | None = None
+    output: Path | None = None
+    plot: Path | None = None
+
+
+def predict(request: PredictionRequest) -> None:
+    """Write the table that is asked for; raises `HarnestError` for what cannot be used."""
+    silence_libraries()
+    _check_place("-o", request.output)
+    _check_place("--plot", request.plot)
+    _check_picture(request.plot)
+    model = load_model(request.model, request.tracking_uri)
+    facts = _facts(request.model, model)
+    channels = [Channel(**channel) for channel in facts["channels"]]
+    recording = read_csv(request.file, channels, facts["rate"], request.rate)
+    if recording.resampled_from is not None:
+        told = f"resampled from {recording.resampled_from:g} to {facts['rate']:g} Hz"
+        print(f"{request.file}: {told}", file=sys.stderr)
+    _check_units(request.file, recording.signal, facts)
+    table = _table(model, facts, recording, _step(request, facts, recording.rate), request.file)
+    if request.plot is not None:
+        from harnest.har.timeline import timeline
+
+        timeline(recording, channels, table, facts["activities"], request.plot)
+    text = table.to_csv(index=False, float_format="%.4f")
+    if request.output is not None:
+        request.output.write_text(text)
+    else:
+        print(text, end="")
+
+
+def _check_place(option: str, file: Path | None) -> None:
+    """Raise `ConfigError` where ``file`` could not be written once the work is done."""
+    if file is None:
+        return
+    if not file.parent.is_dir():
+        why = f"there is no folder {file.parent}; make it, or choose another place"
+    elif file.is_dir():
+        why = "it is a folder; choose another place"
+    elif not os.access(file if file.exists() else file.parent, os.W_OK):
+        why = "you may not write there; choose another place"
+    else:
+        return
+    raise ConfigError(f"{option} {file}: {why}")
+
+
+def _check_picture(file: Path | None) -> None:
+    """Raise `ConfigError` where ``file`` ends like no picture; without an end it is a PNG."""
+    if file is None or not file.suffix:
+        return
+    from matplotlib.figure import Figure
+
+    if file.suffix[1:].lower() not in Figure().canvas.get_supported_filetypes():
+        raise ConfigError(f"--plot {file}: no picture can be {file.suffix}; choose .png or .pdf")
+
+
+def _facts(name: str, model: Any) -> dict[str, Any]:
+
+    facts: dict[str, Any] = model.metadata.metadata or {}
+    if not {"activities", "channels", "rate", "steps"} <= set(facts):
+        raise TrackingError(f"{name} is no model of harnest's: it does not say what it takes")
+    return facts
+
+
+def _step(request: PredictionRequest, facts: dict[str, Any], rate: float) -> int:
+
+    if request.step is None:
+        return max(1, int(facts["steps"]) // 2)
+    samples = float(request.step) * rate
+    if not math.isfinite(samples) or round(samples) < 1:
+        raise ConfigError(
+            f"--step {request.step:g}: give a number of seconds, at least {1 / rate:g}"
+        )
+    return round(samples)
+
+
+def _check_units(file: Path, signal: Any, facts: dict[str, Any]) -> None:
+    """Tell of a channel that is far from anything that the model was trained on."""
+    mean, std = np.array(facts["mean"]), np.array(facts["std"])
+    spread = np.sqrt(np.square((signal - mean) / std).mean(axis=0))
+    if spread.max() > 5:  # a g is 9.8 m/s², a radian 57 degrees
+        worst = facts["channels"][int(spread.argmax())]
+        print(
+            f"{file}: {worst['name']} is {spread.max():.0f} times as far from the mean as in "
+            f"training: is it in {worst['unit']}?",
+            file=sys.stderr,
+        )
+
+
+def _table(
+    model: Any, facts: dict[str, Any], recording: Any, step: int, file: Path
+) -> "pd.DataFrame":
+    """One line for each window, the last one flush with the end: when, what, how probable."""
+
+    steps, rate, signal = int(facts["steps"]), recording.rate, recording.signal
+    if len(signal) < steps:
+        raise DataError(
+            f"{file} has {len(signal) / rate:g} s; the model looks at {steps / rate:g} s at once"
+        )
+    starts = np.unique([*range(0, len(signal) - steps + 1, step), len(signal) - steps])
+    windows = sliding_window_view(signal, steps, axis=0).transpose(0, 2, 1)[starts]
+    probabilities = model.predict(np.ascontiguousarray(windows))
+    begins = recording.start + starts / rate
+    table = probabilities.copy()
+    table.insert(0, "start", begins)
+    table.insert(1, "end", begins + steps / rate)
+    table.insert(2, "activity", probabilities.idxmax(axis=1))
+    table.insert(3, "probability", probabilities.max(axis=1))
+    return table
