@@ -113,7 +113,11 @@ def add_store_option(parser: argparse.ArgumentParser) -> None:
 def add_version_option(parser: argparse.ArgumentParser) -> None:
     """Let the user ask which release this is."""
     parser.add_argument(
-        "--version", action=_ShowVersion, nargs=0, help="show harnest's version and exit"
+        "--version",
+        action=_ShowVersion,
+        nargs=0,
+        default=argparse.SUPPRESS,
+        help="show harnest's version and exit",
     )
 
 
