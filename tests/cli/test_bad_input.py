@@ -385,7 +385,7 @@ def test_secrets_of_a_refused_address_are_not_shown(tmp_path):
     ("arguments", "told"),
     [
         (["nowhere"], ["nowhere", "neither"]),
-        (["."], ["no run's directory"]),
+        (["."], ["not a run directory"]),
     ],
 )
 def test_a_run_to_evaluate_that_is_not_there(tmp_path, arguments, told):

@@ -140,7 +140,7 @@ def test_a_trial_of_several_objectives_and_one_of_several_runs(tmp_path):
     again = warm("rerun", "multirun/two/0", folder=tmp_path)
     assert again.out.endswith(", the same as recorded\n"), again
     line = warm("rerun", "multirun/mean/0", folder=tmp_path).line
-    assert re.search(r"is several runs: name one of them, .*/mean/0/seed-[01] for example", line)
+    assert re.search(r"has several runs: name one of them, .*/mean/0/seed-[01] for example", line)
 
 
 @pytest.mark.parametrize(
@@ -165,4 +165,4 @@ def test_only_what_is_known_now_can_differ():
     commit = "mlflow.source.git.commit"
     assert differences({commit: "a" * 40}, {}) == ["commit was aaaaaaaaaaaa, is none"]
     changed = differences({}, {"git.state": "2 files changed"})
-    assert changed == ["the code had changes that no commit holds (2 files changed)"]
+    assert changed == ["the code had uncommitted changes (2 files changed)"]

@@ -133,7 +133,7 @@ def test_a_store_that_is_away_keeps_nothing_from_the_others(store, client, tmp_p
     out = capsys.readouterr().out.splitlines()
     assert out[:2] == [
         f"{tmp_path / 'b'}: 1 writes sent",
-        "4 records, 4 of them had something to send",
+        "4 run logs, 4 of them had unsent writes",
     ]
     assert len(out) == 3
     assert away in out[2]

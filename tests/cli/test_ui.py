@@ -75,7 +75,7 @@ def test_both_show_what_is_there_and_end_together(workplace):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["nowhere"], "nowhere is no folder of a study"),
+        (["nowhere"], "nowhere is not a study folder"),
         (["--tracking-uri", "sqlite:////nowhere/mlflow.db"], "/nowhere"),
         (["--tracking-uri", "http://127.0.0.1:1"], "does not answer"),
     ],

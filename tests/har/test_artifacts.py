@@ -271,8 +271,8 @@ def test_what_cannot_be_predicted_is_told_in_one_line(workplace, arguments, told
 def test_there_is_nothing_to_send_and_nothing_is_sent(workplace):
     answer = warm("sync", ".", folder=workplace.folder)
     assert answer.code == 0
-    assert answer.out.splitlines()[-1].endswith("0 of them had something to send")
-    assert "no record" in warm("sync", "nowhere", folder=workplace.folder).line
+    assert answer.out.splitlines()[-1].endswith("0 of them had unsent writes")
+    assert "no run log" in warm("sync", "nowhere", folder=workplace.folder).line
 
 
 def test_a_test_adds_the_same_figures_of_the_test_subjects(workplace, client, runs):

@@ -96,5 +96,5 @@ def test_an_artist_that_died_is_told_once_and_what_is_missing_is_kept(run, tmp_p
     worker.draw(second)
     worker.finish()
     (warning,) = caplog.messages
-    assert "harnest-sync draws what is missing" in warning
+    assert "harnest-sync to draw the missing figures" in warning
     assert second in pending_below(tmp_path)

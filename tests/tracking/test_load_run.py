@@ -90,7 +90,7 @@ def test_what_is_neither_directory_nor_identity_is_told(store, name):
 
 
 def test_another_directory_is_told(store, tmp_path):
-    with pytest.raises(TrackingError, match="is no run's directory"):
+    with pytest.raises(TrackingError, match="is not a run directory"):
         load_run(str(tmp_path), store)
 
 

@@ -118,7 +118,7 @@ def test_what_never_arrived_is_kept_and_sent_once(server, client, tmp_path, capl
     assert first[0]["data"]["tags"]["reason"] == "oom"
     assert artifacts(client, run) == {"notes", "traceback.txt"}
     sync(tmp_path, None)
-    assert capsys.readouterr().out == "1 records, 0 of them had something to send\n"
+    assert capsys.readouterr().out == "1 run logs, 0 of them had unsent writes\n"
     assert (client.get_run(run.run_id).to_dictionary(), history(client, run)) == first
 
 
@@ -173,8 +173,8 @@ def test_what_a_proxy_refuses_is_left_out_and_told(proxied, client, status, capl
     assert {file.path for file in client.list_artifacts(run_log.run_id)} == {"a.txt", "b.txt"}
     told = [record.getMessage() for record in caplog.records if record.name.startswith("harnest")]
     assert [line.partition(":")[0] for line in told] == [
-        "MLflow does not take some files",
-        "MLflow does not take some values",
+        "MLflow rejects some files",
+        "MLflow rejects some values",
     ]
     assert all(str(status) in line for line in told)
     assert "large.bin" in told[0]

@@ -103,7 +103,7 @@ def test_files_that_exist_are_copied(run, tmp_path):
 
 def test_the_directory_of_a_run_at_work_is_not_given_to_another(run, store, tmp_path):
     assert run.queue.uploader.wait(HANG_TIMEOUT)
-    with pytest.raises(TrackingError, match="at work"):
+    with pytest.raises(TrackingError, match="in use by another run"):
         RunWriter.start(store, "tests", "two", {}, tmp_path / "one", 10)
     run.metrics({"loss": 1.0}, 0)
     run.end()

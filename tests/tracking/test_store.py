@@ -188,7 +188,7 @@ def test_an_experiment_that_another_process_makes_at_that_moment_is_taken(client
 
 
 def test_an_experiment_that_mlflow_does_not_take_is_told(client):
-    with pytest.raises(TrackingError, match=r"no MLflow experiment a{501}: .*experiment="):
+    with pytest.raises(TrackingError, match=r"experiment a{501} cannot be created: .*experiment="):
         experiment_id(client, "a" * 501)
 
 

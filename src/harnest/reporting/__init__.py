@@ -1,1 +1,1 @@
-"""Rendering of what was recorded: tables, figures and the HTML report."""
+"""Rendering of records: tables, figures and the HTML report."""

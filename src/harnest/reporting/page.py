@@ -1,9 +1,9 @@
-"""One HTML page with figures to move in: it needs no network and no file beside it.
+"""A self-contained HTML page of interactive figures: it needs no network and no other files.
 
-MLflow's UI shows a page in a frame of its own, where a script beside it is not found, so the page
-holds plotly.js: compressed, which is two megabytes less than the text. The frame may be narrow and
-low, and change with the window: text wraps, legends are below, and a figure of several panels has
-as many beside each other as there is room for.
+MLflow's UI shows an artifact page in a frame where scripts beside it are not found, so the page
+contains plotly.js, compressed to save two megabytes. The frame may be small and may be resized:
+text wraps, legends are below the figures, and a figure of several panels arranges them in as many
+columns as fit.
 """
 
 import base64
@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-#: A figure as plotly.js takes it: {"data": [...], "layout": {...}}.
+#: A figure in the format of plotly.js: {"data": [...], "layout": {...}}.
 Figure = dict[str, Any]
 
-_PANEL = 250  # pixels that a panel of a figure needs to be read
+_PANEL = 250  # minimum width of a readable panel, in pixels
 
 _PAGE = """<!doctype html>
 <meta charset="utf-8">
@@ -81,7 +81,7 @@ section {{ margin-bottom: 24px; }}
 
 
 def page(title: str, figures: Mapping[str, Figure]) -> str:
-    """The page that shows ``figures`` below each other."""
+    """Return an HTML page that shows ``figures`` below each other."""
     content = json.dumps(figures, separators=(",", ":")).replace("</", "<\\/")
     return _PAGE.format(
         title=html.escape(title),
@@ -93,7 +93,7 @@ def page(title: str, figures: Mapping[str, Figure]) -> str:
 
 
 def _place(name: str, figure: Figure) -> str:
-    """Where a figure goes, below its title: text of the page wraps, plotly.js cuts its own."""
+    """Return a figure's element below its title: HTML text wraps, titles of plotly.js do not."""
     title = figure["layout"].get("title", {}).get("text", "")
     heading = f"<h2>{html.escape(title)}</h2>" if title else ""
     return f'<section>{heading}<div id="{html.escape(name)}"></div></section>'
@@ -101,6 +101,6 @@ def _place(name: str, figure: Figure) -> str:
 
 @functools.cache
 def library() -> str:
-    """plotly.js, compressed and in letters: made once in the process that trials come from."""
+    """Return plotly.js, compressed and base64-encoded; cached, so forked trials inherit it."""
     text = resources.files("plotly").joinpath("package_data/plotly.min.js").read_bytes()
     return base64.b64encode(zlib.compress(text, 9)).decode()

@@ -1,6 +1,6 @@
-"""One page that holds a study: its ranked trials, its figures, and how to repeat it.
+"""The HTML report of a study: its ranked trials, its figures, and how to repeat it.
 
-The page is one HTML file that needs no network: the drawing library is part of it, once.
+The report is one file that needs no network: it contains the plotting library once.
 """
 
 from collections import Counter
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
     from harnest.study.events import StudyInfo, TrialInfo
 
-_SHOWN = 25  # rows before the others are folded away
+_SHOWN = 25  # rows that are visible; the others are collapsed
 
-# In the page a figure is as wide as its column.
+# Responsive: a figure fills the width of its column.
 _CONFIG = {"displaylogo": False, "responsive": True}
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a page says: a title, what came of it, facts by name, commands by purpose."""
+    """Content of a report: title, outcome, ranked rows, facts by name, and commands by purpose."""
 
     title: str
     outcome: str
@@ -44,7 +44,15 @@ def study_page(
     best: "TrialInfo | None",
     asked: Mapping[str, str],
 ) -> str:
-    """The page of one study; ``rows`` are its ``trials``, in any order."""
+    """Return the HTML report of one study.
+
+    Args:
+        study: The study.
+        trials: All trials of the study.
+        rows: The rows of ``trials``, in any order.
+        best: The best trial; None if there is none.
+        asked: The study's settings by name, for the report's facts.
+    """
     from harnest.reporting.study_figures import figures, study_of
 
     objectives = objective_names(study)
@@ -56,7 +64,7 @@ def study_page(
         in_words = {"best": f"trial-{best.number}", objectives[0]: format_value(best.values[0])}
         in_words |= {key: format_value(value) for key, value in best.params.items()}
         model = folder / BEST_CHECKPOINT
-        if model.is_file():  # it is one of the trainer's
+        if model.is_file():  # other applications' jobs leave no such checkpoint
             in_words["weights"] = str(model)
             commands["repeat the best"] = f"harnest-rerun {folder}"
             commands["test and register it"] = f"harnest-promote {study.directory}"
@@ -77,7 +85,7 @@ def study_page(
 
 
 def objective_names(study: "StudyInfo") -> list[str]:
-    """What a study's objectives are called, one for each; unnamed ones by their number."""
+    """Return the names of a study's objectives; unnamed ones are numbered."""
     if study.metric_names:
         return list(study.metric_names)
     single = len(study.directions) == 1
@@ -85,18 +93,18 @@ def objective_names(study: "StudyInfo") -> list[str]:
 
 
 def outcome_counts(rows: Sequence[LeaderboardRow]) -> str:
-    """How many trials there are, and how they ended."""
+    """Return the number of trials, in total and per state, as text."""
     states = Counter(row.state.lower() for row in rows)
     return f"{len(rows)} trials: {', '.join(f'{n} {state}' for state, n in states.items())}"
 
 
 def format_value(value: Any) -> str:
-    """A parameter or score as a person wants to read it."""
+    """Format a parameter or score for display; secrets are masked."""
     return f"{value:.4g}" if isinstance(value, float) else redact(str(value))
 
 
 def page(report: Report, figures: Iterable[tuple[str, "go.Figure"]]) -> str:
-    """Typeset a report and its figures, each with its title, as one HTML page."""
+    """Render a report and its figures, each with its title, as one HTML page."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
@@ -125,9 +133,15 @@ def page(report: Report, figures: Iterable[tuple[str, "go.Figure"]]) -> str:
 def as_table(
     rows: Sequence[LeaderboardRow], objectives: Sequence[str], is_exact: bool = False
 ) -> tuple[list[str], list[list[str]]]:
-    """Headings, and the rows as text, in the columns that all of them together need.
+    """Return the headings and the rows as text.
 
-    Where it ``is_exact``, scores and times have every digit.
+    Args:
+        rows: The rows. The columns are those that any of them needs.
+        objectives: Headings of the scores, one per objective.
+        is_exact: Whether scores and times keep all digits.
+
+    Returns:
+        The headings, and the cells of each row.
     """
     score, time = ("", "") if is_exact else (".4f", ".1f")
     spread = any(row.deviations for row in rows)
@@ -159,7 +173,7 @@ def _state(row: LeaderboardRow) -> str:
 
 
 def _scores(row: LeaderboardRow, count: int, spread: bool, form: str) -> list[str]:
-    """Scores, each with its deviation where some row has one; a row may have fewer of those."""
+    """Return the cells of the scores, each followed by its deviation if any row has one."""
     cells: list[str] = []
     for at in range(count):
         cells.append(format(row.scores[at], form) if row.scores else "")
@@ -169,7 +183,7 @@ def _scores(row: LeaderboardRow, count: int, spread: bool, form: str) -> list[st
 
 
 def _distribution(described: Any) -> str:
-    """A searched distribution in words, from Optuna's description, or several by condition."""
+    """Describe a search distribution, given as Optuna's JSON, or several by condition."""
     if "attributes" not in described:
         return "; ".join(f"{_distribution(one)} where {when}" for when, one in described.items())
     about = described["attributes"]

@@ -1,25 +1,25 @@
-"""Rows of a ranked table: trials and runs, best first, seeds taken together."""
+"""Rows of a ranked table of trials and runs, with repetitions over seeds merged."""
 
 import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-#: How a trial or run ended, as tables say it.
+#: Names of end states in tables.
 FINISHED, PRUNED = "FINISHED", "PRUNED"
 
-#: The parameter whose values are repetitions, not choices.
+#: Name of the parameter whose values are repetitions, not choices.
 SEED = "seed"
 
 
 @dataclass(frozen=True)
 class LeaderboardRow:
-    """One trial or run, or several that differ in their seed alone.
+    """One trial or run, or several that differ only in their seed.
 
-    ``scores`` has one number per objective, and is empty where there is none; of several seeds
-    they are means, and ``deviations`` their sample standard deviations, as they are of a trial with
-    replicates. ``seconds`` is None while it runs. ``broken`` names the constraints of its study
-    that it violates.
+    ``scores`` has one number per objective, and is empty if there is no score. For several seeds
+    ``scores`` are means and ``deviations`` their sample standard deviations; a trial with
+    replicates has the same. ``seconds`` is None while the trial or run is active. ``broken`` names
+    the study's constraints that it violates.
     """
 
     name: str
@@ -36,11 +36,15 @@ class LeaderboardRow:
 
 
 def ranked(rows: Iterable[LeaderboardRow], directions: Sequence[str]) -> list[LeaderboardRow]:
-    """Finished runs, then pruned ones, then the rest; each by score, those without one last.
+    """Sort rows: finished runs first, then pruned ones, then the rest.
 
-    What breaks a constraint stands behind what breaks none. With several objectives the finished
-    ones that no other is better than in all come first, and are marked; then the first objective
-    decides. Of equals the earlier trial comes first.
+    Within each state rows are sorted by the first objective; rows that violate a constraint come
+    after those that violate none, and rows without a score come last. With several objectives the
+    rows on the Pareto front come first and are marked. Of equals the earlier trial comes first.
+
+    Args:
+        rows: The rows, in any order.
+        directions: ``minimize`` or ``maximize``, one per objective.
     """
     listed = list(rows)
     if len(directions) > 1:
@@ -62,9 +66,9 @@ def ranked(rows: Iterable[LeaderboardRow], directions: Sequence[str]) -> list[Le
 
 
 def without_seeds(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
-    """Take finished rows together that differ in ``seed`` alone; the others stay as they are.
+    """Merge finished rows that differ only in ``seed``; other rows stay as they are.
 
-    So does one whose seed is among those already: a run that was repeated, or named twice.
+    A row whose seed is already in its group also stays: it is a repeated run, or one named twice.
     """
     groups: dict[object, list[LeaderboardRow]] = {}
     for number, row in enumerate(rows):
@@ -96,9 +100,9 @@ def _mean(rows: Sequence[LeaderboardRow]) -> LeaderboardRow:
 
 
 def _front(rows: Sequence[LeaderboardRow], directions: Sequence[str]) -> set[int]:
-    """Which rows no other is at least as good as in every objective, and better in one.
+    """Return the indices of the Pareto front: rows that no other row dominates.
 
-    Only those count that are finished and keep to the constraints.
+    Only finished rows with a score that violate no constraint count.
     """
     signs = [-1 if direction == "maximize" else 1 for direction in directions]
     points = {

@@ -1,4 +1,4 @@
-"""Figures of a study: how the search went, what mattered, what was tried, how trials learned."""
+"""Figures of a study: history, parameter importance, parameters and learning curves."""
 
 import json
 import math
@@ -32,22 +32,25 @@ if TYPE_CHECKING:
     from harnest.study.events import TrialInfo
 
 _BLUE, _GREY, _ORANGE, _PRUNED = "#2f6690", "#b8bfc6", "#d1603d", "#7d8894"
-_NUMBER = "trial"  # the attribute with a trial's own number: here there are ended ones only
-_FRONT_AXES = (2, 3)  # objectives that a front can be drawn of
+_NUMBER = "trial"  # user attribute: the original number, since only ended trials are copied
+_FRONT_AXES = (2, 3)  # numbers of objectives for which Optuna can plot a Pareto front
 
-#: What figures call pruned trials: they have no score, and are drawn at this value.
+#: Legend of pruned trials: they have no score and are drawn at their last reported value.
 PRUNED = "pruned, at its last reported value"
 
 
 def study_of(
     trials: Sequence["TrialInfo"], directions: Sequence[str], space: Mapping[str, Any]
 ) -> optuna.Study:
-    """Build the study that Optuna draws, in memory, from the facts of its ended trials.
+    """Build an in-memory Optuna study of the ended trials, for Optuna's plots.
 
-    ``space`` holds the searched distributions by key, as Optuna writes them to JSON, or those of
-    a key by condition.
+    Args:
+        trials: The trials.
+        directions: ``minimize`` or ``maximize``, one per objective.
+        space: The search distributions by key, in Optuna's JSON format, or a mapping of such
+            distributions by condition.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it warns of each figure without trials
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it warns about every empty figure
     study = optuna.create_study(directions=[StudyDirection[one.upper()] for one in directions])
     tried = [trial for trial in trials if _is_drawn(trial, len(directions))]
     distributions = {
@@ -68,7 +71,8 @@ def study_of(
                 distributions={key: distributions[key] for key in params},
                 intermediate_values=dict(trial.steps),
                 user_attrs={_NUMBER: trial.number},
-                # In each trial: of a study with any, one without is taken for one that breaks all.
+                # In every trial: in a study with constraints Optuna treats a trial without any as
+                # infeasible.
                 constraints={name: float(name in trial.broken) for name in limits},
             )
         )
@@ -76,11 +80,14 @@ def study_of(
 
 
 def figures(study: optuna.Study, objectives: Sequence[str]) -> Iterator[tuple[str, go.Figure]]:
-    """Yield title and figure; those that would be empty are left out.
+    """Yield the title and figure of each figure that is not empty.
 
-    ``objectives`` are the names of the study's objectives, one for each. Where a figure shows
-    single trials, pruned ones are among them at their last reported value; Optuna's own figures
-    leave them out.
+    Figures of single trials include pruned ones at their last reported value, which Optuna's own
+    figures leave out.
+
+    Args:
+        study: A study built by `study_of`.
+        objectives: Names of the study's objectives.
     """
     finished = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
     searched = list(dict.fromkeys(key for trial in finished for key in trial.params))
@@ -102,7 +109,7 @@ def figures(study: optuna.Study, objectives: Sequence[str]) -> Iterator[tuple[st
         history = _with_pruned_history(plot_optimization_history(study, **chosen), study)
         yield f"History{of}", _styled(history)
         if searched and len({target(trial) for trial in finished}) > 1:
-            # Optuna judges what makes a target low, and says so in a warning.
+            # Optuna warns that it evaluates importance for low targets; `loss` is such a target.
             with suppress(ValueError, RuntimeError), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 weighed = plot_param_importances(study, target=loss, target_name=name)
@@ -118,9 +125,9 @@ def figures(study: optuna.Study, objectives: Sequence[str]) -> Iterator[tuple[st
 
 
 def last_reported(trial: "TrialInfo | FrozenTrial") -> float | None:
-    """The last value that a pruned trial reported, which stands for the score that it lacks.
+    """Return a pruned trial's last reported value, which stands for the score that it lacks.
 
-    None for a trial that was not pruned, or reported no number last.
+    None if the trial was not pruned, or its last value is not finite.
     """
     steps = trial.intermediate_values if hasattr(trial, "intermediate_values") else trial.steps
     if trial.state is not TrialState.PRUNED or not steps:
@@ -130,7 +137,7 @@ def last_reported(trial: "TrialInfo | FrozenTrial") -> float | None:
 
 
 def _pruned(study: optuna.Study) -> list[tuple["FrozenTrial", float]]:
-    """The pruned trials that have a value, with that."""
+    """Return the pruned trials with a last reported value, each with that value."""
     trials = study.get_trials(deepcopy=False, states=[TrialState.PRUNED])
     values = [(trial, last_reported(trial)) for trial in trials]
     return [(trial, value) for trial, value in values if value is not None]
@@ -148,7 +155,7 @@ def _add_pruned(
         marker={"symbol": "x-thin-open", "color": _PRUNED, "size": 7},
         hovertemplate="%{text}, pruned: last %{y:.4f} at %{x}<extra></extra>", **where,
     )  # fmt: skip
-    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}  # leaves the width
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}  # keeps the full width
     figure.update_layout(showlegend=True, legend=legend)
 
 
@@ -161,13 +168,13 @@ def _with_pruned_history(figure: go.Figure, study: optuna.Study) -> go.Figure:
 
 def _with_pruned_slices(figure: go.Figure, study: optuna.Study) -> go.Figure:
     pruned = _pruned(study)
-    is_new = True  # in the legend, which names it once
+    is_new = True  # show one legend entry only
     for axis in list(figure.select_xaxes()):
         key = axis.title.text
         of = [(trial, value) for trial, value in pruned if key in trial.params]
         if of:
             xs = [trial.params[key] for trial, _ in of]
-            # Optuna's own axis of a choice holds the words that Python writes for it.
+            # Optuna labels a categorical axis with the repr of each choice.
             is_choice = axis.type == "category"
             number = axis.plotly_name.removeprefix("xaxis")
             _add_pruned(
@@ -183,13 +190,13 @@ def _with_pruned_slices(figure: go.Figure, study: optuna.Study) -> go.Figure:
 
 
 def _parallel_coordinates(study: optuna.Study, chosen: Mapping[str, Any]) -> go.Figure:
-    """Optuna's own figure, of pruned trials too; their lines are grey and dashed."""
+    """Return Optuna's parallel coordinate plot, with pruned trials as grey dashed lines."""
     pruned = _pruned(study)
     if not pruned:
         return plot_parallel_coordinate(study, **chosen)
     figure = plot_parallel_coordinate(_with_scores(study, pruned), **chosen)
-    # Optuna sorts the lines and does not say whose each is, but it dots those that break a
-    # constraint: the same figure with being pruned as the only constraint tells them apart.
+    # Optuna sorts the lines without naming their trials, but it draws dotted lines for infeasible
+    # trials: the same plot with "not pruned" as the only constraint identifies pruned trials.
     marked = plot_parallel_coordinate(_with_scores(study, pruned, is_constraint=True), **chosen)
     for line, mark in zip(figure.data, marked.data, strict=False):
         if line.mode == "lines" and mark.line.dash == "dot" and mark.customdata is not None:
@@ -204,7 +211,7 @@ def _parallel_coordinates(study: optuna.Study, chosen: Mapping[str, Any]) -> go.
 def _with_scores(
     study: optuna.Study, pruned: Sequence[tuple["FrozenTrial", float]], is_constraint: bool = False
 ) -> optuna.Study:
-    """A copy in which pruned trials are finished; where it ``is_constraint``, they break it."""
+    """Return a copy with pruned trials as complete; with ``is_constraint`` they are infeasible."""
     made = optuna.create_study(directions=study.directions)
     values = {trial.number: value for trial, value in pruned}
     for trial in study.get_trials(deepcopy=False):
@@ -223,9 +230,9 @@ def _with_scores(
 
 
 def learning_curves(study: optuna.Study, name: str) -> go.Figure:
-    """All trials' values by step: finished ones, those that were stopped, and the best one.
+    """Plot all trials' values by step, as pruned or failed, finished, and best.
 
-    One trace per kind: Optuna's own figure has one per trial, in colours that mean nothing.
+    There is one trace per kind; Optuna's own figure has one per trial, in meaningless colours.
     """
     trials = [t for t in study.get_trials(deepcopy=False) if t.intermediate_values]
     best = study.best_trials[:1]
@@ -240,7 +247,7 @@ def learning_curves(study: optuna.Study, name: str) -> go.Figure:
         ys: list[float | None] = []
         names: list[str] = []
         for trial in replicates:
-            xs += [*trial.intermediate_values, None]  # a gap before the next one
+            xs += [*trial.intermediate_values, None]  # a gap before the next trial's line
             ys += [*trial.intermediate_values.values(), None]
             number = trial.user_attrs.get(_NUMBER, trial.number)
             names += [f"trial {number}"] * (len(trial.intermediate_values) + 1)
@@ -259,7 +266,7 @@ def _styled(figure: go.Figure) -> go.Figure:
         template="plotly_white",
         colorway=[_BLUE, _ORANGE],
         title=None,
-        width=None,  # the page's
+        width=None,  # set by the page
         height=440,
         margin={"l": 60, "r": 30, "t": 40, "b": 50},
         font={"family": "system-ui, sans-serif", "size": 13, "color": "#2b3036"},
@@ -273,12 +280,12 @@ def _is_drawn(trial: "TrialInfo", objectives: int) -> bool:
 
 
 def _each(described: Mapping[str, Any]) -> list[Any]:
-    """The distributions of one key: there are several where conditions tell them apart."""
+    """Return the distributions of one key; there are several if they depend on conditions."""
     return [described] if "attributes" in described else list(described.values())
 
 
 def _wide_enough(several: Sequence[BaseDistribution], tried: Sequence[Any]) -> BaseDistribution:
-    """One distribution that holds all, and what was tried first and lies outside of them."""
+    """Return one distribution that includes all of ``several`` and the ``tried`` values."""
     ranges = [d for d in several if not isinstance(d, CategoricalDistribution)]
     choices = [c for d in several if isinstance(d, CategoricalDistribution) for c in d.choices]
     numbers = [x for x in (*choices, *tried) if isinstance(x, int | float)]
@@ -287,9 +294,9 @@ def _wide_enough(several: Sequence[BaseDistribution], tried: Sequence[Any]) -> B
     assert all(isinstance(d, FloatDistribution | IntDistribution) for d in ranges)
     low = min([d.low for d in ranges] + numbers)  # type: ignore[attr-defined]
     high = max([d.high for d in ranges] + numbers)  # type: ignore[attr-defined]
-    # A single value under another condition may be 0, which has no logarithm.
+    # A fixed value under another condition may be 0, which has no logarithm.
     log = low > 0 and all(d.log for d in ranges)  # type: ignore[attr-defined]
-    # Steps are for drawing values, and those that were given need not lie on them.
+    # The steps are dropped: enqueued values need not lie on them.
     if all(isinstance(x, int) for x in (low, high, *numbers)):
         return IntDistribution(low, high, log=log)
     return FloatDistribution(low, high, log=log)

@@ -1,1 +1,1 @@
-"""Tracking: what is recorded of a run or a study in an MLflow store."""
+"""MLflow tracking: stores, runs, study records, queries and registered models."""

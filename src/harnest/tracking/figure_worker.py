@@ -1,7 +1,7 @@
-"""Draws the figures of a study's trials, in a process of its own.
+"""Renders the figures of trials in a separate process.
 
-Drawing takes longer than all else that a trial does after its training, and no slot is to wait for
-it: a trial keeps what there is to draw, and its study has that drawn behind it.
+Rendering takes longer than everything else that follows a trial's training, and a slot must not
+wait for it. A trial saves the figures' data, and the study renders them in the background.
 """
 
 import json
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _FILE = "to_draw.npz"
 _KEPT = f"{RECORD}/{_FILE}"
-_NICE = 10  # how far behind the trials it stands, where they want the same cores
+_NICE = 10  # niceness of the process: trials on the same cores take precedence
 
 
 def save_pending(
@@ -36,15 +36,16 @@ def save_pending(
     arrays: Mapping[str, Any],
     facts: Mapping[str, Any],
 ) -> None:
-    """Save in a run's directory what its figures show, to be drawn by another process.
+    """Save the data of a run's figures, for rendering by another process.
 
     Args:
         directory: The run's directory.
-        renderer: Dotted name of the function that draws. It is called with ``arrays``, ``facts``
-            and the folder to write to, and returns the files it has written.
-        folder: Where the files go among the run's artifacts, ``figures/validation`` for example.
-        arrays: Arrays of numpy, by name.
-        facts: More of it, as JSON can hold it.
+        renderer: Dotted name of the function that draws the figures. It is called with
+            ``arrays``, ``facts`` and an output folder, and returns the files it has written.
+        folder: Folder of the figures among the run's artifacts, for example
+            ``figures/validation``.
+        arrays: NumPy arrays by name.
+        facts: Further JSON-serializable data.
     """
     file = directory / _KEPT
     new = file.with_suffix(".new.npz")
@@ -53,10 +54,14 @@ def save_pending(
 
 
 def draw_pending(directory: Path) -> None:
-    """Draw what a run has saved, and add the files to its run log; nothing is pending then.
+    """Render a run's pending figures and add the files to its run log.
 
-    Raises FileNotFoundError where nothing is: another process may have drawn it. Raises
-    `ConfigError` where the renderer is not trusted.
+    Args:
+        directory: The run's directory. Nothing is pending in it afterwards.
+
+    Raises:
+        FileNotFoundError: Nothing is pending: another process may have rendered it.
+        ConfigError: The renderer is not trusted.
     """
     with np.load(directory / _KEPT) as saved:
         arrays = dict(saved)
@@ -67,12 +72,12 @@ def draw_pending(directory: Path) -> None:
 
 
 def pending_below(directory: Path) -> list[Path]:
-    """The directories below ``directory`` of which a sweeper that died had nothing drawn."""
+    """Return the run directories below ``directory`` whose figures a dead sweeper left pending."""
     return recorded_below(directory, _FILE)
 
 
 class FigureWorker:
-    """Has what runs have kept drawn, one after the other, and tells ``drawn`` of each journal."""
+    """Renders pending figures one run at a time, and calls ``drawn`` with each finished run log."""
 
     def __init__(self, drawn: Callable[[RunLog], None]) -> None:
         self._drawn = drawn
@@ -80,7 +85,7 @@ class FigureWorker:
         self._listener = threading.Thread(target=self._listen, name="figures", daemon=True)
 
     def draw(self, directory: Path) -> None:
-        """Have drawn what the run in ``directory`` has kept, if anything; returns at once."""
+        """Queue the pending figures of the run in ``directory``, if any; returns immediately."""
         if not (directory / _KEPT).is_file():
             return
         if self._process is None:
@@ -88,17 +93,17 @@ class FigureWorker:
                 [sys.executable, "-m", __name__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # matplotlib talks where the study's table stands
+                stderr=subprocess.DEVNULL,  # matplotlib would write into the study's live table
                 text=True,
-                start_new_session=True,  # a study that is interrupted waits for what it has begun
+                start_new_session=True,  # Ctrl-C must not kill it: figures in progress are finished
             )
             self._listener.start()
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # told in the end
+        with suppress(BrokenPipeError):  # `finish` logs it
             print(json.dumps(str(directory)), file=self._process.stdin, flush=True)
 
     def finish(self) -> None:
-        """Wait until all has been drawn; what has not is told in the log."""
+        """Wait until all queued figures are rendered; logs a warning if the process died."""
         if self._process is None:
             return
         assert self._process.stdin is not None
@@ -107,7 +112,7 @@ class FigureWorker:
         self._listener.join()
         if self._process.wait() != 0:
             command = program("harnest-sync")
-            log.warning("the process that draws figures died; %s draws what is missing", command)
+            log.warning("the figure process died; run %s to draw the missing figures", command)
 
     def _listen(self) -> None:
         assert self._process is not None
@@ -115,12 +120,12 @@ class FigureWorker:
         for line in self._process.stdout:
             directory, error = json.loads(line)
             if error is not None:
-                log.warning("not all of %s's figures could be made: %s", directory, error)
+                log.warning("some figures of %s could not be drawn: %s", directory, error)
             self._drawn(RunLog(Path(directory)))
 
 
 def main() -> None:
-    """Draw for each directory that a line of the input names, until there are no more."""
+    """Render the pending figures of each directory read from stdin, one JSON string per line."""
     os.nice(_NICE)
     for line in sys.stdin:
         directory, error = json.loads(line), None
@@ -128,7 +133,7 @@ def main() -> None:
             draw_pending(Path(directory))
         except FileNotFoundError:
             pass
-        except Exception as reason:  # the next one's figures may well be made
+        except Exception as reason:  # one run's error must not stop the others
             error = f"{type(reason).__name__}: {reason}"
         print(json.dumps([directory, error]), flush=True)
 

@@ -1,4 +1,4 @@
-"""Recorded studies and runs, found by what people call them."""
+"""Finds recorded studies and runs by name, MLflow run ID or directory."""
 
 import re
 from pathlib import Path
@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
-#: Runs that are no part of a study or of another run.
+#: Filter for top-level runs: neither part of a study nor nested in another run.
 OWN = f"tags.`{PARENT}` IS NULL"
 
 
 def experiment_called(client: "MlflowClient", name: str) -> str:
-    """Identity of an experiment that is there; raises `TrackingError` where it is not."""
+    """Return the ID of the experiment called ``name``.
+
+    Raises:
+        TrackingError: The store has no such experiment.
+    """
     found = client.get_experiment_by_name(name)
     if found is None:
         raise TrackingError(f"there is no experiment {name} in the store; train something first")
@@ -25,10 +29,19 @@ def experiment_called(client: "MlflowClient", name: str) -> str:
 
 
 def find_run(client: "MlflowClient", experiment_id: str, name: str) -> "MlflowRun":
-    """The newest run that is called ``name``, or has this identity, its beginning or directory.
+    """Find the newest run with a given name, run ID, prefix of a run ID, or directory.
 
-    A trial is found by its identity or directory: there is a trial-0 in each study. Raises
-    `TrackingError` where there is none, which names some that there are.
+    Args:
+        client: The store to search.
+        experiment_id: The experiment to search by name or directory.
+        name: The run's name, run ID, prefix of the run ID, or directory. Trials are not found by
+            name, because every study has a ``trial-0``.
+
+    Returns:
+        The newest matching run.
+
+    Raises:
+        TrackingError: No run matches; the message lists some that exist.
     """
     identified = find_identified(client, name)
     if identified is not None:
@@ -49,9 +62,10 @@ def find_run(client: "MlflowClient", experiment_id: str, name: str) -> "MlflowRu
 
 
 def find_identified(client: "MlflowClient", name: str) -> "MlflowRun | None":
-    """The run whose identity ``name`` is, in whatever experiment; None where it is no identity.
+    """Find the run with the ID ``name`` in any experiment; None if ``name`` is not a run ID.
 
-    Raises `TrackingError` where there is no such run.
+    Raises:
+        TrackingError: There is no such run.
     """
     from mlflow.exceptions import MlflowException
 
@@ -64,9 +78,10 @@ def find_identified(client: "MlflowClient", name: str) -> "MlflowRun | None":
 
 
 def find_beginning(client: "MlflowClient", name: str) -> "MlflowRun | None":
-    """The run whose identity begins with ``name``, in whatever experiment; None where none does.
+    """Find the run whose ID begins with ``name`` in any experiment; None if there is none.
 
-    Raises `TrackingError` where several do.
+    Raises:
+        TrackingError: Several run IDs begin with ``name``.
     """
     if not re.fullmatch("[0-9a-f]{4,31}", name):
         return None
@@ -78,17 +93,32 @@ def find_beginning(client: "MlflowClient", name: str) -> "MlflowRun | None":
 
 
 def find_study(client: "MlflowClient", experiment_id: str, name: str) -> "MlflowRun":
-    """The parent run of the study ``name``; raises `TrackingError` where that is none."""
+    """Find the parent run of the study ``name``.
+
+    Args:
+        client: The store to search.
+        experiment_id: The experiment to search.
+        name: As for `find_run`.
+
+    Raises:
+        TrackingError: No run matches, or the run is not a study.
+    """
     found = find_run(client, experiment_id, name)
     if not is_study(found):
-        raise TrackingError(f"{name} is a run, not a study; harnest-compare shows what there is")
+        raise TrackingError(f"{name} is a run, not a study; harnest-compare lists the studies")
     return found
 
 
 def trials_of(
     client: "MlflowClient", study: "MlflowRun", condition: str | None = None
 ) -> list["MlflowRun"]:
-    """The child runs of a study's trials of which ``condition`` holds, the newest first."""
+    """Return the child runs of a study's trials, newest first.
+
+    Args:
+        client: The store that holds the study.
+        study: The study's parent run.
+        condition: An MLflow filter that the runs must match; None for all.
+    """
     family = f"tags.`{IDENTITY}` = {quoted(study.data.tags[IDENTITY])} AND tags.`{TRIAL}` != ''"
     if condition is not None:
         family += f" AND {condition}"
@@ -96,9 +126,9 @@ def trials_of(
 
 
 def best_trial_run(client: "MlflowClient", study: "MlflowRun") -> "MlflowRun | None":
-    """The run of a study's best trial; None where it has none, or the store does not know it.
+    """Return the run of a study's best trial; None if there is none or the store lacks its run.
 
-    The study itself may not have known that run's identity: its store was away at its end.
+    The parent run may not hold that run's ID, if the store did not answer when the study ended.
     """
     best, run_id = (study.data.tags.get(f"best.{what}") for what in ("trial", "run_id"))
     if run_id:
@@ -109,5 +139,5 @@ def best_trial_run(client: "MlflowClient", study: "MlflowRun") -> "MlflowRun | N
 
 
 def is_study(run: "MlflowRun") -> bool:
-    """Whether this is the parent run of a study."""
+    """Return whether ``run`` is the parent run of a study."""
     return IDENTITY in run.data.tags and PARENT not in run.data.tags

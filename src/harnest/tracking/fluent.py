@@ -1,4 +1,4 @@
-"""MLflow's fluent API in a trial: `mlflow.log_metric` and the like write to the trial's run."""
+"""Directs MLflow's fluent API (`mlflow.log_metric` etc.) in a trial to the trial's run."""
 
 import importlib.abc
 import importlib.machinery
@@ -20,24 +20,25 @@ from harnest.tracking.store import absolute_address
 log = logging.getLogger(__name__)
 
 _MODULE = "mlflow.tracking.fluent"
-_VARIABLE = "MLFLOW_RUN_ID"  # what the module calls the variable that it resumes a run by
+_VARIABLE = "MLFLOW_RUN_ID"  # attribute of the module: the variable that names the run to resume
 _EXPERIMENT, _STORE = "MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_URI"
-_POLL = 0.1  # seconds between two looks at whether the run has reached MLflow
+_POLL = 0.1  # seconds between checks whether MLflow has created the run
 
 
 class FluentRun:
-    """The run that `mlflow.start_run` resumes in this process whenever no run is active.
+    """Makes `mlflow.start_run` resume the trial's run whenever no run is active.
 
-    MLflow resumes the run that the environment names only once: `start_run` removes the variable,
-    and whatever is logged after the first `end_run`, such as that of `mlflow.autolog`, starts a
-    run in the experiment ``Default``. So this takes the variable's place in MLflow's module, where
-    `start_run` asks it for the run to resume; the environment stays as it is, for subprocesses.
-    The module is not imported for this: that takes seconds, and most trials do not need it.
+    MLflow resumes the run named by the environment only once: `start_run` deletes the variable.
+    Anything logged after the first `end_run`, for example by `mlflow.autolog`, starts a new run
+    in the experiment ``Default``. This object therefore replaces the variable in MLflow's module,
+    where `start_run` reads the run to resume. The environment stays unchanged for subprocesses.
+    The module is not imported for this, because the import takes seconds and most trials do not
+    need it.
 
     Args:
-        journal: The journal of the trial's run.
-        address: The store of the run; without a password, where that has been left out.
-        flush_timeout: How long to wait for the store to make the run, in seconds.
+        run_log: The run log of the trial's run.
+        address: The store of the run; its password may be masked.
+        flush_timeout: How long to wait for the store to create the run, in seconds.
     """
 
     name = "HARNEST_RESUMED_RUN"  # `start_run` deletes the variable of this name after `get`
@@ -55,9 +56,9 @@ class FluentRun:
         self._told: set[str] = set()
 
     def install(self) -> None:
-        """Take the variable's place, at once or when the module is imported."""
+        """Replace the variable, immediately or when the module is imported."""
         if _STORE in self._unset and "***" not in self.address:
-            # As the config has it: what reads the variable later records the same address.
+            # Not made absolute: code that reads the variable records the config's address.
             os.environ[_STORE] = self.as_written
         module = sys.modules.get(_MODULE)
         if module is not None:
@@ -66,17 +67,21 @@ class FluentRun:
             sys.meta_path.insert(0, self._finder)
 
     def enter(self, module: ModuleType) -> None:
-        """Take the variable's place in MLflow's module."""
+        """Replace the variable in MLflow's module."""
         names = (_VARIABLE, "_active_experiment_id")
         if not all(hasattr(module, name) for name in names):
-            log.warning("this MLflow is unknown: mlflow.log_metric may not find the trial's run")
+            log.warning("unsupported MLflow: mlflow.log_metric may not log to the trial's run")
             return
         self._module = module
         self._before = {name: getattr(module, name) for name in names}
         setattr(module, _VARIABLE, self)
 
     def get(self) -> str | None:
-        """The run to resume, or None for a new one; called by `mlflow.start_run`."""
+        """Return the ID of the run to resume, or None for a new run; called by `mlflow.start_run`.
+
+        Raises:
+            TrackingError: The store did not create the run within ``flush_timeout``.
+        """
         assert self._module is not None
         if self._module._active_run_stack.get():
             return None  # nested in the active run
@@ -93,19 +98,26 @@ class FluentRun:
             return None
         run_id = self._awaited()
         chosen = self._module._active_experiment_id
-        # Nested runs go there as well, instead of into ``Default``.
+        # Nested runs are created there as well, instead of in ``Default``.
         experiment = mlflow.MlflowClient().get_run(run_id).info.experiment_id
         self._module._active_experiment_id = experiment
         if chosen not in (None, experiment):
-            self._tell("mlflow.set_experiment has no effect on a trial's run: it is in its study's")
+            self._tell(
+                "mlflow.set_experiment has no effect in a trial: its run belongs to the "
+                "study's experiment"
+            )
         os.environ[self.name] = run_id
         return run_id
 
     def unset(self) -> None:
-        """Called by `mlflow.end_run`: the next `start_run` resumes the trial's run again."""
+        """Do nothing, so that the next `start_run` resumes the run; called by `mlflow.end_run`."""
 
     def close(self, status: str) -> None:
-        """End what the task has left active, and leave MLflow as it was before the trial."""
+        """End the runs that the task left active, and restore MLflow's previous state.
+
+        Args:
+            status: MLflow status of the ended runs, ``FINISHED`` or ``FAILED``.
+        """
         with suppress(ValueError):
             sys.meta_path.remove(self._finder)
         module = self._module
@@ -123,7 +135,7 @@ class FluentRun:
     def _end_active(self, module: ModuleType, status: str) -> None:
         """End the active runs of all threads.
 
-        The study sets the state of the trial's own run; nobody else knows of the nested ones.
+        The study sets the final state of the trial's own run, but knows nothing of nested runs.
         """
         for stack in module._active_run_stack.get_all_thread_values().values():
             while stack:
@@ -133,20 +145,20 @@ class FluentRun:
                     monitor = module.run_id_to_system_metrics_monitor.pop(run_id, None)
                     if monitor is not None:
                         monitor.finish()
-                except Exception as error:  # the trial does not fail for its record
+                except Exception as error:  # a tracking error must not fail the trial
                     log.warning("the run %s could not be ended: %s", run_id, redact(str(error)))
 
     def _awaited(self) -> str:
-        """The run's identity, once the study has made it."""
+        """Return the run's ID; blocks until the study has created the run."""
         deadline = time.monotonic() + self.flush_timeout
         while self._run_id is None:
-            with suppress(OSError):  # of another host's directory
+            with suppress(OSError):  # the directory may be on another host
                 self._run_id = self.run_log.run_id
             if self._run_id is None:
                 if time.monotonic() > deadline:
                     raise TrackingError(
-                        f"the MLflow store {redact(self.address)} has not made the trial's run "
-                        f"within {self.flush_timeout:g} s, so that mlflow cannot write to it"
+                        f"the MLflow store {redact(self.address)} did not create the trial's run "
+                        f"within {self.flush_timeout:g} s: mlflow cannot write to it"
                     )
                 time.sleep(_POLL)
         return self._run_id
@@ -158,7 +170,7 @@ class FluentRun:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Enters MLflow's module when it is imported."""
+    """Import hook that calls `FluentRun.enter` when MLflow's module is imported."""
 
     def __init__(self, run: FluentRun) -> None:
         self.run = run
@@ -166,7 +178,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Find the module as Python does, and have it entered once it is loaded."""
+        """Return Python's own spec for the module, with a loader that also enters the module."""
         if fullname != _MODULE:
             return None
         sys.meta_path.remove(self)

@@ -1,4 +1,4 @@
-"""Recorded runs, ranked: the trials of one study, or the best of several."""
+"""Ranks recorded runs: the trials of one study, or several studies and runs."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,16 +26,17 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
 _TABLE_STATES = {"COMPLETE": FINISHED, "FAIL": "FAILED"}
-_PLACES = ("dirpath", "save_dir", "run_name")  # where a run wrote, and what it is called
-# What an older table has beside parameters and values.
+_PLACES = ("dirpath", "save_dir", "run_name")  # parameters that hold a run's paths and name
+# Columns of the older table format that are neither parameters nor values.
 _OLD_COLUMNS = ("trial", "state", "deviation", "steps", "seconds", "reason", "run_id")
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """A ranked table: what it ranks, the names of its scores, its rows.
+    """A ranked table: its title, the names of its scores, its rows.
 
-    ``report`` fetches the page that the study wrote at its end; None where there is none.
+    ``report`` fetches the HTML report that the study wrote at its end; it returns None if there
+    is none.
     """
 
     title: str
@@ -45,11 +46,18 @@ class Leaderboard:
 
 
 def leaderboard(address: str, experiment: str, names: Sequence[str]) -> Leaderboard:
-    """Rows, best first, of what ``names`` name: studies, runs, or directories of either.
+    """Rank studies and runs, best first.
 
-    One study gives its trials. Several studies or runs give one row each, a study its best
-    trial. No names: all studies and all runs of their own. What differs in its seed alone is one
-    row. Raises `TrackingError` for a name that the store does not know.
+    One study gives one row per trial. Several studies or runs give one row each; a study is
+    represented by its best trial. Rows that differ only in their seed are merged.
+
+    Args:
+        address: Address of the MLflow store.
+        experiment: Name of the experiment to search.
+        names: Studies or runs as for `find_run`; empty for all studies and top-level runs.
+
+    Raises:
+        TrackingError: The store does not know the experiment or one of ``names``.
     """
     client = open_existing(address)
     group = experiment_called(client, experiment)
@@ -71,14 +79,14 @@ def _of_study(client: "MlflowClient", study: "MlflowRun") -> Leaderboard:
     single = len(directions) == 1
     scores = [OBJECTIVE] if single else [f"{OBJECTIVE}_{at}" for at, _ in enumerate(directions)]
     keys = [key.removeprefix("search.") for key in params if key.startswith("search.")]
-    # To read all that is recorded of a thousand runs takes seconds; a table, none.
+    # Reading a thousand runs takes seconds; reading the table of them takes almost no time.
     table = _table(client, study)
     rows = [] if table is None else list(_rows_in(table, len(directions)))
     is_at_work = study.info.status == "RUNNING"
     if table is None or is_at_work:
         rows, runs = _at_work(rows, client, study)
         rows += [_row(run, str(run.info.run_name), keys, scores) for run in runs]
-    if any(row.scores and not row.run_id for row in rows):  # the store was away at its end
+    if any(row.scores and not row.run_id for row in rows):  # the store was down at the study's end
         known = {run.info.run_name: run.info.run_id for run in trials_of(client, study)}
         rows = [replace(row, run_id=known.get(row.name, row.run_id)) for row in rows]
     return Leaderboard(
@@ -92,9 +100,10 @@ def _of_study(client: "MlflowClient", study: "MlflowRun") -> Leaderboard:
 def _at_work(
     rows: list[LeaderboardRow], client: "MlflowClient", study: "MlflowRun"
 ) -> tuple[list[LeaderboardRow], list["MlflowRun"]]:
-    """Of a study at work: the rows of its table that hold, and the runs that these leave out.
+    """Return a running study's valid table rows, and the runs that are missing from them.
 
-    A table with a gap is of one sweeper of several: all runs are read then, and without a table.
+    If the numbers have gaps, the table covers only one of several sweepers. The rows are dropped
+    and all runs are returned then, as they are without a table.
     """
     since = study.data.tags.get(LISTED_AT)
     if rows and since is not None:
@@ -109,7 +118,7 @@ def _at_work(
 
 
 def _table(client: "MlflowClient", study: "MlflowRun") -> Any:
-    """The table of a study's trials; None where there is none, or it is being written."""
+    """Read a study's table of trials; None if there is none or it is being written."""
     try:
         return json.loads(_artifact(client, study, TABLE) or "")
     except ValueError:
@@ -154,7 +163,7 @@ def _broken(told: str | None) -> tuple[str, ...]:
 
 
 def _minimizes(client: "MlflowClient", run: "MlflowRun") -> bool:
-    """Whether less is better, as the run's config says, or else its study."""
+    """Return whether lower scores are better, from the config of the run or of its study."""
     mode = run.data.params.get("objective.mode")
     if mode is not None:
         return mode == "min"
@@ -169,10 +178,11 @@ def _title(origin: "MlflowRun", run: "MlflowRun") -> str:
 
 
 def _differing(runs: list["MlflowRun"]) -> list[str]:
-    """Parameters that tell the runs apart: each run has them, and not all the same value.
+    """Return the parameters that all runs have and whose values differ between runs.
 
-    A column that says no more than an earlier one, as an interpolation of it does, is left out; one
-    that varies with the seed is not, since seeds alone are repetitions.
+    A column with the same values as an earlier one, such as an interpolation of it, is omitted.
+    A column that varies together with the seed is kept, because rows that differ only in their
+    seed are merged as repetitions.
     """
     trained = [run.data.params for run in runs if not is_study(run)]
     shared = [key for key in (trained or [{}])[0] if all(key in params for params in trained)]

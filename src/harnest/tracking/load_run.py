@@ -1,4 +1,4 @@
-"""What a recorded run left behind: its config, its checkpoint, its record."""
+"""Loads what a recorded run has saved: its config, its checkpoint, its record."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 _CONFIG = "config.yaml"
 
 _WITHOUT = (
-    "it ended before its first epoch, or its config keeps none of that name; give another file "
-    "with --checkpoint"
+    "it ended before its first epoch, or its config saves no such file; give another one with "
+    "--checkpoint"
 )
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """A run of the past; ``run`` is None where it was not recorded in MLflow."""
+    """A recorded run; ``run`` is None if it was not recorded in MLflow."""
 
     cfg: DictConfig
     checkpoint: Path
     run: RunWriter | None
 
     def metrics(self, part: str) -> dict[str, float]:
-        """The recorded metrics of one part, ``test`` for example; empty where there are none."""
+        """Return the recorded metrics whose names begin with ``part/``, for example ``test/``."""
         if self.run is None:
             return {}
         found = self.run.client.get_run(self.run.run_id).data.metrics
         return {name: value for name, value in found.items() if name.startswith(f"{part}/")}
 
     def is_at_work(self) -> bool:
-        """Whether its record says that it has not ended."""
+        """Return whether MLflow shows the run as RUNNING."""
         if self.run is None:
             return False
         return bool(self.run.client.get_run(self.run.run_id).info.status == "RUNNING")
@@ -48,9 +48,15 @@ class RecordedRun:
     def record(
         self, metrics: dict[str, float], files: Sequence[Path] = (), folder: str | None = None
     ) -> None:
-        """Write metrics back to the run, and files as its artifacts in ``folder``.
+        """Write metrics and artifacts to the run in MLflow.
 
-        Raises `TrackingError` where its store does not take them.
+        Args:
+            metrics: Metrics by name; they are written at step 0.
+            files: Files to log as artifacts.
+            folder: Artifact folder of the files; None for the top level.
+
+        Raises:
+            TrackingError: The store does not accept the writes.
         """
         if self.run is None:
             return
@@ -63,16 +69,21 @@ class RecordedRun:
             first = str(error).strip().splitlines()[0]
             raise TrackingError(
                 f"the record of run {self.run.run_id} did not take {', '.join(metrics)} ({first}); "
-                "once it does, the same command writes them"
+                "run the same command again once the store accepts writes"
             ) from error
 
 
 def load_run(name: str, address: str, checkpoint: Path | None = None) -> RecordedRun:
-    """Find a run by its directory, or by its MLflow identity in the store at ``address``.
+    """Load a recorded run.
 
-    The beginning of an identity is enough. Its checkpoint is the best one, unless another is given.
-    Raises `TrackingError` where there is no such run, `CheckpointError` where it has no best
-    checkpoint and needs it.
+    Args:
+        name: The run's directory, its MLflow run ID, or a prefix of the ID.
+        address: Address of the MLflow store.
+        checkpoint: The checkpoint to use; None for the run's best one.
+
+    Raises:
+        TrackingError: There is no such run.
+        CheckpointError: ``checkpoint`` is None and the run has no best checkpoint.
     """
     directory = Path(name)
     if directory.is_dir():
@@ -85,7 +96,7 @@ def load_run(name: str, address: str, checkpoint: Path | None = None) -> Recorde
         raise TrackingError(
             f"{name} is neither the directory of a run nor recorded: {error}"
         ) from error
-    from harnest.tracking.find_runs import find_beginning  # which imports this module
+    from harnest.tracking.find_runs import find_beginning
 
     begins = find_beginning(client, name)
     name = name if begins is None else begins.info.run_id
@@ -107,7 +118,7 @@ def load_run(name: str, address: str, checkpoint: Path | None = None) -> Recorde
 def _from_directory(directory: Path, address: str, checkpoint: Path | None) -> RecordedRun:
     file = directory / ".hydra" / _CONFIG
     if not file.is_file():
-        raise TrackingError(f"{directory} is no run's directory: it has no .hydra/{_CONFIG}")
+        raise TrackingError(f"{directory} is not a run directory: it has no .hydra/{_CONFIG}")
     config = OmegaConf.load(file)
     assert isinstance(config, DictConfig)
     if checkpoint is None:

@@ -1,4 +1,4 @@
-"""Where a result comes from: code, command, packages, machine."""
+"""Tags that record a run's origin: code, command, packages, machine."""
 
 import getpass
 import platform
@@ -25,18 +25,18 @@ _PACKAGES = (
 
 
 def provenance() -> dict[str, str]:
-    """Tags that say what made a run: its `source_tags` and its `environment_tags`."""
+    """Return all tags of a run's origin: `source_tags` and `environment_tags`."""
     return {**environment_tags(), **source_tags()}
 
 
 def source_tags() -> dict[str, str]:
-    """Where a run comes from: command, user, git commit and state.
+    """Return tags for the command, the user, and the git commit and state.
 
     The git repository is the one that holds the working directory; without one its tags are
-    left out. A study's trials have the study's: their code is imported when it begins.
+    omitted. Trials get their study's tags, because their code is imported when the study starts.
     """
     tags = {"mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}
-    with suppress(KeyError, OSError):  # a container may run as a user without a name
+    with suppress(KeyError, OSError):  # in a container the user may have no name
         tags["mlflow.user"] = getpass.getuser()
     commit = _git("rev-parse", "HEAD")
     if commit is not None:
@@ -46,9 +46,9 @@ def source_tags() -> dict[str, str]:
     return tags
 
 
-@cache  # what is imported stays so, also in the processes that are forked from this one
+@cache  # imported packages do not change, and forked processes inherit the result
 def environment_tags() -> Mapping[str, str]:
-    """What a process runs with: versions of Python and of packages, system, format of records."""
+    """Return tags for the versions of Python and packages, the system and the record format."""
     return {
         "harnest.format": str(RECORD_FORMAT),
         **{f"version.{name}": metadata.version(name) for name in _PACKAGES},

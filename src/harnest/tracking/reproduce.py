@@ -1,4 +1,4 @@
-"""What is needed to repeat a recorded run: its config, its score, and what it was made with."""
+"""Loads what is needed to repeat a recorded run: its config, its score and its origin."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _MACHINE = ("system", "device", "precision", "threads")
 
 @dataclass(frozen=True)
 class OriginalRun:
-    """A run to be repeated; ``run`` is None where it was not recorded in MLflow."""
+    """A run to repeat; ``run`` is None if it was not recorded in MLflow."""
 
     name: str
     cfg: DictConfig
@@ -32,7 +32,7 @@ class OriginalRun:
 
     @property
     def score(self) -> float | None:
-        """The recorded score of a run that came to its end."""
+        """The recorded score; None if the run is not recorded as FINISHED or has no score."""
         if self.run is None or self.run.info.status != "FINISHED":
             return None
         metrics = self.run.data.metrics
@@ -41,15 +41,22 @@ class OriginalRun:
 
 
 def load_original(name: str, address: str, experiment: str) -> OriginalRun:
-    """Find a run by its directory, its name, or its MLflow identity.
+    """Find a run to repeat and load its config.
 
-    Raises `TrackingError` where there is none, or where its config was not recorded.
+    Args:
+        name: The run's directory, its name, its MLflow run ID, or a prefix of the ID.
+        address: Address of the MLflow store.
+        experiment: Name of the experiment to search by name or directory.
+
+    Raises:
+        TrackingError: No run matches, the match is a study or has several replicates, or its
+            config was not recorded.
     """
     file = Path(name) / ".hydra" / "config.yaml"
     if file.is_file() and "mlflow" not in (_load(file).get("logger") or {}):
         return OriginalRun(name, _load(file), None)
     client = open_existing(address)
-    run = find_identified(client, name)  # in whatever experiment
+    run = find_identified(client, name)  # in any experiment
     if run is None:
         run = find_run(client, experiment_called(client, experiment), name)
     if is_study(run):
@@ -60,14 +67,15 @@ def load_original(name: str, address: str, experiment: str) -> OriginalRun:
     replicates = client.search_runs([run.info.experiment_id], inside, max_results=1)
     if replicates:
         replicate = replicates[0].data.tags.get("directory", replicates[0].info.run_id)
-        raise TrackingError(f"{name} is several runs: name one of them, {replicate} for example")
+        raise TrackingError(f"{name} has several runs: name one of them, {replicate} for example")
     return OriginalRun(str(run.info.run_name), config_of(client, run), run)
 
 
 def config_of(client: "MlflowClient", run: "MlflowRun") -> DictConfig:
-    """The config of a recorded run, ready to be composed again for another directory.
+    """Return a recorded run's config, ready to be composed for another directory.
 
-    Raises `TrackingError` where it was not recorded.
+    Raises:
+        TrackingError: The config was not recorded.
     """
     from mlflow.exceptions import MlflowException
 
@@ -79,7 +87,7 @@ def config_of(client: "MlflowClient", run: "MlflowRun") -> DictConfig:
         text = Path(client.download_artifacts(run.info.run_id, "config.yaml")).read_text()
     except (MlflowException, OSError) as error:
         raise TrackingError(f"the config of run {run.info.run_id} was not recorded") from error
-    # It was resolved when it was recorded: the old directory is in it.
+    # The recorded config is resolved, so it contains the old directory.
     if directory:
         text = text.replace(directory, "${hydra:runtime.output_dir}")
     config = OmegaConf.create(text)
@@ -88,8 +96,14 @@ def config_of(client: "MlflowClient", run: "MlflowRun") -> DictConfig:
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What differs between two runs' tags, of all that a score may depend on: code, packages,
-    data, machine. Facts that ``now`` does not know yet are left out.
+    """Describe the differences between two runs' tags that may affect a score.
+
+    Args:
+        before: Tags of the original run.
+        now: Tags of the repetition. Except for the commit, tags missing here are not compared.
+
+    Returns:
+        One phrase per difference in code, data, machine or packages.
     """
     keys = [_COMMIT, "data.digest", *_MACHINE]
     keys += sorted(key for key in now if key.startswith("version."))
@@ -101,7 +115,7 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     ]
     changed = [tags[_STATE] for tags in (before, now) if tags.get(_STATE, "clean") != "clean"]
     if changed:
-        differ.append(f"the code had changes that no commit holds ({', '.join(changed)})")
+        differ.append(f"the code had uncommitted changes ({', '.join(changed)})")
     return differ
 
 

@@ -1,4 +1,4 @@
-"""All runs of which something holds, however many there are."""
+"""Queries for MLflow runs that are not limited to one page of results."""
 
 import gc
 from pathlib import Path
@@ -12,11 +12,17 @@ _PAGE = 1000
 
 
 def search_runs(client: "MlflowClient", experiment_id: str, condition: str) -> list["MlflowRun"]:
-    """The runs of an experiment of which ``condition`` holds, the newest first."""
-    found: dict[str, MlflowRun] = {}  # by identity: a page begins with what a new run pushed there
+    """Return all runs of an experiment that match ``condition``, newest first.
+
+    Args:
+        client: The store to search.
+        experiment_id: The experiment to search.
+        condition: An MLflow filter string.
+    """
+    found: dict[str, MlflowRun] = {}  # by ID: new runs shift results, and pages then overlap
     token = None
-    # A thousand runs are a hundred thousand objects, none of them garbage: to look for some
-    # among them takes twice as long as to read them.
+    # A thousand runs are a hundred thousand objects, none of them garbage: collecting among them
+    # takes twice as long as reading them.
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -34,12 +40,12 @@ def search_runs(client: "MlflowClient", experiment_id: str, condition: str) -> l
 
 
 def recorded_in(directory: Path) -> list[str]:
-    """The conditions of which one holds for a directory's runs, whatever way leads there."""
+    """Return filters for the runs of ``directory``: by its absolute path and by its real path."""
     ways = dict.fromkeys((directory.absolute(), directory.resolve()))
     return [f"tags.directory = {quoted(str(way))}" for way in ways]
 
 
 def quoted(text: str) -> str:
-    """``text`` as a value in a condition."""
+    """Return ``text`` quoted as a value in a filter."""
     quote = '"' if "'" in text else "'"
     return f"{quote}{text}{quote}"

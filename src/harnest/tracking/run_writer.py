@@ -1,4 +1,4 @@
-"""One MLflow run: what goes into it, and how it ends."""
+"""Writes one MLflow run: its data and its end state."""
 
 import logging
 import os
@@ -23,32 +23,36 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: MLflow's own variable for "log into this run": a study sets it for each of its trials.
+#: MLflow's environment variable for the run to log to. A study sets it for each trial.
 RUN_ID = "MLFLOW_RUN_ID"
-#: The directory whose journal a trial goes on with: its study has begun it.
+#: Environment variable: the directory of the run log that the study has created for a trial.
 RECORDED_IN = "HARNEST_RECORDED_IN"
 
-#: The metric that runs and trials are ranked by: their score.
+#: Metric: the score, by which runs and trials are ranked.
 OBJECTIVE = "objective"
-#: Its deviation, where it is the mean of several replicates'.
+#: Metric: the score's deviation, if the score is the mean of several replicates.
 DEVIATION = "objective_deviation"
-#: How many times a run or trial was judged: its epochs.
+#: Metric: how many times a run or trial was evaluated, which is its number of epochs.
 STEPS = "steps"
-#: What the metrics of the epoch whose weights are kept begin with. MLflow shows the last value of a
-#: metric, which is the last epoch's.
+#: Prefix of the metrics of the epoch whose weights are kept. Without it MLflow would show only the
+#: last epoch's values.
 BEST = "best/"
-#: What the UI shows on top of a run, as Markdown.
+#: Tag: the run's description in the UI, as Markdown.
 NOTE = "mlflow.note.content"
-#: A tag: which of its study's constraints a trial does not keep to.
+#: Tag: the study's constraints that a trial violates.
 BREAKS = "breaks"
 
 
 class RunWriter:
     """An MLflow run that this process writes to.
 
-    With an ``outbox`` a write is in a file of this machine once a method returns, and reaches
-    MLflow later; without one it is in MLflow then, and ``client`` is needed. ``owned`` is false
-    for a trial's run: the study started it, and the study ends it.
+    Args:
+        client: The store; required without ``queue``.
+        run_id: MLflow's ID of the run; None to take it from the run log.
+        owned: Whether this process ends the run. False for a trial's run, which the study starts
+            and ends.
+        queue: If given, methods return once the write is in the run log, and MLflow receives it
+            later. Otherwise methods write to MLflow directly.
     """
 
     def __init__(
@@ -72,14 +76,25 @@ class RunWriter:
         directory: Path,
         flush_timeout: float,
     ) -> "RunWriter":
-        """Start a run called ``name`` that keeps its journal in ``directory``.
+        """Start a run, or open a trial's run that its study has started.
 
-        A trial goes on with the run that its study has started, whether the store answers or
-        not. ``flush_timeout`` is how long its end may wait for the store, in seconds.
+        A trial's run is opened whether or not the store answers.
+
+        Args:
+            address: Address of the MLflow store.
+            experiment: Name of the experiment; it is created if needed.
+            name: Name of the run.
+            tags: Tags of the run.
+            directory: The run's directory, which holds its run log.
+            flush_timeout: How long `end` may wait for the store, in seconds.
+
+        Raises:
+            TrackingError: The store cannot be used, or ``directory`` holds the run log of another
+                run that is active or not fully sent.
         """
         begun = os.environ.get(RECORDED_IN)
         if begun is not None:
-            # The study sends what is written here: to do so takes time that training needs.
+            # The study's process uploads the run log: uploading here would slow down training.
             run = RunWriter(None, None, False, WriteQueue(RunLog(Path(begun)), None))
             run.tag(tags)
             return run
@@ -95,20 +110,20 @@ class RunWriter:
         made = client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id
         try:
             run_log = RunLog.begin(directory, address, made, owned=True)
-        except BaseException:  # nobody else would know of the run
+        except BaseException:  # nothing else knows of the run, and it would stay RUNNING
             client.set_terminated(made, "FAILED")
             raise
         return RunWriter(client, made, True, WriteQueue(run_log, uploader))
 
     @property
     def client(self) -> "MlflowClient":
-        """The store that it is in; a trial's process has not asked for it."""
+        """The store; must not be used in a trial's process, which does not connect to it."""
         assert self._client is not None
         return self._client
 
     @property
     def run_id(self) -> str:
-        """MLflow's identity of the run; empty while a trial's run has not reached MLflow."""
+        """MLflow's ID of the run; empty until MLflow has created a trial's run."""
         if self._run_id is None and self.queue is not None:
             self._run_id = self.queue.run_log.run_id
         return self._run_id or ""
@@ -118,7 +133,7 @@ class RunWriter:
         self._write(operations.values(tags=tags))
 
     def params(self, params: Mapping[str, Any]) -> None:
-        """Record parameters in full; one too long for MLflow says where it stands."""
+        """Record parameters; one too long for MLflow is replaced by a reference to config.yaml."""
         self._write(operations.values(params=params))
 
     def missing_params(self, params: Mapping[str, Any]) -> None:
@@ -130,17 +145,26 @@ class RunWriter:
         self._write(operations.values(metrics=values, step=step))
 
     def data_set(self, facts: operations.DatasetInfo) -> None:
-        """Record what it is trained on."""
+        """Record the training data set."""
         self._write(operations.data_set(facts))
 
     def model(self, folder: Path, metrics: Mapping[str, float], step: int) -> None:
-        """Log the model that was saved in ``folder``, with the metrics that it reached."""
+        """Log the model saved in ``folder``.
+
+        Args:
+            folder: Folder of the model, below the run's directory.
+            metrics: Metrics that the model achieved.
+            step: Step of the metrics.
+        """
         assert self.queue is not None
         inside = folder.relative_to(self.queue.run_log.directory)
         self._write(operations.model(str(inside), metrics, step))
 
     def files(self, files: Iterable[Path], folder: str | None = None) -> None:
-        """Keep those files that exist as artifacts; a journal copies them from elsewhere."""
+        """Log those of ``files`` that exist as artifacts in ``folder``.
+
+        With a run log, files from outside the run's directory are copied into it.
+        """
         there = [file.absolute() for file in files if file.is_file()]
         if self.queue is not None:
             there = [_inside(self.queue.run_log, file, folder) for file in there]
@@ -148,7 +172,7 @@ class RunWriter:
             self._write(operations.files(there, folder))
 
     def text(self, text: str, name: str) -> None:
-        """Keep ``text`` as the artifact ``name``."""
+        """Log ``text`` as the artifact ``name``."""
         if self.queue is None:
             self.client.log_text(self.run_id, text, name)
         else:
@@ -157,7 +181,7 @@ class RunWriter:
             self._made(self.queue.run_log, name)
 
     def figure(self, figure: "Figure", name: str) -> None:
-        """Keep a matplotlib figure as the artifact ``name``, a picture."""
+        """Log a matplotlib figure as the artifact ``name``, an image file."""
         if self.queue is None:
             self.client.log_figure(self.run_id, figure, name)
         else:
@@ -170,12 +194,12 @@ class RunWriter:
         self.files([_artifact(run_log, name)], None if folder == "." else folder)
 
     def score(self, value: float, steps: int) -> None:
-        """Record what the run is ranked by, and its length; a study does that for its trials."""
+        """Record the run's score and number of steps; does nothing if the run is not owned."""
         if self.owned:
             self.metrics({OBJECTIVE: value, STEPS: steps}, step=0)
 
     def kept(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Record which epoch's weights are kept, and what was measured then, also on top of all."""
+        """Record which epoch's weights are kept, with its metrics, and describe it in the UI."""
         values = {f"{BEST}epoch": float(epoch), **{BEST + key: x for key, x in metrics.items()}}
         self.metrics(values, step=0)
         measured = ", ".join(f"{key} = {value:.4f}" for key, value in sorted(metrics.items()))
@@ -187,9 +211,10 @@ class RunWriter:
         )
 
     def end(self, failure: Failure | None = None) -> None:
-        """Say how it ended, if the run is our own, and let the rest be sent.
+        """Write the end state if this process owns the run, then flush.
 
-        What the store does not take in time is left to `harnest-sync`, or to a trial's study.
+        Writes that the store does not accept in time are left to `harnest-sync`, or to the study of
+        a trial.
         """
         try:
             if self.owned and failure is None:
@@ -203,7 +228,7 @@ class RunWriter:
                     self._flush(self.queue.uploader, self.queue.run_log.directory)
 
     def fail(self, failure: Failure) -> None:
-        """End as KILLED when interrupted, as FAILED otherwise, with the reason as a tag."""
+        """End the run as KILLED if it was interrupted, else as FAILED, with the reason as a tag."""
         try:
             self.tag({"reason": failure.reason, "message": failure.message})
             if failure.details:
@@ -212,11 +237,11 @@ class RunWriter:
             self.terminate("KILLED" if failure.reason == INTERRUPTED else "FAILED")
 
     def terminate(self, state: str) -> None:
-        """Set one of MLflow's end states."""
+        """End the run in ``state``, one of MLflow's end states."""
         self._write(operations.end(state))
 
     def has_ended(self) -> bool:
-        """Whether the journal says how the run ended."""
+        """Return whether the run log contains the run's end."""
         assert self.queue is not None
         return self.queue.run_log.has_ended()
 
@@ -230,7 +255,7 @@ class RunWriter:
         is_sent = False
         try:
             is_sent = uploader.finish(unless_away=not self.owned)
-        finally:  # also where an interrupt ends the wait
+        finally:  # an interrupt may end the wait
             if self.owned and not is_sent:
                 log.warning(unsent_message(uploader, directory))
 
@@ -243,10 +268,10 @@ def _artifact(run_log: RunLog, name: str) -> Path:
 
 @contextmanager
 def _whole(file: Path) -> Iterator[Path]:
-    """Where to write ``file``, which gets its name once it is whole: it may be just being sent.
+    """Yield a temporary path that is renamed to ``file`` at the end: uploads never see half a file.
 
-    Others may be at it as well: a study's sweepers have one record. No half is left where writing
-    fails: a full disk has that room again.
+    The path is unique, because the sweepers of a study write to the same record. If writing
+    fails, the partial file is removed, which frees its space on a full disk.
     """
     new = file.with_name(f".{uuid4().hex}.{file.name}")
     try:
@@ -258,7 +283,7 @@ def _whole(file: Path) -> Iterator[Path]:
 
 
 def unsent_message(uploader: Uploader, directory: Path) -> str:
-    """What to do about writes that a store has not taken."""
+    """Return a message about unsent writes: the reason, and how to send them."""
     why = uploader.trouble or "it is slow"
     return (
         f"the MLflow store {redact(uploader.address)} did not take the whole record ({why}); send "
@@ -267,7 +292,7 @@ def unsent_message(uploader: Uploader, directory: Path) -> str:
 
 
 def _inside(run_log: RunLog, file: Path, folder: str | None) -> Path:
-    """The file's path from the run's directory, into which it is copied from elsewhere."""
+    """Return the file's path in the run's directory; a file from elsewhere is copied there."""
     if not file.is_relative_to(run_log.directory):
         kept = run_log.artifacts / (folder or "") / file.name
         kept.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Servers that show what was recorded: MLflow's UI and optuna-dashboard."""
+"""Servers that display records: MLflow's UI and optuna-dashboard."""
 
 import os
 import signal
@@ -17,20 +17,24 @@ from harnest.tracking.store import open_existing
 
 _HOST = "127.0.0.1"
 _JOURNAL = "study.journal"
-_PATIENCE = 120.0  # seconds for a server to answer; it imports for a while
-_GRACE = 5.0  # seconds that it has to end by itself
+_PATIENCE = 120.0  # seconds until a server must answer; its imports take long
+_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
 
 def serve(store: str, study: str | None, port: int, is_loud: bool) -> None:
-    """Start the servers, print where they are, and wait for Ctrl-C.
+    """Start the servers, print their addresses, and wait for Ctrl-C.
 
     Args:
         store: Address of the MLflow store.
-        study: Name or folder of the study for optuna-dashboard; None: the newest in ``multirun/``.
-        port: For MLflow; where it is taken, the system chooses another.
-        is_loud: Whether the servers' own output is shown.
+        study: Name or folder of the study for optuna-dashboard; None for the newest one in
+            ``multirun/``.
+        port: Port for MLflow's UI. If it is in use, the system chooses another one.
+        is_loud: Whether to show the servers' own output.
 
-    Raises `HarnestError` where there is nothing to show, or a server ends by itself.
+    Raises:
+        StudyError: ``study`` has no journal file.
+        TrackingError: The store does not exist or cannot be used, a server exits or does not
+            answer, or no port is free.
     """
     servers: list[subprocess.Popen[bytes]] = []
     try:
@@ -47,16 +51,16 @@ def _serve(
     servers: list["subprocess.Popen[bytes]"],
 ) -> None:
     journal = _journal(study)
-    open_existing(store)  # what is not there is told at once
+    open_existing(store)  # raises before any server starts
     addresses = {}
     if store.startswith(("http://", "https://")):
-        addresses["MLflow"] = store  # it has a UI of its own
+        addresses["MLflow"] = store  # a tracking server includes the UI
     else:
         port = _free(port)
         command = ["mlflow", "ui", "--host", _HOST, "--port", str(port), "--workers", "1"]
-        # In the environment: a database's address may hold a password, and others see arguments.
-        # Jobs are for language models: seven processes that nobody would use.
-        # Nothing leaves the machine, and nothing runs on it but the pages.
+        # The store's address goes into the environment: it may hold a password, and command lines
+        # are visible to other users. Job execution serves language models only and would start
+        # seven unused processes. Telemetry is opt-in.
         environment = {
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true"),
@@ -68,7 +72,7 @@ def _serve(
         command = ["optuna-dashboard", str(journal), "--host", _HOST, "--port", str(port)]
         servers.append(_start(command, is_loud))
         addresses["optuna-dashboard"] = f"http://{_HOST}:{port}"
-    with suppress(KeyboardInterrupt):  # it is how this ends
+    with suppress(KeyboardInterrupt):  # Ctrl-C is the normal way to stop
         for name, address in addresses.items():
             if address != store:
                 _await(address, servers)
@@ -81,21 +85,22 @@ def _serve(
 
 
 def _journal(study: str | None) -> Path | None:
-    """The file that keeps a study; None where none is named and there is none.
+    """Return the Optuna journal of a study; None if no study is named and there is none.
 
-    Raises `StudyError` where a folder is named that has none.
+    Raises:
+        StudyError: The named folder has no journal.
     """
     if study is not None:
         for folder in (Path(study), Path("multirun") / study):
             if (folder / _JOURNAL).is_file():
                 return folder / _JOURNAL
-        raise StudyError(f"{study} is no folder of a study: it has no {_JOURNAL}")
+        raise StudyError(f"{study} is not a study folder: it has no {_JOURNAL}")
     there = Path("multirun").glob(f"*/{_JOURNAL}")
     return max(there, key=lambda file: file.stat().st_mtime, default=None)
 
 
 def _free(port: int) -> int:
-    """``port``, or one that the system chooses where it is taken."""
+    """Return ``port`` if it is free, else a free port chosen by the system."""
     for one in (port, 0):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -113,7 +118,7 @@ def _start(command: list[str], is_loud: bool, **environment: str) -> "subprocess
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        start_new_session=True,  # it has workers, and all are to end together
+        start_new_session=True,  # its workers are in one group, which `_end` kills
     )
 
 

@@ -1,4 +1,4 @@
-"""MLflow stores: databases on this machine or elsewhere, and tracking servers."""
+"""MLflow stores: local or remote databases, and tracking servers."""
 
 import logging
 import os
@@ -17,25 +17,26 @@ from harnest.core.silence_libraries import silence_libraries
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-#: The UI opens such an experiment as training runs, not as traces of a language model.
+#: With this tag the UI opens an experiment on its training runs, not on language model traces.
 _FOR_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 
 _SQLITE = "sqlite:///"
 _PATIENCE = 5.0  # seconds for a server to accept a connection
 
-#: By MySQL's error number. Only the first start says 1419: MySQL rolls no table back, so each later
-#: one finds tables that it did not expect.
+#: Reasons by MySQL error number. Only the first start fails with 1419: MySQL does not roll back
+#: table creation, so later starts find unexpected tables and fail with 1050.
 _UNFINISHED = {
     1419: "MySQL's binary log forbids its triggers",
-    1050: "the database has a part of MLflow's tables, from a start that failed (as where MySQL's "
-    "binary log forbids its triggers) or that another process makes now",
+    1050: "the database has only some of MLflow's tables: an earlier start failed (for example "
+    "because MySQL's binary log forbids its triggers), or another process is creating them now",
 }
 
 
 def open_store(address: str) -> "MlflowClient":
-    """Open the store at ``address``, making a local database first where there is none.
+    """Open the store at ``address``; creates a local database if it does not exist.
 
-    Raises `TrackingError` where it cannot be used, within 20 s where a server does not answer.
+    Raises:
+        TrackingError: The store cannot be used. A server that does not answer raises within 20 s.
     """
     scheme = urlsplit(address).scheme
     if scheme in ("http", "https"):
@@ -52,7 +53,7 @@ def open_store(address: str) -> "MlflowClient":
             _try_database(address)
         client = connect(address)
         client.search_experiments(max_results=1)
-    except Exception as error:  # each database driver has errors of its own
+    except Exception as error:  # every database driver has its own exception types
         if getattr(error, "error_code", None) == "UNAUTHENTICATED":
             raise TrackingError(
                 f"the MLflow server at {redact(address)} does not know this user and password: set "
@@ -72,26 +73,27 @@ def open_store(address: str) -> "MlflowClient":
 
 
 def connect(address: str) -> "MlflowClient":
-    """A client of the store at ``address``; a server is not asked whether it is there."""
-    # Nothing leaves the machine unless asked for. Whoever writes tries again by itself, so a
-    # server that is away is told of soon; one that hangs, in seconds and not in a quarter hour.
+    """Return a client of the store at ``address``, without contacting a server."""
+    # Telemetry is opt-in. The uploader retries on its own, so MLflow should fail early: on an
+    # unavailable server immediately, on one that hangs in seconds instead of a quarter hour.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # It would print the address of each run as it ends, into a study's table.
+    # MLflow would print the address of each finished run into the study's live table.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells each retry
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it logs every retry
     import mlflow
 
-    # MLflow keeps its connections by address: a relative one is the first folder's for good.
+    # MLflow caches connections by address: a relative one would stay bound to the first folder.
     return mlflow.MlflowClient(absolute_address(address))
 
 
 def open_existing(address: str) -> "MlflowClient":
-    """Open a store to read from: where there is none, none is made.
+    """Open a store for reading; never creates one.
 
-    Raises `TrackingError` then, and where `open_store` does.
+    Raises:
+        TrackingError: The store does not exist or cannot be used.
     """
     if address.startswith(_SQLITE) and not _is_made(_file(address)):
         raise TrackingError(
@@ -102,16 +104,17 @@ def open_existing(address: str) -> "MlflowClient":
 
 
 def make_default(address: str) -> None:
-    """Let MLflow's own functions for models use this store: they know one, this process's."""
+    """Make ``address`` this process's default store, which MLflow's functions for models use."""
     import mlflow
 
     mlflow.set_tracking_uri(address)
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
-    """Identity of the experiment called ``name``; it is made where there is none.
+    """Return the ID of the experiment called ``name``; creates it if it does not exist.
 
-    Raises `TrackingError` where it was deleted, or MLflow does not take its name.
+    Raises:
+        TrackingError: The experiment was deleted, or MLflow rejects its name.
     """
     from mlflow.exceptions import MlflowException
 
@@ -122,11 +125,11 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
             return str(client.create_experiment(name, place, _FOR_TRAINING))
         except MlflowException as error:
             found = client.get_experiment_by_name(name)
-            if found is None:  # else another process was faster
+            if found is None:  # otherwise another process has just created it
                 first = str(error).strip().splitlines()[0]
                 raise TrackingError(
-                    f"there can be no MLflow experiment {name}: {first}; choose another with "
-                    "logger.mlflow.experiment="
+                    f"the MLflow experiment {name} cannot be created: {first}; choose another "
+                    "name with logger.mlflow.experiment="
                 ) from error
     if found.lifecycle_stage == "deleted":
         raise TrackingError(
@@ -138,7 +141,7 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
 
 
 def absolute_address(address: str) -> str:
-    """``address`` as it can be used in another working directory."""
+    """Return ``address`` in a form that is independent of the working directory."""
     if not address.startswith(_SQLITE):
         return address
     _, asks, options = address.partition("?")
@@ -146,19 +149,19 @@ def absolute_address(address: str) -> str:
 
 
 def _beside_database(address: str, experiment: str) -> str | None:
-    """Where a local database's artifacts go: beside it, wherever a run is started."""
+    """Return the artifact location beside a local database; None for other stores."""
     if not address.startswith(_SQLITE):
-        return None  # the server's, or the database's owner's choice
+        return None  # the server or MLflow's default decides
     return str(_file(address).parent / "mlruns" / experiment)
 
 
 def _file(address: str) -> Path:
-    """Where a local database is; options may follow in its address, as ``?timeout=30``."""
+    """Return the path of a local database, without options such as ``?timeout=30``."""
     return Path(address.removeprefix(_SQLITE).partition("?")[0]).absolute()
 
 
 def _why_unfinished(error: BaseException | None) -> str | None:
-    """Why MySQL's error keeps MLflow from making its schema, where a binary log is the reason."""
+    """Return why MySQL prevents MLflow from creating its schema; None if for another reason."""
     while error is not None:
         for code, reason in _UNFINISHED.items():
             if error.args[:1] == (code,):
@@ -173,7 +176,7 @@ def _await_server(address: str) -> None:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         socket.create_connection((parts.hostname or "", port), _PATIENCE).close()
         _ask_health(address)
-    except (OSError, ValueError) as error:  # ValueError: an address that is none
+    except (OSError, ValueError) as error:  # ValueError: malformed address
         raise TrackingError(
             f"the MLflow server at {redact(address)} does not answer ({error}); start it, or use "
             "logger=csv or logger=none"
@@ -191,10 +194,10 @@ def _ask_health(address: str) -> None:
 
 
 def _try_database(address: str) -> None:
-    """Connect once: MLflow tries again for a minute and a half, also with a wrong password."""
+    """Connect once: MLflow itself retries for 90 s, even with a wrong password."""
     import sqlalchemy
 
-    waits = {"connect_timeout": int(_PATIENCE)}  # psycopg's and PyMySQL's word for it
+    waits = {"connect_timeout": int(_PATIENCE)}  # same name in psycopg and PyMySQL
     engine = sqlalchemy.create_engine(address, connect_args=waits)
     try:
         engine.connect().close()
@@ -203,10 +206,10 @@ def _try_database(address: str) -> None:
 
 
 def _make_database(address: str) -> None:
-    """Create the database where there is none, whole and up to date, however many ask at once.
+    """Create the database if it does not exist; safe to call from several processes at once.
 
-    Eight processes that open a new database at the same moment fail in its migrations. So it
-    is made under another name and renamed: where it exists, it is ready.
+    MLflow's migrations fail if several processes open a new database at the same time. The
+    database is therefore created under a temporary name and renamed: if it exists, it is ready.
     """
     file = _file(address)
     if _is_made(file):

@@ -1,4 +1,4 @@
-"""A study in MLflow: a parent run, one child run for each trial, each with its right end."""
+"""Records a study in MLflow: one parent run, and one child run per trial with its end state."""
 
 import json
 import logging
@@ -51,26 +51,31 @@ if TYPE_CHECKING:
     from harnest.study.events import StudyInfo, TrialInfo
     from harnest.study.outcome import Outcome
 
-#: Tags that tie runs to their study. The identity is the study's own: two studies of the same
-#: name, in two folders, stay apart.
+#: Tags that link runs to their study. The identity is unique to a study, so it separates studies
+#: of the same name in different folders.
 STUDY, IDENTITY, TRIAL = "study", "study.identity", "trial"
 
-#: Tags of a run that is only a replicate of a trial: its name, and the trial's.
+#: Tags of a replicate's run: the replicate's name and the trial's name.
 REPLICATE, REPLICATE_OF = "replicate", "replicate_of"
 
-#: What MLflow calls the tag that nests a run in another.
+#: MLflow's tag for the parent of a nested run.
 PARENT = "mlflow.parentRunId"
 
-_SOON = 2.0  # seconds in which a store that is there has made a run
+_SOON = 2.0  # seconds in which a store that answers creates a run
 
 
 class StudyRecord(StudyCallback):
-    """A Hydra callback that hears of a study's events and records them.
+    """A Hydra callback that records a study's events in MLflow.
 
-    Its writes go through journals in the directories of the study and its trials, so that a
-    store that is away holds nobody up: what a trial could not send by itself is sent from here.
-    ``flush_timeout`` is how long the study's end may wait for the store, in seconds. With a sweeper
-    that has no such events it does nothing, and each job is a run of its own.
+    Its writes go through run logs in the directories of the study and its trials, so a store that
+    does not answer delays nothing. The uploader of this process sends the trials' run logs. Under
+    a sweeper that does not emit study events the callback does nothing, and each job is a
+    separate run.
+
+    Args:
+        tracking_uri: Address of the MLflow store.
+        experiment: Name of the experiment; it is created if needed.
+        flush_timeout: How long the study's end may wait for the store, in seconds.
     """
 
     def __init__(self, tracking_uri: str, experiment: str, flush_timeout: float = 30.0) -> None:
@@ -81,34 +86,42 @@ class StudyRecord(StudyCallback):
         self._fluent: FluentRun | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """A trial's process gets the callback, but neither its connection nor its runs."""
+        """Leave out the connection and the runs: a trial's process must not use them."""
         return {
-            "address": redact(self.address),  # submitit keeps on disk what it sends
+            "address": redact(self.address),  # submitit pickles jobs to disk
             "experiment": self.experiment,
             "flush_timeout": self.flush_timeout,
             "_fluent": None,
         }
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Let MLflow's fluent API write to the trial's run; called by Hydra where the job runs."""
+        """Direct MLflow's fluent API to the trial's run; Hydra calls this in the job's process."""
         place = os.environ.get(RECORDED_IN)
-        # Of jobs in threads MLflow cannot tell whose it serves.
+        # MLflow's fluent API cannot tell apart jobs that run in threads.
         if place is not None and threading.current_thread() is threading.main_thread():
             self._fluent = FluentRun(RunLog(Path(place)), self.address, self.flush_timeout)
             self._fluent.install()
 
     def on_job_end(self, config: DictConfig, job_return: "JobReturn", **kwargs: Any) -> None:
-        """End the runs that the job has left active; called by Hydra where the job runs."""
+        """End the runs that the job left active; Hydra calls this in the job's process."""
         fluent, self._fluent = self._fluent, None
         if fluent is not None:
             fluent.close("FINISHED" if job_return.status.name == "COMPLETED" else "FAILED")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Keep what the study's config asks for and its facts do not say; called by Hydra."""
+        """Keep the config, for settings that `StudyInfo` does not hold; called by Hydra."""
         self.config = config
 
     def on_study_start(self, study: "StudyInfo", trials: Sequence["TrialInfo"]) -> None:
-        """Start the parent run, or go on with it; end the child runs whose trials have ended."""
+        """Start or resume the parent run, and end the child runs of ended trials.
+
+        Args:
+            study: The study.
+            trials: Its trials from earlier sessions.
+
+        Raises:
+            TrackingError: The store cannot be used.
+        """
         self.study = study
         self.directory = study.directory.resolve()
         self.asked = asked_of(self.config, study)
@@ -116,7 +129,7 @@ class StudyRecord(StudyCallback):
         self.client = open_store(self.address)
         self.experiment_id = experiment_id(self.client, self.experiment)
         self.uploader = Uploader(self.address, self.flush_timeout)
-        # A trial begins while the one before it is still being sent, and at once.
+        # A separate uploader with short rounds: a new run need not wait for earlier uploads.
         self.progress_uploader = Uploader(self.address, self.flush_timeout, rounds=0.01)
         self.worker = FigureWorker(self.uploader.enqueue)
         self.origin = source_tags()
@@ -140,7 +153,7 @@ class StudyRecord(StudyCallback):
             self.worker.draw(one)
 
     def _settle(self, trials: Sequence["TrialInfo"]) -> None:
-        """End the runs of trials that have ended, whose sweeper died before it could say so."""
+        """End the runs of ended trials whose sweeper died before it recorded the end."""
         self.children = self._started()
         left = self._search("attributes.status = 'RUNNING'")
         running = {run.info.run_id for run in left}
@@ -154,7 +167,7 @@ class StudyRecord(StudyCallback):
                 self.uploader.enqueue(child.queue.run_log)
         ended = {f"trial-{trial.number}": trial for trial in trials if trial.state.is_finished()}
         replicates = [run for run in left if run.data.tags.get(REPLICATE_OF) in ended]
-        # The end of some is here and was not sent yet: it says more than is known otherwise.
+        # Some run logs here hold an end that was not sent yet; it is more precise than a guess.
         here = run_logs_below(self.directory) if replicates else []
         told = {run_log.run_id: run_log for run_log in here if run_log.has_ended()}
         for run in replicates:
@@ -163,14 +176,14 @@ class StudyRecord(StudyCallback):
                 self.uploader.enqueue(told[run.info.run_id])
             elif (
                 ended[run.data.tags[REPLICATE_OF]].state.name == "COMPLETE"
-            ):  # and so was each of it
+            ):  # a complete trial has complete replicates
                 replicate.terminate("FINISHED")
             else:
                 replicate.fail(Failure(INTERRUPTED, "its sweeper process died"))
         self._end_nested(trials)
 
     def _end_nested(self, trials: Sequence["TrialInfo"]) -> None:
-        """End the runs that jobs have nested in theirs, and whose process died before it could."""
+        """End the runs that jobs have nested in their trial's run, if their process died first."""
         ended = {
             self.children[trial.number].run_id: trial.state.name
             for trial in trials
@@ -183,23 +196,23 @@ class StudyRecord(StudyCallback):
             for run in found:
                 state = ended[run.data.tags[PARENT]]
                 ended[run.info.run_id] = state
-                if IDENTITY not in run.data.tags:  # which this study has not started
+                if IDENTITY not in run.data.tags:  # the study did not start this run itself
                     self.client.set_terminated(run.info.run_id, states.get(state, "FAILED"))
 
     @contextmanager
     def _ended_again(self) -> Iterator[None]:
-        """Leave no parent run RUNNING that was not, where the study cannot be opened.
+        """If the study cannot be opened, restore the previous state of its parent run.
 
-        A new study's folder is removed then, and nobody else would know of the run.
+        The folder of a new study is removed in that case, so nothing else would end the run.
         """
         before = self._parents()
         try:
             yield
         except BaseException:
             state = before[0].info.status if before else "KILLED"
-            with suppress(Exception):  # the store may be the reason
+            with suppress(Exception):  # the store may be what failed
                 for run in self._parents():
-                    if run.info.status == "RUNNING" != state:  # or another has ended it since
+                    if run.info.status == "RUNNING" != state:  # another sweeper may have ended it
                         self.client.set_terminated(run.info.run_id, state)
             raise
 
@@ -225,7 +238,7 @@ class StudyRecord(StudyCallback):
         return parent
 
     def on_trial_start(self, trial: "TrialInfo", directory: Path) -> Mapping[str, str]:
-        """Start the trial's run; its process finds it by the returned environment."""
+        """Start the trial's run; returns environment variables that lead its process to the run."""
         self.trials[trial.number] = trial
         show_begun(self.parent, self.study, list(self.trials.values()))
         tags = {PARENT: self.parent.run_id, TRIAL: str(trial.number)}
@@ -239,7 +252,16 @@ class StudyRecord(StudyCallback):
     def on_replicate_start(
         self, trial: "TrialInfo", name: str, directory: Path
     ) -> Mapping[str, str]:
-        """Start the run of a trial's replicate, nested in the trial's."""
+        """Start the run of a replicate, nested in its trial's run.
+
+        Args:
+            trial: The trial.
+            name: Name of the replicate.
+            directory: The replicate's directory.
+
+        Returns:
+            Environment variables that lead the replicate's process to its run.
+        """
         of = f"trial-{trial.number}"
         child = self.children[trial.number]
         tags = {PARENT: child.run_id or self.parent.run_id, REPLICATE: name, REPLICATE_OF: of}
@@ -247,40 +269,47 @@ class StudyRecord(StudyCallback):
         return _finds(run)
 
     def _start_run(self, directory: Path, name: str, tags: Mapping[str, str]) -> RunWriter:
-        """Start a run of this study that is recorded in ``directory``."""
+        """Start a run of this study whose run log is in ``directory``."""
         run_log = RunLog.begin(directory, self.address)
         family = {STUDY: self.study.name, IDENTITY: self.study.identity}
         run_log.create(self.experiment_id, name, {**self.origin, **family, **tags})
         self.progress_uploader.enqueue(run_log)
-        # An application that logs by MLflow's own functions needs the run's identity now.
+        # A job that uses MLflow's own functions needs the run's ID when it starts.
         self.progress_uploader.wait(_SOON, unless_away=True)
-        self.uploader.watch(run_log)  # its process has other things to do
+        self.uploader.watch(run_log)  # the job's process does not upload by itself
         return self._held(run_log)
 
     def on_replicate_end(
         self, trial: "TrialInfo", name: str, directory: Path, end: "Outcome"
     ) -> None:
-        """End the replicate's run in the state that says how it ended."""
+        """End the replicate's run in the matching state.
+
+        Args:
+            trial: The trial.
+            name: Name of the replicate.
+            directory: The replicate's directory.
+            end: How the replicate ended.
+        """
         run = self.replicates.pop((trial.number, name), None)
         if run is None:  # it could not be started
             return
         self._finish(run, directory)
         run.metrics(_scores(end.values), step=0)
-        if end.failure is not None:  # its own process may not have come to that
+        if end.failure is not None:  # the job's process may have died before it logged these
             run.files(sorted(directory.glob("*.log")))
             run.fail(end.failure)
         else:
             run.terminate("FINISHED")
 
     def on_trial_end(self, trial: "TrialInfo", directory: Path) -> None:
-        """End the trial's run in the state that says how the trial ended, and how far we are."""
+        """End the trial's run in the matching state, and update the study's progress."""
         self.trials[trial.number] = trial
-        # A dead sweeper's may have been started after this one looked.
+        # A sweeper that has died may have started the run after `_settle` listed the runs.
         run = self.children.get(trial.number) or self._started().get(trial.number)
         if run is None:  # it could not be started
             return
         self._finish(run, directory)
-        if trial.reason is not None:  # its own process may not have come to that
+        if trial.reason is not None:  # the job's process may have died before it logged these
             run.files(sorted(directory.glob("*.log")))
         self._end(run, trial)
         trials = list(self.trials.values())
@@ -288,15 +317,19 @@ class StudyRecord(StudyCallback):
         show_progress(self.parent, self.study, trials)
         append_ended(self.parent, trials, self.children)
         ended = sum(one.state.is_finished() for one in trials)
-        if ended < self.study.budget <= len(self.children):  # a slot is idle until the end
-            with suppress(ImportError):  # told by the summary
+        if ended < self.study.budget <= len(self.children):  # use a slot's idle time at the end
+            with suppress(ImportError):  # `summarize` reports it
                 import_libraries()
 
     def on_study_end(self, trials: Sequence["TrialInfo"], complete: bool) -> list[str]:
-        """Sum the study up in its parent run; returns how to look at it.
+        """Summarize the study in its parent run; returns lines that say how to look at it.
 
-        Where another sweeper still has trials running, that one will have the last word. An
-        interrupt leaves out what is not there yet, and not the ends of runs.
+        If another sweeper still has trials running, that sweeper finalizes the parent run. After an
+        interrupt the rest of the summary is left out, but the runs still get their end states.
+
+        Args:
+            trials: All trials of the study.
+            complete: Whether the budget is spent.
         """
         try:
             self._summarize(trials, complete)
@@ -316,7 +349,8 @@ class StudyRecord(StudyCallback):
                 f"model:   {one}" if one.is_file() else f"models:  {place}/*/{BEST_CHECKPOINT}"
             )
         asked = (OmegaConf.select(self.config, key) for key in ("objective.metric", "data.name"))
-        # Else the jobs are another application's, which `harnest-promote` cannot train again.
+        # Without these keys the jobs belong to another application, which `harnest-promote` cannot
+        # train again.
         if is_trained and all(asked):
             lines.append(f"promote: {program('harnest-promote')} {self.study.directory}")
         if not is_sent:
@@ -324,7 +358,7 @@ class StudyRecord(StudyCallback):
         return lines
 
     def _summarize(self, trials: Sequence["TrialInfo"], complete: bool) -> None:
-        """Write what came of it to the parent run, and its end whatever happens meanwhile."""
+        """Write the summary to the parent run, and its end state whatever fails."""
         is_last = not any(trial.state.name == "RUNNING" for trial in trials)
         try:
             self.worker.finish()
@@ -335,14 +369,14 @@ class StudyRecord(StudyCallback):
                 run_ids = {number: run.run_id for number, run in self.children.items()}
                 about = self.asked, self.experiment_id
                 summarize(self.parent, self.study, trials, run_ids, *about)
-        except Exception as error:  # a study that has its trials does not fail for this
+        except Exception as error:  # must not fail a study whose trials are done
             log.warning("the study's parent run is not complete: %s", error)
         finally:
             if is_last:
                 self.parent.terminate("FINISHED" if complete else "KILLED")
 
     def _finish(self, run: RunWriter, directory: Path) -> None:
-        """Nothing more comes of a job's own process."""
+        """Stop watching the run log of a job that has ended, and queue its figures."""
         if run.queue is not None:
             self.uploader.unwatch(run.queue.run_log)
         self.worker.draw(directory.absolute())
@@ -350,7 +384,8 @@ class StudyRecord(StudyCallback):
     def _end(self, run: RunWriter, trial: "TrialInfo") -> None:
         deviation = {} if trial.deviation is None else {DEVIATION: trial.deviation}
         run.metrics({**_scores(trial.values), **deviation, STEPS: len(trial.steps)}, step=0)
-        # Choices of groups, which are no keys of the job's config; all where it logged none.
+        # Choices of config groups are not keys of the job's config. A job that did not log its
+        # parameters gets all of them.
         run.missing_params(trial.params)
         if trial.broken:
             run.tag({BREAKS: ", ".join(trial.broken)})
@@ -367,10 +402,10 @@ class StudyRecord(StudyCallback):
         return RunWriter(self.client, None, True, WriteQueue(run_log, self.uploader))
 
     def _started(self) -> dict[int, RunWriter]:
-        """The child runs by trial number, also those of other sweepers.
+        """Return the child runs by trial number, including those of other sweepers.
 
-        A run whose journal is here is written to through it, even where the store has not heard
-        of that run yet.
+        A run whose run log is on this host is written to through that, even if the store does not
+        know the run yet.
         """
         known = {
             int(run.data.tags[TRIAL]): run.info.run_id
@@ -395,14 +430,14 @@ def _scores(values: Sequence[float]) -> dict[str, float]:
 
 
 def _finds(run: RunWriter) -> dict[str, str]:
-    """Environment by which a trial's process finds its run."""
+    """Return environment variables that lead a trial's process to its run."""
     assert run.queue is not None
     known = {RUN_ID: run.run_id} if run.run_id else {}
     return {RECORDED_IN: str(run.queue.run_log.directory), **known}
 
 
 def asked_of(config: DictConfig, study: "StudyInfo") -> dict[str, str]:
-    """What a study was asked to do, by name; an application need not have a seed or a metric."""
+    """Return a study's settings by name; a seed or a metric is optional."""
     settings = {
         part: OmegaConf.select(config, f"hydra.sweeper.{part}") for part in ("sampler", "pruner")
     }
@@ -421,14 +456,14 @@ def asked_of(config: DictConfig, study: "StudyInfo") -> dict[str, str]:
 
 
 def _settings(config: DictConfig | None) -> str:
-    """The arguments of a sampler or pruner that are set."""
+    """Return the arguments of a sampler or pruner that are set, in parentheses."""
     every = {str(key): value for key, value in (config or {}).items()}
     given = {k: v for k, v in sorted(every.items()) if v is not None and k != "_target_"}
     return f"({', '.join(f'{key}={value}' for key, value in given.items())})"
 
 
 def how_to_look(address: str) -> str:
-    """The command or address that shows a store in a browser."""
+    """Return the command or the address that shows a store in a browser."""
     if address.startswith(("http://", "https://")):
         return redact(address)
     return f"{program('harnest-ui')} --tracking-uri {redact(address)}"

@@ -1,4 +1,4 @@
-"""What a study's parent run says: while it runs, how far it is; at the end, what came of it."""
+"""Contents of a study's parent run: progress while it runs, a summary at its end."""
 
 import json
 import math
@@ -15,29 +15,35 @@ from harnest.tracking.run_writer import BREAKS, NOTE, RunWriter
 if TYPE_CHECKING:
     from harnest.study.events import StudyInfo, TrialInfo
 
-#: Artifacts of the parent run.
+#: Artifacts of the parent run: the table of trials and the HTML report.
 TABLE, REPORT = "trials.json", "report.html"
 
-#: What a parameter's column in the table begins with: a key may be called ``steps``, too.
+#: Prefix of a parameter's column in the table, because a parameter may be called ``steps``, too.
 PARAM = "params."
 
-#: A tag of the parent run of a study at work: all trials that ended before this time, in
-#: milliseconds, are in its table.
+#: Tag of a running study's parent run: a time in milliseconds since 1970. The table contains all
+#: trials that ended before it.
 LISTED_AT = "trials.listed_at"
 
-_AT_ONCE = 50  # trials that end between two tables of a study at work
+_AT_ONCE = 50  # how many trials end between two updates of a running study's table
 
 _STATES = ("complete", "pruned", "fail", "running", "waiting")
-_RUN_STATES = {"COMPLETE": FINISHED, "FAIL": "FAILED"}  # of which runs and tables speak
+_RUN_STATES = {"COMPLETE": FINISHED, "FAIL": "FAILED"}  # Optuna's states to MLflow's
 
 
 def show_progress(parent: RunWriter, study: "StudyInfo", trials: Sequence["TrialInfo"]) -> None:
-    """Write the best value so far, by the number of ended trials, and how many are in each state.
+    """Record the best value so far and the number of trials in each state.
 
-    Of several objectives each has a best value of its own.
+    The step of the best value is the number of ended trials. With several objectives each has its
+    own best value.
+
+    Args:
+        parent: The parent run.
+        study: The study.
+        trials: All trials of the study.
     """
     counts = Counter(trial.state.name.lower() for trial in trials)
-    # All states, also those of an earlier session that no trial is in any more.
+    # All states, to overwrite a count from an earlier session that is now zero.
     parent.tag({f"trials.{state}": str(counts[state]) for state in _STATES})
     values = [trial.values for trial in _kept(trials)]
     if values:
@@ -50,7 +56,13 @@ def show_progress(parent: RunWriter, study: "StudyInfo", trials: Sequence["Trial
 
 
 def show_begun(parent: RunWriter, study: "StudyInfo", trials: Sequence["TrialInfo"]) -> None:
-    """Describe a study at work in the UI, which may still show how an earlier session ended."""
+    """Describe a running study in the UI, replacing an earlier session's description.
+
+    Args:
+        parent: The parent run.
+        study: The study.
+        trials: All trials of the study.
+    """
     counts = Counter(trial.state.name.lower() for trial in trials if trial.state.name != "WAITING")
     told = ", ".join(f"{counts[state]} {state}" for state in _STATES if counts[state])
     parent.tag({NOTE: f"{counts.total()} of {study.budget} trials have begun: {told}"})
@@ -59,7 +71,13 @@ def show_begun(parent: RunWriter, study: "StudyInfo", trials: Sequence["TrialInf
 def append_ended(
     parent: RunWriter, trials: Sequence["TrialInfo"], runs: Mapping[int, RunWriter]
 ) -> None:
-    """Write the table of the trials that have ended, now and then: to read all runs takes long."""
+    """Update the table of ended trials once every `_AT_ONCE` trials: reading all runs takes long.
+
+    Args:
+        parent: The parent run.
+        trials: All trials of the study.
+        runs: The trials' runs, by trial number.
+    """
     ended = [trial for trial in trials if trial.state.is_finished()]
     if len(ended) % _AT_ONCE == 0:
         time = now()
@@ -69,9 +87,10 @@ def append_ended(
 
 
 def import_libraries() -> None:
-    """Import what `summarize` draws with, which takes longer than all else that it does.
+    """Import the libraries that `summarize` needs, which takes longer than the summary itself.
 
-    Raises ImportError where one is missing.
+    Raises:
+        ImportError: One of them is not installed.
     """
     for name in ("harnest.reporting.study_figures", "matplotlib.figure", "optuna.importance"):
         import_module(name)
@@ -85,17 +104,23 @@ def summarize(
     asked: Mapping[str, str],
     experiment: str,
 ) -> None:
-    """Write the best trial, the table of all, the figures and the report to ``parent``.
+    """Write the best trial, the table of trials, the figures and the report to ``parent``.
 
-    ``run_ids`` are MLflow's identities of the trials' runs, ``asked`` facts of the study's config,
-    by name, which the report repeats. Nothing is asked of the store, which may be away, and not
-    have heard of all runs.
+    The store is not queried: it may not answer, and may not know all runs yet.
+
+    Args:
+        parent: The parent run.
+        study: The study.
+        trials: All trials of the study.
+        run_ids: MLflow's IDs of the trials' runs, by trial number.
+        asked: The study's settings by name, which the report repeats.
+        experiment: ID of the experiment, for a link to the best run.
     """
     show_progress(parent, study, trials)
     best = best_trials(trials, study)
     rows = [_row(trial, run_ids.get(trial.number, "")) for trial in trials]
     if best is not None:
-        run_id = run_ids.get(best.number, "")  # an empty one replaces an earlier session's
+        run_id = run_ids.get(best.number, "")  # if empty, still overwrites an earlier session's
         parent.tag(
             {
                 "best.trial": f"trial-{best.number}",
@@ -110,9 +135,9 @@ def summarize(
 
 
 def best_trials(trials: Sequence["TrialInfo"], study: "StudyInfo") -> "TrialInfo | None":
-    """The trial with the best value that keeps to the constraints; the earlier one of equals.
+    """Return the trial with the best value that violates no constraint; the earlier one of equals.
 
-    None where there is none, or where several objectives leave open which one is the best.
+    None if there is no such trial, or if the study has several objectives.
     """
     if len(study.directions) > 1:
         return None
@@ -121,11 +146,11 @@ def best_trials(trials: Sequence["TrialInfo"], study: "StudyInfo") -> "TrialInfo
 
 
 def table(trials: Sequence["TrialInfo"], run_ids: Mapping[int, str]) -> dict[str, list[Any]]:
-    """All trials by column, as MLflow's tables want them.
+    """Return all trials as columns in the format of MLflow's tables.
 
-    The objective's column is ``value``; of several they are ``value_0``, ``value_1``, ... The
-    ``deviation`` is that of the first one, where a trial is the mean of several replicates. Each
-    parameter's column is its key behind ``params.``.
+    The objective's column is ``value``, or ``value_0``, ``value_1``, ... if there are several.
+    ``deviation`` is that of the first objective, if a trial is the mean of several replicates.
+    Each parameter's column is its key prefixed with ``params.``.
     """
     keys = dict.fromkeys(key for trial in trials for key in trial.params)
     objectives = max((len(trial.values) for trial in trials), default=0)
@@ -162,7 +187,7 @@ def _row(trial: "TrialInfo", run_id: str) -> LeaderboardRow:
 
 
 def _log_table(run: RunWriter, columns: Mapping[str, Sequence[Any]], name: str) -> None:
-    """Write a table as MLflow reads it; its own function would append to the last session's."""
+    """Log a table in MLflow's format; MLflow's own function appends to an earlier session's."""
     rows = [[_as_json(cell) for cell in row] for row in zip(*columns.values(), strict=True)]
     run.text(json.dumps({"columns": list(columns), "data": rows}), name)
     run.tag({"mlflow.loggedArtifacts": json.dumps([{"path": name, "type": "table"}])})
@@ -173,11 +198,10 @@ def _as_json(cell: Any) -> Any:
 
 
 def _log_history(parent: RunWriter, trials: Sequence["TrialInfo"], study: "StudyInfo") -> None:
-    """Draw the values of trials that keep to the constraints by number, and the best up to each.
+    """Plot the values of valid trials by number, the best value so far, and pruned trials.
 
-    Pruned trials have the last value that they reported.
-
-    The one figure that is a picture as well: the UI shows it without opening the report.
+    Pruned trials are shown at the last value that they reported. This is the only figure that is
+    also an image file, because the UI shows images without opening the report.
     """
     from matplotlib.figure import Figure
 
@@ -209,7 +233,7 @@ def _note(
     objectives: Sequence[str],
     experiment: str,
 ) -> str:
-    """The parent run's description in the UI: its best trial, linked, and where the rest is."""
+    """Return the parent run's description in the UI: its best trial with a link, and the report."""
     lines = [outcome_counts(rows)]
     if best is not None:
         row = next(row for row in rows if row.name == f"trial-{best.number}")
@@ -223,7 +247,7 @@ def _note(
 
 
 def _kept(trials: Sequence["TrialInfo"]) -> list["TrialInfo"]:
-    """The finished trials that keep to the constraints."""
+    """Return the complete trials that violate no constraint."""
     return [trial for trial in trials if trial.state.name == "COMPLETE" and not trial.broken]
 
 

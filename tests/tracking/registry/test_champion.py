@@ -63,8 +63,8 @@ def test_a_registered_model_can_be_loaded_by_its_alias(recorded):
         ({"f1": "0.5"}, "max", "1", "version 2 does not beat the champion: f1 0.5000 against"),
         ({"f1": "0.4"}, "max", "1", "does not beat"),
         ({"f1": "0.4"}, "min", "2", "new champion"),
-        ({"f1": "0.9", "data.digest": "d2"}, "max", "1", "its data is another"),
-        ({"f1": "0.9", "subjects.test": "3"}, "max", "1", "its test subjects are another"),
+        ({"f1": "0.9", "data.digest": "d2"}, "max", "1", "its data is different"),
+        ({"f1": "0.9", "subjects.test": "3"}, "max", "1", "its test subjects are different"),
         ({}, "max", "1", "it has no f1"),
     ],
 )

@@ -1,1 +1,1 @@
-"""The durable log of a run's writes, and the upload of it to MLflow."""
+"""The run log, a durable file of a run's writes, and its upload to MLflow."""

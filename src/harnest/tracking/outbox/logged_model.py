@@ -1,4 +1,4 @@
-"""A saved model on its way to MLflow: a LoggedModel, with its files and the metrics it reached."""
+"""Logs a saved model to MLflow as a LoggedModel with its files and metrics."""
 
 import json
 from pathlib import Path
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 NAME = "model"
 
-#: Windows that the model can be tried with, until MLflow has them in a form of its own.
+#: Example windows for the model, until `describe` converts them to MLflow's format.
 EXAMPLE = "example.npy"
 
 
 def describe(folder: Path) -> None:
-    """Make an MLflow model of what `harnest.training.export.save` wrote into ``folder``, once.
+    """Turn a folder written by `harnest.training.export.save` into an MLflow model.
 
-    Whoever sends or loads it does this, and not the process that trains: to import MLflow takes
-    longer than all the rest of a trial's record. For the same reason this is not
-    `mlflow.pyfunc.save_model`, which would load the model and serve the example as well.
+    Does nothing if the folder is an MLflow model already. The process that uploads or loads the
+    model calls this, not the process that trains: importing MLflow takes longer than all other
+    recording of a trial. For the same reason this does not use `mlflow.pyfunc.save_model`, which
+    would also load the model and run it on the example.
     """
     file = folder / "MLmodel"
     if file.is_file():
@@ -51,9 +52,14 @@ def describe(folder: Path) -> None:
 def send_model(
     client: "MlflowClient", run_id: str, write: Write, folder: Path, again: bool
 ) -> None:
-    """Log the model in ``folder`` as one that the run made.
+    """Log the model in ``folder`` as an output of the run.
 
-    With ``again`` an earlier try may have come anywhere, and is gone on with.
+    Args:
+        client: The store.
+        run_id: The run that trained the model.
+        write: The write, as made by `operations.model`.
+        folder: Folder of the saved model.
+        again: Whether an earlier attempt may have failed at any point; it is completed then.
     """
     from mlflow.entities import LoggedModelOutput, Metric
     from mlflow.models import Model
@@ -83,6 +89,6 @@ def send_model(
 
 
 def _write(model: "Model", file: Path) -> None:
-    new = file.with_suffix(".new")  # the next try finds nothing that was written half
+    new = file.with_suffix(".new")  # so that a retry never finds a partial file
     model.save(str(new))
     new.replace(file)

@@ -1,4 +1,4 @@
-"""What can be written to a run, as plain data that can wait in a file, and how MLflow takes it."""
+"""The kinds of writes to a run, as JSON-serializable data, and their delivery to MLflow."""
 
 import json
 import re
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-#: One write: its ``kind``, and what that kind needs.
+#: One write: its ``kind``, and the fields of that kind.
 Write = dict[str, Any]
 
-_LONGEST_PARAM = 6000  # characters that MLflow takes
-_LONGEST_DIGEST = 36  # of a data set's
-_MOST = {"metrics": 1000, "params": 100, "tags": 100}  # that it takes in one request
+_LONGEST_PARAM = 6000  # MLflow's limit, in characters
+_LONGEST_DIGEST = 36  # MLflow's limit for the digest of a data set, in characters
+_MOST = {"metrics": 1000, "params": 100, "tags": 100}  # MLflow's limits per request
 
 
 def values(
@@ -26,9 +26,14 @@ def values(
     params: Mapping[str, Any] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Write:
-    """Metrics of one step, parameters and tags; the time of the metrics is now.
+    """Return a write of metrics, parameters and tags.
 
-    A parameter too long for MLflow says where it stands in full.
+    Args:
+        metrics: Metrics by name; their timestamp is the current time.
+        step: Step of all the metrics.
+        params: Parameters by name. A value too long for MLflow is replaced by a reference to
+            config.yaml.
+        tags: Tags by name.
     """
     texts = {param_key(key): str(value) for key, value in (params or {}).items()}
     return {
@@ -43,13 +48,13 @@ def values(
 
 
 def files(paths: Iterable[Path | str], folder: str | None) -> Write:
-    """Files that become artifacts, in ``folder`` of the run's or at their top."""
+    """Return a write that logs files as artifacts, in ``folder`` or at the top level."""
     return {"kind": "files", "paths": [str(path) for path in paths], "folder": folder}
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A data set of windows of one shape, (time, channels), with facts for people to read."""
+    """A data set of windows of one shape, (time, channels), with human-readable facts."""
 
     name: str
     digest: str
@@ -58,7 +63,7 @@ class DatasetInfo:
 
 
 def data_set(facts: DatasetInfo) -> Write:
-    """What a run was trained on."""
+    """Return a write that logs the training data set."""
     spec = {"dtype": "float32", "shape": [-1, *facts.shape]}
     features = json.dumps([{"type": "tensor", "tensor-spec": spec}])
     return {
@@ -75,20 +80,30 @@ def data_set(facts: DatasetInfo) -> Write:
 
 
 def model(folder: str, metrics: Mapping[str, float], step: int) -> Write:
-    """A model that was saved in ``folder`` of the run's directory, and what it reached."""
+    """Return a write that logs a saved model.
+
+    Args:
+        folder: Folder of the model, relative to the run's directory.
+        metrics: Metrics that the model achieved.
+        step: Step of the metrics.
+    """
     scores = [[key, float(value), now(), step] for key, value in metrics.items()]
     return {"kind": "model", "folder": folder, "metrics": scores, "step": step}
 
 
 def end(state: str) -> Write:
-    """The run's end, now, in one of MLflow's states."""
+    """Return a write that ends the run now, in ``state``, one of MLflow's end states."""
     return {"kind": "end", "state": state, "time": now()}
 
 
 def merged(writes: Iterable[tuple[Write, int]]) -> Iterator[tuple[list[Write], int]]:
-    """Put values that follow each other into one request, as many as MLflow takes.
+    """Merge consecutive writes of values into requests, up to MLflow's limits.
 
-    Each write comes with a position behind it in its journal, and so does each request.
+    Args:
+        writes: Each write with the offset behind it in its run log.
+
+    Yields:
+        Each request, a list of writes, with the offset behind its last write.
     """
     request: list[Write] = []
     reached = 0
@@ -112,7 +127,17 @@ def _fits(request: list[Write], write: Write) -> bool:
 
 
 def deliver(client: "MlflowClient", run_id: str, request: list[Write], home: Path) -> None:
-    """Hand writes over to MLflow; doing so again changes nothing. ``home``: of relative paths."""
+    """Send a request to MLflow; sending it again changes nothing.
+
+    Args:
+        client: The store.
+        run_id: The run to write to.
+        request: Several writes of values, or one write of another kind.
+        home: Base directory of relative paths in writes of files.
+
+    Raises:
+        ValueError: The kind of write is unknown.
+    """
     kind = request[0]["kind"]
     if kind == "values":
         _log_values(client, run_id, request)
@@ -130,7 +155,7 @@ def deliver(client: "MlflowClient", run_id: str, request: list[Write], home: Pat
     elif kind == "end":
         client.set_terminated(run_id, write["state"], write["time"])
     else:
-        raise ValueError(f"{kind} is no kind of write")
+        raise ValueError(f"unknown kind of write: {kind}")
 
 
 def _log_values(client: "MlflowClient", run_id: str, request: list[Write]) -> None:
@@ -155,10 +180,10 @@ def _log_data_set(client: "MlflowClient", run_id: str, write: Write) -> None:
 
 
 def now() -> int:
-    """The time as MLflow counts it: milliseconds since 1970."""
+    """Return the current time in MLflow's unit, milliseconds since 1970."""
     return int(time.time() * 1000)
 
 
 def param_key(key: str) -> str:
-    """``key`` as MLflow takes it: ``model@encoder`` becomes ``model_encoder``."""
+    """Return ``key`` with characters that MLflow forbids replaced by ``_``, such as ``@``."""
     return re.sub(r"[^\w./: -]", "_", key)

@@ -1,4 +1,4 @@
-"""A run's journal: every write is a line in the run's directory before it goes to the store."""
+"""The run log: a file in a run's directory that holds every write before it goes to the store."""
 
 import json
 import logging
@@ -26,34 +26,34 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The folder in a run's directory that holds its journal and what it made only to be recorded.
+#: Folder in a run's directory for the run log and files that exist only to be uploaded.
 RECORD = "record"
 
 _FILE = "journal.jsonl"
 _MARK = "sent.json"
-_ALIVE = ".alive"  # held by the process that is to write the run's end
-_BY = "record"  # a tag: which journal a run was made by
-_PATIENCE = 5.0  # seconds for another process or thread to send what it is at
+_ALIVE = ".alive"  # lock file, held by the process that must write the run's end
+_BY = "record"  # tag: ID of the write that created the run
+_PATIENCE = 5.0  # seconds to wait for a lock that another process or thread holds
 _REFUSED = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
-_FINAL = {400, 404, 413, 414, 415, 422}  # HTTP statuses that the same request will get again
-#: How MLflow tells of an answer that is not its own server's, but a proxy's before it.
+_FINAL = {400, 404, 413, 414, 415, 422}  # HTTP statuses for which a retry is pointless
+#: MLflow's message for an HTTP error that comes from a proxy, not from its own server.
 _FOREIGN = re.compile(r"API request to endpoint \S+ failed with error code (\d+) != ")
 
 
 class StoreUnavailableError(TrackingError):
-    """A store that does not take writes now and may do so later."""
+    """The store does not accept writes now; a retry may succeed."""
 
 
 class RunLogBusyError(TrackingError):
-    """A journal that another process or thread is sending."""
+    """Another process or thread is sending the run log."""
 
 
 @dataclass(frozen=True)
 class _Sent:
-    """How far a journal has been sent, and where: kept beside it.
+    """Upload state of a run log, kept in a file beside it: how far it was sent, and where.
 
-    ``offset`` counts bytes. ``trying`` is the offset of a write that makes something new, from
-    before it is sent until it is known to have arrived.
+    ``offset`` is in bytes. ``trying`` is the offset of a write that creates something new. It is
+    set before that write is sent, and cleared once the write is known to have arrived.
     """
 
     address: str
@@ -63,11 +63,11 @@ class _Sent:
 
 
 class RunLog:
-    """The writes to one run, in order, each a line of JSON.
+    """The ordered writes to one run, each a line of JSON.
 
-    Any number of processes and threads may add lines and send them; a lock lets one send at a
-    time. Writes that arrived are not sent again, and one that is sent twice (the sender died
-    before it could note that) changes nothing.
+    Any number of processes and threads may add and send lines; a lock ensures that only one
+    sends at a time. Writes that have arrived are not sent again. If a sender dies before it
+    records the arrival, a write is sent twice, which changes nothing.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -82,11 +82,18 @@ class RunLog:
     def begin(
         directory: Path, address: str, run_id: str | None = None, *, owned: bool = False
     ) -> "RunLog":
-        """Begin the journal of a run, or go on with it where it is the same run's.
+        """Create the run log of a run, or resume it if ``directory`` holds that run's.
 
-        An ``owned`` one is this process's to write the run's end to; the system shows when it dies.
-        Raises `TrackingError` where the directory holds another run's that is at work, or that has
-        not been sent to its end.
+        Args:
+            directory: The run's directory.
+            address: Address of the MLflow store; its password is not saved.
+            run_id: MLflow's ID of the run; None if MLflow does not know the run yet.
+            owned: Whether this process must write the run's end. It holds a lock file then, which
+                shows other processes whether it has died.
+
+        Raises:
+            TrackingError: The directory holds the run log of another run that is active or not
+                fully sent.
         """
         run_log = RunLog(directory)
         run_log.folder.mkdir(parents=True, exist_ok=True)
@@ -96,18 +103,18 @@ class RunLog:
                 return run_log
             if run_log._is_held():
                 raise TrackingError(
-                    f"{directory} is the directory of a run that is at work: choose another one"
+                    f"{directory} is in use by another run: choose another directory"
                 )
             if is_there and run_log.unsent():
                 raise TrackingError(
-                    f"{directory} holds a record that has not arrived in its store yet: send it "
-                    f"with harnest-sync {directory}, or choose another directory"
+                    f"{directory} holds a run log that was not fully sent: send it with "
+                    f"harnest-sync {directory}, or choose another directory"
                 )
-            # In this order a process that dies here leaves no journal without its own mark, and
-            # no journal is there that nobody seems to hold.
+            # The order matters if the process dies here: no run log may exist with another run's
+            # upload state, or without a holder of its lock file.
             run_log._file.unlink(missing_ok=True)
             (run_log.folder / _ALIVE).unlink(missing_ok=True)
-            if owned:  # not at once: others take it for a moment to see whether it is held
+            if owned:  # with a timeout, since other processes acquire it briefly to test it
                 run_log._alive.acquire(timeout=_PATIENCE)
             run_log._note(_Sent(redact(absolute_address(address)), run_id))
             run_log._file.touch()
@@ -115,30 +122,30 @@ class RunLog:
 
     @property
     def address(self) -> str:
-        """The store's address, without its password."""
+        """The store's address, with its password masked."""
         return self._sent().address
 
     @property
     def run_id(self) -> str | None:
-        """MLflow's identity of the run, or None where MLflow does not know it yet."""
+        """MLflow's ID of the run; None if MLflow does not know the run yet."""
         return self._sent().run_id
 
     @property
     def artifacts(self) -> Path:
-        """Where to put a file that becomes an artifact and is no part of the directory itself."""
+        """Folder for artifact files that do not belong in the run's directory itself."""
         return self.folder / "artifacts"
 
     def release(self) -> None:
-        """Show that this process has written the run's end."""
+        """Release the lock file, once this process has written the run's end."""
         self._alive.release()
 
     def is_abandoned(self) -> bool:
-        """Whether the process that was to write the run's end died before it could."""
-        # Asked in this order: it may write the end, and go, between the two.
+        """Return whether the process that must write the run's end died before it did."""
+        # The order matters: the process may write the end and exit between the two checks.
         return self._is_held() is False and not self.has_ended()
 
     def _is_held(self) -> bool | None:
-        """Whether the process lives that is to write the run's end; None where there is none."""
+        """Return whether the process that must write the end is alive; None if there is none."""
         if not (self.folder / _ALIVE).exists():
             return None
         try:
@@ -148,11 +155,17 @@ class RunLog:
             return True
 
     def has_ended(self) -> bool:
-        """Whether it says how the run ended."""
+        """Return whether the run log contains the run's end."""
         return any(write["kind"] == "end" for write in self.writes())
 
     def create(self, experiment_id: str, name: str, tags: Mapping[str, str]) -> None:
-        """Add that the run is to be made."""
+        """Add a write that creates the run.
+
+        Args:
+            experiment_id: The experiment of the run.
+            name: Name of the run.
+            tags: Tags of the run.
+        """
         self.add(
             {
                 "kind": "create",
@@ -164,35 +177,38 @@ class RunLog:
         )
 
     def add(self, write: Write) -> None:
-        """Add a write; it is in the file when this returns."""
+        """Append a write; it is in the file when this returns."""
         line = json.dumps(write).encode() + b"\n"
         with self._mutex, self._file.open("a+b") as file:
             if file.tell() > 0:
                 file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":  # whoever wrote last was killed while it did
+                if file.read(1) != b"\n":  # a process was killed while it wrote the last line
                     line = b"\n" + line
             file.write(line)
 
     def writes(self) -> list[Write]:
-        """All writes so far."""
+        """Return all writes so far."""
         return [write for write, _ in self._read(0)]
 
     def unsent(self) -> int:
-        """How many writes have not arrived."""
+        """Return how many writes have not been sent."""
         return sum(1 for _ in self._read(self._sent().offset))
 
     def is_behind(self) -> bool:
-        """Whether there is more in it than has been sent, by its length alone."""
+        """Return whether there are unsent bytes; compares only the file's size with the offset."""
         try:
             return self._file.stat().st_size > self._sent().offset
-        except FileNotFoundError:  # somebody has removed the run
+        except FileNotFoundError:  # the run's directory was removed
             return False
 
     def send(self, client: "MlflowClient") -> int:
-        """Send what has not arrived, in order; returns how many writes that were.
+        """Send the unsent writes in order; returns their number.
 
-        Writes that the store refuses are logged and left out. Raises `StoreUnavailableError` where
-        the store does not answer, `RunLogBusyError` where another process or thread is sending.
+        Writes that the store rejects are logged and skipped.
+
+        Raises:
+            StoreUnavailableError: The store does not answer.
+            RunLogBusyError: Another process or thread is sending.
         """
         count = 0
         with self._sole():
@@ -206,15 +222,15 @@ class RunLog:
         try:
             self._send(client, request)
             return
-        except Exception as error:  # each store and each network has errors of its own
+        except Exception as error:  # stores and networks have their own exception types
             refusal = _refusal(error)
             if refusal is None:
                 raise StoreUnavailableError(_reason(error)) from error
         parts = _parts(request)
         if len(parts) == 1:
-            log.warning("MLflow does not take some %s: %s", request[0]["kind"], _reason(refusal))
+            log.warning("MLflow rejects some %s: %s", request[0]["kind"], _reason(refusal))
             return
-        for part in parts:  # the others are not to blame
+        for part in parts:  # find the rejected part and send the others
             self._try(client, part)
 
     def _send(self, client: "MlflowClient", request: list[Write]) -> None:
@@ -232,7 +248,7 @@ class RunLog:
             deliver(client, run_id, request, self.directory)
 
     def _once(self, make: Callable[[bool], None]) -> None:
-        """Make something new; ``make`` is told whether an earlier try may have made it already."""
+        """Create something new; ``make`` receives whether an earlier attempt may have done so."""
         sent = self._sent()
         again = sent.trying == sent.offset
         if not again:
@@ -249,7 +265,7 @@ class RunLog:
         self._note(replace(self._sent(), run_id=made.info.run_id))
 
     def _read(self, offset: int) -> Iterator[tuple[Write, int]]:
-        """Whole lines from ``offset`` on, each with the offset behind it."""
+        """Yield each complete line from ``offset`` on, parsed, with the offset behind it."""
         with self._file.open("rb") as file:
             file.seek(offset)
             for line in file:
@@ -258,14 +274,14 @@ class RunLog:
                     return
                 try:
                     write = json.loads(line)
-                except ValueError:  # the half of a line, from a process that was killed
+                except ValueError:  # a partial line, from a process that was killed
                     continue
                 yield write, offset
 
     @contextmanager
     def _sole(self) -> Iterator[None]:
         try:
-            # A lock of its own each time: one that is held lets every thread that has it in again.
+            # A new lock object each time: a shared one is reentrant and admits other threads.
             with FileLock(self.folder / ".lock", timeout=_PATIENCE):
                 yield
         except Timeout as error:
@@ -283,24 +299,24 @@ class RunLog:
 
 
 def run_logs_below(directory: Path) -> list[RunLog]:
-    """The journals of a run, of a study with its trials, or of all that is in a folder.
+    """Return the run logs in ``directory`` and below.
 
-    One without its mark belongs to no run: nothing was written to it yet.
+    A run log without an upload state is skipped: nothing was written to it yet.
     """
     found = recorded_below(directory, _FILE)
     return [RunLog(one) for one in found if (one / RECORD / _MARK).exists()]
 
 
 def recorded_below(directory: Path, name: str) -> list[Path]:
-    """The directories of runs, ``directory`` or below it, whose record holds a file ``name``."""
-    # Not by rglob: it fails where a folder is removed while it looks, as that of a run is which
-    # could not begin.
+    """Return the run directories at or below ``directory`` whose record has a file ``name``."""
+    # Path.rglob fails if a folder disappears during the search, as that of a run that cannot
+    # start does.
     walked = ((Path(folder), names) for folder, _, names in os.walk(directory))
     return sorted(one.parent for one, names in walked if one.name == RECORD and name in names)
 
 
 def _parts(request: list[Write]) -> list[list[Write]]:
-    """What of a request can be refused by itself: each write, and each file of one."""
+    """Split a request into what can be rejected separately: its writes, or a write's files."""
     if len(request) > 1:
         return [[write] for write in request]
     (write,) = request
@@ -309,25 +325,26 @@ def _parts(request: list[Write]) -> list[list[Write]]:
 
 def _reason(error: BaseException) -> str:
     cause = error.__cause__ or error.__context__
-    if hasattr(error, "error_code") and isinstance(cause, OSError):  # of the network
+    if hasattr(error, "error_code") and isinstance(cause, OSError):  # a network error
         return "it does not answer"
     return redact((str(error).strip() or type(error).__name__).splitlines()[0])
 
 
 def _refusal(error: BaseException) -> BaseException | None:
-    """Which error says that trying again is in vain: a value or file that MLflow does not take."""
+    """Return the error that makes a retry pointless, such as a rejected value, or None."""
     if getattr(error, "error_code", None) in _REFUSED or isinstance(error, FileNotFoundError):
         return error
     found: BaseException | None = error
     while found is not None and _status(found) not in _FINAL:
-        found = found.__cause__ or found.__context__  # MLflow may stumble over a proxy's answer
+        found = found.__cause__ or found.__context__  # MLflow may fail to parse a proxy's answer
     return found
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status that an error is about, where it says one."""
+    """Return the HTTP status of an error; None if it has none."""
     told = _FOREIGN.match(str(error))
     if told is None:
         return getattr(getattr(error, "response", None), "status_code", None)
-    # A proxy that has lost its server says 404 as well: a file is left out then, and no run.
+    # A proxy that has lost its server answers 404 as well, so an API call is retried. Uploads of
+    # files, whose errors hold a response, are skipped on 404.
     return int(told[1]) if told[1] != "404" else None

@@ -1,4 +1,4 @@
-"""Sends what an MLflow store missed while it was away, from the directories of runs."""
+"""Sends the unsent writes of run logs to their MLflow store."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,20 +13,24 @@ from harnest.tracking.store import open_store
 
 
 def sync(directory: Path, address: str | None, say: Callable[[str], None] = print) -> None:
-    """Send every run log in ``directory`` to the store at ``address``; None: to its own.
+    """Send every run log in ``directory``.
 
-    A run of its own whose process died before its end is ended; a study ends its trials itself.
-    Figures that a study had no time to have drawn are drawn. ``say`` is called with a line for each
-    run that had something to send.
+    A standalone run whose process died before its end is ended as FAILED; a study ends the runs
+    of its trials itself. Pending figures are rendered.
+
+    Args:
+        directory: Folder of a run or a study, or any folder above them.
+        address: Address of the store to send to; None for each run log's own.
+        say: Called with one line for each run log that had unsent writes, and a summary.
 
     Raises:
-        TrackingError: There is no run log; or, once all others have been sent, a store cannot be
+        TrackingError: There is no run log, or, once all others have been sent, a store cannot be
             used.
     """
     silence_libraries()
     journals = run_logs_below(directory)
     if not journals:
-        raise TrackingError(f"{directory}: there is no record of a run in it")
+        raise TrackingError(f"{directory}: there is no run log in it")
     for run_log in journals:
         if run_log.is_abandoned():
             say(f"{run_log.directory}: its process died")
@@ -34,12 +38,12 @@ def sync(directory: Path, address: str | None, say: Callable[[str], None] = prin
             run_log.add(files(sorted(log.name for log in run_log.directory.glob("*.log")), None))
             run_log.add(end("FAILED"))
     for one in pending_below(directory):
-        with suppress(FileNotFoundError):  # its study is at work, and had it drawn
+        with suppress(FileNotFoundError):  # its study is running and has just rendered it
             draw_pending(one)
-    # Not by what is in them: to draw takes a while, in which somebody may remove a run.
+    # By file size, which does not fail for a run that was removed while figures were rendered.
     behind = [run_log for run_log in journals if run_log.is_behind()]
     troubles: list[TrackingError] = []
-    closed: set[str] = set()  # stores that need not be tried for each of their runs
+    closed: set[str] = set()  # unusable stores, which are not tried again for every run log
     for run_log in behind:
         store = address or run_log.address
         if store in closed:
@@ -47,7 +51,7 @@ def sync(directory: Path, address: str | None, say: Callable[[str], None] = prin
         try:
             if "***" in store:
                 raise TrackingError(
-                    f"{run_log.directory}: its store's password is not written down; give the "
+                    f"{run_log.directory}: its store's password was not saved; give the full "
                     "address with --tracking-uri"
                 )
             client = open_store(store)
@@ -61,7 +65,7 @@ def sync(directory: Path, address: str | None, say: Callable[[str], None] = prin
             say(str(error))
         except StoreUnavailableError as error:
             troubles.append(TrackingError(f"{run_log.directory}: {error}"))
-    say(f"{len(journals)} records, {len(behind)} of them had something to send")
+    say(f"{len(journals)} run logs, {len(behind)} of them had unsent writes")
     for trouble in troubles[:-1]:
         say(str(trouble))
     if troubles:

@@ -1,4 +1,4 @@
-"""Sends journals to a store from a thread of its own, so that nobody waits for a server."""
+"""Uploads run logs to a store in a background thread, so that callers never wait for a server."""
 
 import threading
 import time
@@ -8,37 +8,41 @@ from harnest.tracking.outbox.operations import Write
 from harnest.tracking.outbox.runlog import RunLog, RunLogBusyError, StoreUnavailableError
 from harnest.tracking.store import connect
 
-_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds until the next try; the last one from then on
-_BUSY = 0.2  # seconds until a journal that another process is sending is looked at again
-_ROUND = 1.0  # seconds in which more may come, that is then sent in fewer requests
+_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds between retries; the last value repeats
+_BUSY = 0.2  # seconds until a retry of a run log that another process is sending
+_ROUND = 1.0  # seconds in which writes accumulate, to be sent in fewer requests
 
 
 class Uploader:
-    """Sends what is handed to it, in order for each run, and tries again while a store is away.
+    """Sends queued run logs, each in order, and retries while the store does not answer.
 
-    It goes out every ``rounds`` seconds, or at once where somebody waits: whoever hands it
-    something has better things to do at that moment. Journals that other processes write to can be
-    watched. ``flush_timeout`` is how long `finish` waits for a store, in seconds.
+    Besides queued run logs it sends watched ones, to which other processes write. It sends
+    in rounds rather than immediately, so that it does not compete with its caller for CPU time.
+
+    Args:
+        address: Address of the MLflow store.
+        flush_timeout: How long `finish` waits for the store, in seconds.
+        rounds: Seconds between rounds. While a caller waits, the next round starts immediately.
     """
 
     def __init__(self, address: str, flush_timeout: float, rounds: float = _ROUND) -> None:
         self.address = address
         self.flush_timeout = flush_timeout
         self.rounds = rounds
-        #: Why the last try failed, where it did.
+        #: Why the last attempt failed; None if it did not.
         self.trouble: str | None = None
         self._changed = threading.Condition()
         self._handed: dict[RunLog, None] = {}
         self._watched: dict[RunLog, None] = {}
         self._waiting: dict[RunLog, None] = {}
         self._at: RunLog | None = None
-        self._due = 0.0  # when it goes out again
-        self._hurries = 0  # who waits for it
+        self._due = 0.0  # monotonic time of the next round
+        self._hurries = 0  # number of callers in `wait`
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def enqueue(self, run_log: RunLog) -> None:
-        """Have what is new in ``journal`` sent; returns at once."""
+        """Queue the unsent writes of ``run_log`` for upload; returns immediately."""
         with self._changed:
             if not self._handed:
                 self._due = time.monotonic() + self.rounds
@@ -46,20 +50,22 @@ class Uploader:
             self._start()
 
     def watch(self, run_log: RunLog) -> None:
-        """Have what another process adds to ``journal`` sent, until it is left."""
+        """Upload whatever another process adds to ``run_log``, until `unwatch`."""
         with self._changed:
             self._watched[run_log] = None
             self._start()
 
     def unwatch(self, run_log: RunLog) -> None:
-        """Watch ``journal`` no longer."""
+        """Stop watching ``run_log``."""
         with self._changed:
             self._watched.pop(run_log, None)
 
     def wait(self, seconds: float, *, unless_away: bool = False) -> bool:
-        """Wait until all has been sent, at most so long; returns whether it has.
+        """Wait until all queued writes are sent; returns whether they are.
 
-        With ``unless_away`` not for a store that does not answer.
+        Args:
+            seconds: Timeout in seconds.
+            unless_away: Return at once if the store does not answer.
         """
 
         def is_over() -> bool:
@@ -73,7 +79,7 @@ class Uploader:
             return self._is_idle()
 
     def finish(self, *, unless_away: bool = False) -> bool:
-        """Wait for the rest, up to ``flush_timeout``, then stop; returns whether all was sent."""
+        """Flush and stop; returns whether all queued writes were sent within ``flush_timeout``."""
         is_sent = self.wait(self.flush_timeout, unless_away=unless_away)
         with self._changed:
             self._closed = True
@@ -90,7 +96,7 @@ class Uploader:
         return not self._handed and not self._waiting and self._at is None
 
     def _rest(self) -> None:
-        """Return when it is time to go out again, with something to send, or never again."""
+        """Block until a due round has something to send, or until the uploader is closed."""
         while not (self._waiting or self._closed):
             left = self._due - time.monotonic()
             if left <= 0 or (self._handed and self._hurries):
@@ -132,16 +138,16 @@ class Uploader:
 
 @dataclass(frozen=True)
 class WriteQueue:
-    """Where a run's writes go: into its journal first, and then to whoever sends them.
+    """Takes a run's writes: stores them in the run log, then queues the run log for upload.
 
-    Without a courier that is another process, which watches the journal.
+    Without an uploader another process, which watches the run log, sends it.
     """
 
     run_log: RunLog
     uploader: Uploader | None
 
     def add(self, write: Write) -> None:
-        """Keep a write and have it sent; it is in the journal when this returns."""
+        """Append a write to the run log and queue it; it is in the file when this returns."""
         self.run_log.add(write)
         if self.uploader is not None:
             self.uploader.enqueue(self.run_log)

@@ -1,1 +1,1 @@
-"""Registered models: serving and aliases."""
+"""Registered models: loading them, and the alias ``champion``."""

@@ -1,4 +1,4 @@
-"""Models of runs in MLflow's registry, and which of them is the champion of its data."""
+"""Registers models of runs in MLflow's model registry and assigns the alias ``champion``."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 #: The alias of the best model of a registered name: ``models:/NAME@champion``.
 CHAMPION = "champion"
 
-#: Tags without which two models' scores mean nothing beside each other.
+#: Tags that must be equal for two models' scores to be comparable.
 _SAME = {"data.digest": "data", "subjects.test": "test subjects"}
 
 
 def model_of_run(client: "MlflowClient", run: "MlflowRun") -> str | None:
-    """Address of the model that a run logged last; None where it logged none."""
+    """Return the address of the model that a run logged last; None if it logged none."""
     found = client.search_logged_models(
         [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'", max_results=1
     )
@@ -28,7 +28,21 @@ def model_of_run(client: "MlflowClient", run: "MlflowRun") -> str | None:
 def register(
     client: "MlflowClient", name: str, run_id: str, model: str, tags: Mapping[str, str]
 ) -> str:
-    """Make a logged model, ``models:/ID``, a new version of ``name``; returns its number."""
+    """Register a logged model as a new version of ``name``; creates the name if needed.
+
+    Args:
+        client: The store.
+        name: Name of the registered model.
+        run_id: The run that logged the model.
+        model: Address of the logged model, ``models:/ID``.
+        tags: Tags of the version.
+
+    Returns:
+        The number of the version.
+
+    Raises:
+        MlflowException: The registry rejects the name or the version.
+    """
     from mlflow.exceptions import MlflowException
 
     make_default(client.tracking_uri)
@@ -44,10 +58,18 @@ def register(
 
 
 def set_champion(client: "MlflowClient", name: str, version: str, metric: str, mode: str) -> str:
-    """Give ``version`` the alias of the champion if it beats the present one on the same data.
+    """Give ``version`` the alias ``champion`` if it beats the current champion on the same data.
 
-    The versions' tags are compared: ``metric``, of which more is better where ``mode`` is max, and
-    what the scores were measured on. Returns a line that says what was decided.
+    Args:
+        client: The store.
+        name: Name of the registered model.
+        version: The challenger.
+        metric: Tag of the versions that holds their score.
+        mode: ``max`` if a higher score is better, else ``min``.
+
+    Returns:
+        A line that states the decision. Versions that were measured on different data or test
+        subjects, or lack the score, are not compared, and the champion stays.
     """
     challenger = client.get_model_version(name, version)
     champion = _champion(client, name)
@@ -55,7 +77,7 @@ def set_champion(client: "MlflowClient", name: str, version: str, metric: str, m
         client.set_registered_model_alias(name, CHAMPION, version)
         return f"version {version} is the first champion of {name}"
     differ = [
-        f"its {word} {'is' if word == 'data' else 'are'} another"
+        f"its {word} {'is' if word == 'data' else 'are'} different"
         for key, word in _SAME.items()
         if champion.tags.get(key) != challenger.tags.get(key)
     ]

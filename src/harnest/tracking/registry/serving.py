@@ -1,4 +1,4 @@
-"""Models to apply: of a run, by its directory or identity, or registered under a name."""
+"""Loads models for inference: from a run, or from the model registry."""
 
 import shutil
 from pathlib import Path
@@ -16,33 +16,38 @@ if TYPE_CHECKING:
 
 
 def load_model(name: str, address: str) -> Any:
-    """Load the `mlflow.pyfunc` model that ``name`` means.
+    """Load an `mlflow.pyfunc` model.
 
-    A run's directory, a run's identity in the store at ``address``, or the beginning of it, a
-    registered model's name (its alias ``champion``, or else its latest version), ``NAME@ALIAS``,
-    ``NAME/VERSION``, or any address that begins with ``models:/``. Raises `TrackingError` where
-    there is none.
+    Args:
+        name: A run's directory, a run ID or a prefix of one, the name of a registered model (its
+            alias ``champion``, or else its latest version), ``NAME@ALIAS``, ``NAME/VERSION``, or
+            any address that begins with ``models:/``.
+        address: Address of the MLflow store.
+
+    Raises:
+        TrackingError: There is no such model, or it cannot be loaded.
     """
     directory = Path(name)
     if directory.is_dir():
         where = directory / RECORD / "model"
-        is_saved = (where / EXAMPLE).is_file()  # the last that a run saves
-        # Asked after that: who sends it has this first, and the example no more then.
+        is_saved = (where / EXAMPLE).is_file()  # a run saves the example last
+        # Checked after `is_saved`: the uploader writes MLmodel first and then removes the example.
         if (where / "MLmodel").is_file():
             return _load(str(where))
         if not is_saved:
             raise TrackingError(
-                f"{directory} holds no model: it is no run's directory, or its run was pruned or "
+                f"{directory} holds no model: it is not a run directory, or its run was pruned or "
                 "ended before its model was saved"
             )
-        # It was not sent yet. Only who sends it writes there.
+        # The model is not uploaded yet. Only the uploader may write to that folder, so convert a
+        # copy.
         with TemporaryDirectory() as folder:
             try:
                 copy = shutil.copytree(where, Path(folder, "model"))
             except shutil.Error:
                 if not (where / "MLmodel").is_file():
                     raise
-                return load_model(name, address)  # it is just being sent
+                return load_model(name, address)  # the uploader has just converted it
             describe(copy)
             return _load(str(copy))
     client = open_existing(address)
