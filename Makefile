@@ -23,7 +23,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --constra
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing harnest into .venv: several minutes at first, most of them for torch, which is large."
 	@echo "pip prints nothing while it unpacks what it has downloaded (\"Installing collected packages\")."
-	$(PIP_INSTALL) .
+	$(PIP_INSTALL) '.[har]'
 	touch $@
 
 # Small: formatting, style and types need no test, notebook or launcher.

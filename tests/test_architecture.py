@@ -16,7 +16,7 @@ LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlin
 def imports():
     """The pairs of packages of which the first imports the second."""
     found = set()
-    for file in PACKAGE.rglob("*.py"):
+    for file in PACKAGE.glob("*/**/*.py"):
         own = file.relative_to(PACKAGE).parts[0]
         for node in ast.walk(ast.parse(file.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []

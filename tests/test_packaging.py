@@ -49,7 +49,7 @@ def test_the_wheel_holds_code_configs_and_licence(wheel):
     configs = {
         f"harnest/conf/{path.relative_to(CONFIG_DIR)}" for path in CONFIG_DIR.rglob("*.yaml")
     }
-    sources = [*ROOT.glob("src/**/*.py"), *ROOT.glob("src/**/*.j2")]
+    sources = [path for kind in ("py", "j2", "typed") for path in ROOT.glob(f"src/**/*.{kind}")]
     modules = {f"harnest/{path.relative_to(ROOT / 'src/harnest')}" for path in sources}
     assert configs | modules <= names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
@@ -101,7 +101,12 @@ def test_linting_needs_no_test_notebook_or_launcher():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    assert {Requirement(one).name for one in extras["lint"]} == {"ruff", "mypy", "submitit"}
+    assert {Requirement(one).name for one in extras["lint"]} == {
+        "ruff",
+        "mypy",
+        "import-linter",
+        "submitit",
+    }
 
 
 def test_it_works_from_any_directory(unpacked, tmp_path):

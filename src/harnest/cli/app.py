@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -31,7 +31,7 @@ from harnest.core.trust import trusted
 from harnest.core.type_check import check_type
 
 if TYPE_CHECKING:
-    from harnest.study.study_task import Check
+    from harnest.study.study_task import StudyTask
 
 _OF_CONFIGS = (HydraException, OmegaConfBaseException, YAMLError)
 
@@ -41,23 +41,14 @@ USAGE = 2  # the exit code of every problem that the user can mend
 atexit.register(gc.freeze)
 
 
-def run_hydra(
-    task: Callable[[DictConfig], Any],
-    config_name: str,
-    check: "Check",
-    check_unsearched: "Check",
-) -> None:
+def run_hydra(task: "StudyTask", config_name: str) -> None:
     """Run ``task`` as the Hydra application that ``sys.argv`` asks for, then exit.
-
-    ``check`` and ``check_unsearched`` are those of `StudyTask`.
 
     A `HarnestError`, and whatever Hydra finds wrong with the command line, becomes one line on
     stderr and exit code 2; ``-v`` or ``HYDRA_FULL_ERROR=1`` shows the traceback as well. An
     interrupt (Ctrl-C, SIGTERM) exits with 130.
     """
-    from harnest.study.study_task import StudyTask
-
-    if "--version" in sys.argv[1:]:  # Hydra would say its own
+    if "--version" in sys.argv[1:]:  # Hydra would print its own
         print(_version())
         sys.exit()
     sys.argv[1:] = move_to_environment(sys.argv[1:])
@@ -65,8 +56,8 @@ def run_hydra(
     failures: list[Exception] = []
 
     def checked(cfg: DictConfig) -> Any:
-        # One run: Hydra would print a line of its own for an error that the task raises.
-        # In a study the sweeper wants to see it.
+        # Hydra would print its own line for an error that the task of a single run raises. In a
+        # study the sweeper handles it.
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             return task(cfg)
         try:
@@ -78,10 +69,8 @@ def run_hydra(
             failures.append(error)
             return None
 
-    checked.__module__ = task.__module__  # Hydra names the job after it
-    study_task = StudyTask(
-        checked, check=check, check_unsearched=check_unsearched, synchronizes=True
-    )
+    checked.__module__ = task.run.__module__  # Hydra names the job after it
+    study_task = task.with_run(checked)
     with errors_as_lines():
         application = hydra.main(
             config_path=str(CONFIG_DIR),

@@ -1,6 +1,7 @@
 """Human activity recognition as a task of training: classifiers of windows."""
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from harnest.training.components import RunComponents
 
 
+#: What the extra ``har`` installs.
+_NEEDS = ("torchmetrics", "pyarrow", "pooch", "platformdirs", "scipy")
+
+
 class WindowClassification:
     """Windows of recordings, split by subject, and a classifier of their activities.
 
@@ -28,6 +33,13 @@ class WindowClassification:
     trial_imports: Sequence[str] = ("harnest.har.trial_imports",)
     #: The data module's batches are distributed among devices by themselves.
     trainer_arguments: Mapping[str, Any] = {"use_distributed_sampler": False}
+
+    def __init__(self) -> None:
+        missing = [name for name in _NEEDS if find_spec(name) is None]
+        if missing:
+            raise ConfigError(
+                f"{type(self).__name__} needs {', '.join(missing)}: pip install 'harnest[har]'"
+            )
 
     def check_precision(self, cfg: DictConfig) -> None:
         """Try the network on windows of an arbitrary shape: no data is needed."""

@@ -3,6 +3,8 @@
 import importlib
 import pkgutil
 
+import platformdirs
+
 import harnest.har.artifacts
 import harnest.har.components
 import harnest.har.data.sources
@@ -11,7 +13,7 @@ import harnest.har.schema
 import harnest.har.task
 import harnest.training.trial_imports
 
-__all__ = ["harnest"]
+__all__ = ["harnest", "platformdirs"]
 
 # A config names what it needs of these.
 for package in (harnest.har.networks, harnest.har.data.sources):

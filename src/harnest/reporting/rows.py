@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from harnest.study.ranking import pareto_front, rank_key
+
 #: Names of end states in tables.
 FINISHED, PRUNED = "FINISHED", "PRUNED"
 
@@ -48,19 +50,23 @@ def ranked(rows: Iterable[LeaderboardRow], directions: Sequence[str]) -> list[Le
     """
     listed = list(rows)
     if len(directions) > 1:
-        front = _front(listed, directions)
+        finished = {
+            at: row.scores
+            for at, row in enumerate(listed)
+            if row.state == FINISHED and row.scores and not row.broken
+        }
+        front = pareto_front(finished, directions)
         listed = [replace(row, is_on_front=at in front) for at, row in enumerate(listed)]
     places = {FINISHED: 0, PRUNED: 1}
-    sign = -1 if directions[0] == "maximize" else 1
     return sorted(
         listed,
-        key=lambda row: (
+        key=lambda row: rank_key(
             places.get(row.state, 2),
-            not row.is_on_front,
-            bool(row.broken),
-            not row.scores,
-            sign * row.scores[0] if row.scores else 0.0,
-            (len(row.name), row.name),  # trial-2 before trial-10
+            is_on_front=row.is_on_front,
+            breaks=bool(row.broken),
+            score=row.scores[0] if row.scores else None,
+            direction=directions[0],
+            tie=(len(row.name), row.name),  # trial-2 before trial-10
         ),
     )
 
@@ -97,24 +103,3 @@ def _mean(rows: Sequence[LeaderboardRow]) -> LeaderboardRow:
         params=group[0].params | {SEED: ", ".join(row.params[SEED] for row in group)},
         seeds=len(group),
     )
-
-
-def _front(rows: Sequence[LeaderboardRow], directions: Sequence[str]) -> set[int]:
-    """Return the indices of the Pareto front: rows that no other row dominates.
-
-    Only finished rows with a score that violate no constraint count.
-    """
-    signs = [-1 if direction == "maximize" else 1 for direction in directions]
-    points = {
-        at: [s * x for s, x in zip(signs, row.scores, strict=True)]
-        for at, row in enumerate(rows)
-        if row.state == FINISHED and row.scores and not row.broken
-    }
-    return {
-        at
-        for at, point in points.items()
-        if not any(
-            other != point and all(a <= b for a, b in zip(other, point, strict=True))
-            for other in points.values()
-        )
-    }

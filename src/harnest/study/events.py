@@ -78,7 +78,7 @@ class TrialInfo:
     is_best: bool = False
 
     @staticmethod
-    def of(trial: FrozenTrial, is_best: bool = False) -> "TrialInfo":
+    def of(trial: FrozenTrial) -> "TrialInfo":
         """Read the facts from Optuna's record."""
         attributes = trial.user_attrs
         failure = attributes if trial.state is TrialState.FAIL else {}
@@ -97,5 +97,4 @@ class TrialInfo:
             deviation=attributes.get(DEVIATION),
             replicates=attributes.get(REPLICATES, 0),
             broken=tuple(name for name, value in trial.constraints.items() if value > 0),
-            is_best=is_best,
         )

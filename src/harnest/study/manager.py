@@ -6,6 +6,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,6 @@ import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.study._multi_objective import _get_pareto_front_trials_by_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from harnest.core.command_line import this_command
@@ -37,6 +37,7 @@ from harnest.study.events import (
 from harnest.study.initial_trials import initial_trials
 from harnest.study.outcome import Outcome, apply_constraints
 from harnest.study.plan import StudyPlan
+from harnest.study.ranking import best_numbers
 from harnest.study.space.samplers import is_seeded, make_pruner, make_sampler
 from harnest.study.space.search_space import Point
 from harnest.study.storage.lease import FILE, SWEEPER, Lease, hold_lease
@@ -172,10 +173,9 @@ class StudyManager:
         return self._infos(trials), not is_busy and self._is_spent(trials)
 
     def _infos(self, trials: Sequence[FrozenTrial]) -> list[TrialInfo]:
-        # Optuna's own `best_trials` reads the trials once more.
-        front = _get_pareto_front_trials_by_trials(trials, self._study.directions, True)
-        best = {trial.number for trial in front}
-        return [TrialInfo.of(trial, trial.number in best) for trial in trials]
+        infos = [TrialInfo.of(trial) for trial in trials]
+        best = best_numbers(infos, self.plan.directions)
+        return [replace(one, is_best=True) if one.number in best else one for one in infos]
 
     def is_pruned(self, number: int) -> bool:
         """Whether the trial was told to stop."""

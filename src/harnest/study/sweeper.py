@@ -170,7 +170,7 @@ class StudySweeper(Sweeper):
         launcher = self._launcher()
         executor = executor_for(launcher, self.batch, self.config.hydra.launcher, plan.directory)
         self._tell_of_directories()
-        callbacks = self.hydra_context.callbacks.callbacks
+        callbacks = [*self.hydra_context.callbacks.callbacks, *task.callbacks]
         return [run_study(plan, executor, callbacks, OmegaConf.to_yaml(self.config))]
 
     def _tell_of_directories(self) -> None:

@@ -22,6 +22,7 @@ from harnest.tracking.study_record import PARENT
 from harnest.tracking.study_summary import LISTED_AT, PARAM, REPORT, TABLE
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
@@ -43,6 +44,23 @@ class Leaderboard:
     scores: tuple[str, ...]
     rows: list[LeaderboardRow]
     report: Callable[[], str | None] = lambda: None
+
+    def dataframe(self) -> "pd.DataFrame":
+        """The rows as a table: name, run id, state, scores, epochs, seconds and parameters."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "name": row.name,
+                "run_id": row.run_id,
+                "state": row.state,
+                **dict(zip(self.scores, row.scores, strict=False)),
+                "steps": row.steps,
+                "seconds": row.seconds,
+                **row.params,
+            }
+            for row in self.rows
+        )
 
 
 def leaderboard(address: str, experiment: str, names: Sequence[str]) -> Leaderboard:

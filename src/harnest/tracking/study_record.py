@@ -16,6 +16,7 @@ from harnest.core.failure import INTERRUPTED, Failure
 from harnest.core.paths import BEST_CHECKPOINT
 from harnest.core.secrets import redact
 from harnest.study.callback import StudyCallback
+from harnest.study.ranking import best_trial
 from harnest.tracking.figure_worker import FigureWorker, pending_below
 from harnest.tracking.fluent import FluentRun
 from harnest.tracking.outbox.runlog import RunLog, run_logs_below
@@ -35,7 +36,6 @@ from harnest.tracking.run_writer import (
 from harnest.tracking.store import experiment_id, open_store
 from harnest.tracking.study_summary import (
     append_ended,
-    best_trials,
     import_libraries,
     show_begun,
     show_progress,
@@ -340,7 +340,7 @@ class StudyRecord(StudyCallback):
                 log.warning(unsent_message(self.uploader, self.study.directory))
             raise
         lines = [f"look:    {how_to_look(self.address)}"]
-        best = best_trials(trials, self.study)
+        best = best_trial(trials, self.study.directions)
         place = self.study.directory / str(best.number if best else None)
         one, several = place / BEST_CHECKPOINT, sorted(place.glob(f"*/{BEST_CHECKPOINT}"))
         is_trained = one.is_file() or bool(several)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harnest.reporting.report import format_value, objective_names, outcome_counts, study_page
 from harnest.reporting.rows import FINISHED, LeaderboardRow
+from harnest.study.ranking import best_trial
 from harnest.tracking.outbox.operations import now
 from harnest.tracking.run_writer import BREAKS, NOTE, RunWriter
 
@@ -117,7 +118,7 @@ def summarize(
         experiment: ID of the experiment, for a link to the best run.
     """
     show_progress(parent, study, trials)
-    best = best_trials(trials, study)
+    best = best_trial(trials, study.directions)
     rows = [_row(trial, run_ids.get(trial.number, "")) for trial in trials]
     if best is not None:
         run_id = run_ids.get(best.number, "")  # if empty, still overwrites an earlier session's
@@ -132,17 +133,6 @@ def summarize(
     _log_table(parent, table(trials, run_ids), TABLE)
     parent.text(study_page(study, trials, rows, best, asked), REPORT)
     parent.tag({NOTE: _note(rows, best, objective_names(study), experiment)})
-
-
-def best_trials(trials: Sequence["TrialInfo"], study: "StudyInfo") -> "TrialInfo | None":
-    """Return the trial with the best value that violates no constraint; the earlier one of equals.
-
-    None if there is no such trial, or if the study has several objectives.
-    """
-    if len(study.directions) > 1:
-        return None
-    sign = 1 if study.directions[0] == "minimize" else -1
-    return min(_kept(trials), key=lambda t: (sign * t.values[0], t.number), default=None)
 
 
 def table(trials: Sequence["TrialInfo"], run_ids: Mapping[int, str]) -> dict[str, list[Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from harnest.core.errors import ConfigError
+from harnest.study.execution.launcher_traits import LauncherTraits, traits_of
 from harnest.study.execution.slot import visible_gpus
 
 #: The number of a network's weights, as an objective or a constraint.
@@ -13,9 +14,6 @@ PARAMETERS = "parameters"
 
 #: Values of ``trainer.precision`` that every device computes.
 FULL_PRECISIONS = ("32-true", "64-true")
-
-#: Launchers whose trials run on other machines than the sweep.
-_ELSEWHERE = ("RayLauncher", "RayAWSLauncher", "SlurmLauncher")
 
 #: Names of Lightning's strategies, and of their classes, that train in the process that there is.
 _ON_ONE_DEVICE = re.compile(r"auto$|single_|SingleDevice")
@@ -26,8 +24,7 @@ def is_half_precision_here(cfg: DictConfig) -> bool:
     precision = OmegaConf.select(cfg, "trainer.precision", default="auto")
     if precision in ("auto", *FULL_PRECISIONS):
         return False
-    launcher = str(OmegaConf.select(cfg, "hydra.launcher._target_"))
-    if launcher.rpartition(".")[2] in _ELSEWHERE:
+    if _launcher(cfg).runs_elsewhere:
         return False
     accelerator = OmegaConf.select(cfg, "trainer.accelerator")
     if accelerator == "auto":
@@ -72,10 +69,12 @@ def _devices(cfg: DictConfig) -> int:
         return len([one for one in devices.split(",") if one.strip()])
     if str(devices) not in ("auto", "-1"):
         return _number(devices)
-    launcher = str(OmegaConf.select(cfg, "hydra.launcher._target_")).rpartition(".")[2]
-    sees_all = launcher in ("BasicLauncher", "JoblibLauncher", "LocalLauncher")
     is_cpu = OmegaConf.select(cfg, "trainer.accelerator") == "cpu"  # whose cores are one device
-    return len(visible_gpus()) if sees_all and not is_cpu else 1
+    return len(visible_gpus()) if _launcher(cfg).sees_all_gpus and not is_cpu else 1
+
+
+def _launcher(cfg: DictConfig) -> LauncherTraits:
+    return traits_of(str(OmegaConf.select(cfg, "hydra.launcher._target_")))
 
 
 def _number(value: Any) -> int:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -16,6 +17,24 @@ from harnest.training.limits import check_limits
 from harnest.training.task import task_of
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run returned: its directory, and one score for each objective."""
+
+    directory: Path
+    scores: tuple[float, ...]
+
+    @classmethod
+    def of(cls, directory: Path, returned: float | tuple[float, ...]) -> "RunResult":
+        """The result of a run that `run` has ``returned`` from."""
+        return cls(directory, returned if isinstance(returned, tuple) else (returned,))
+
+    @property
+    def score(self) -> float:
+        """The score of the first objective."""
+        return self.scores[0]
 
 
 def run(

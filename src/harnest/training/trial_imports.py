@@ -3,7 +3,6 @@
 import alembic.command
 import alembic.config
 import optuna
-import platformdirs
 import pytorch_lightning
 import sqlalchemy.dialects.sqlite
 import torch.utils.serialization
@@ -24,7 +23,6 @@ __all__ = [
     "alembic",
     "harnest",
     "optuna",
-    "platformdirs",
     "pytorch_lightning",
     "sqlalchemy",
     "torch",

@@ -31,6 +31,7 @@ from harnest.study.console.formatting import (
 from harnest.study.console.live_table import LiveTable
 from harnest.study.events import StudyInfo, TrialInfo
 from harnest.study.outcome import Outcome
+from harnest.study.ranking import rank_trials
 
 _ENDLESS = 9999  # characters of a line
 
@@ -126,7 +127,7 @@ class Terminal(StudyCallback):
 
     def on_study_end(self, trials: Sequence[TrialInfo], complete: bool) -> list[str]:
         """Print the ranked table and the winner, or those that none beats in every objective."""
-        in_order = ranked(trials, self.study.directions)
+        in_order = rank_trials(trials, self.study.directions)
         self.console.print()
         self._print_table(in_order)
         several = len(self.study.directions) > 1
@@ -189,24 +190,6 @@ def _after(trial: TrialInfo) -> str:
     """How far it came; one that was given up, after how much."""
     text = progress(trial)
     return f"after {text}" if text and trial.state is TrialState.PRUNED else text
-
-
-def ranked(trials: Sequence[TrialInfo], directions: Sequence[str]) -> list[TrialInfo]:
-    """Finished trials, best first, then pruned ones, then the rest.
-
-    Those that no other beats come first, and those that break a constraint last; otherwise the
-    first objective decides.
-    """
-    sign = _sign(directions)
-    order = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.FAIL]
-
-    def key(trial: TrialInfo) -> tuple[int, bool, bool, float, int]:
-        place = order.index(trial.state) if trial.state in order else len(order)
-        values = trial.values or tuple(trial.steps.values())[-1:]
-        score = sign * values[0] if values else 0.0
-        return place, not trial.is_best, bool(trial.broken), score, trial.number
-
-    return sorted(trials, key=key)
 
 
 def table(

@@ -20,7 +20,7 @@ _current = threading.local()
 
 def is_packed() -> bool:
     """Whether this job shares its process with others, and has to call `synchronize`."""
-    return hasattr(_current, "turn")
+    return hasattr(_current, "job")
 
 
 def synchronize(part: Any, together: Callable[[Sequence[Any]], None]) -> None:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from harnest.core.errors import StudyError
 from harnest.study.execution.launcher_backend import LauncherBackend
+from harnest.study.execution.launcher_traits import Jobs, traits_of
 from harnest.study.execution.managed_task import as_picklable_error, with_environment_restored
 from harnest.study.execution.ray_backend import RayBackend
 from harnest.study.execution.slot import EVERYWHERE
@@ -127,17 +128,16 @@ def executor_for(
             "hydra.launcher.backend=multiprocessing waits for killed processes without end; "
             "choose loky, or hydra/launcher=slots"
         )
-    if hasattr(launcher, "submit"):
+    jobs = traits_of(str(config.get("_target_"))).jobs
+    if jobs is Jobs.SUBMIT:
         executor: Executor | BatchExecutor = launcher
         return executor
-    name = type(launcher).__name__
     counts = [batch, *(config.get(key) for key in _AT_ONCE), len(os.sched_getaffinity(0))]
     at_once = next(count for count in counts if count is not None and count > 0)
-    if name == "RayLauncher":
+    if jobs is Jobs.RAY:
         return ThreadedExecutor(RayBackend(launcher, batch), directory)
-    if name == "SlurmLauncher":
+    if jobs is Jobs.SLURM:
         return ThreadedExecutor(SlurmBackend(launcher, at_once), directory)
-    # joblib runs a single job in this very process.
-    if name == "LocalLauncher" or (name == "JoblibLauncher" and config.get("n_jobs", -1) != 1):
+    if jobs is Jobs.THREADS and config.get("n_jobs") != 1:  # joblib runs that in this process
         return ThreadedExecutor(LauncherBackend(launcher, at_once), directory)
     return BatchExecutor(launcher, batch or 1)

@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
@@ -29,6 +29,7 @@ from harnest.core.failure import (
     TrialTimeoutError,
 )
 from harnest.study.execution.config_cache import ConfigCache
+from harnest.study.execution.launcher_traits import Jobs, LauncherTraits
 from harnest.study.execution.oom import OomKills, prefer_oom_kill
 from harnest.study.execution.slot import EVERYWHERE, Slot, find_slots, mark_ended, signal_job
 
@@ -50,6 +51,8 @@ class SlotsLauncher(Launcher):
     process imports once for all jobs, beside torch, Lightning and MLflow where the application's
     own process has them.
     """
+
+    traits: ClassVar[LauncherTraits] = LauncherTraits(Jobs.SUBMIT)
 
     def __init__(
         self,

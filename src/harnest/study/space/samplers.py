@@ -98,7 +98,9 @@ def make_sampler(config: DictConfig | None, number: int = 0) -> "optuna.samplers
     if config is None:
         return optuna.samplers.TPESampler()
     if config["_target_"].endswith("CmaEsSampler") and find_spec("cmaes") is None:
-        raise StudyError("hydra/sweeper/sampler=cmaes needs another package: pip install cmaes")
+        raise StudyError(
+            "hydra/sweeper/sampler=cmaes needs another package: pip install 'harnest[cmaes]'"
+        )
     # Unset options are left to Optuna: some that the configs name are gone in Optuna 5.
     given = {str(key): value for key, value in config.items() if value is not None}
     if "seed" in given:
