@@ -19,11 +19,11 @@ from foreign_bench import files_of, is_written, wait_until
 from harnest.core.errors import TrackingError
 from harnest.reporting.report import as_table
 from harnest.study.events import StudyInfo, TrialInfo
+from harnest.study.ranking import best_trial
 from harnest.tracking.find_runs import find_run
 from harnest.tracking.leaderboard import leaderboard
 from harnest.tracking.outbox.sync import sync
 from harnest.tracking.study_record import StudyRecord, how_to_look
-from harnest.tracking.study_summary import best_trials
 from harnest.training.promotion import winner_of
 from limits import HANG_TIMEOUT
 
@@ -597,7 +597,7 @@ def test_the_best_is_the_best_and_the_first_of_equals(values, direction):
     trials = [TrialInfo(n, {}, TrialState.COMPLETE, (value,)) for n, value in enumerate(values)]
     wanted = min(values) if direction == "minimize" else max(values)
     for order in (trials, trials[::-1]):
-        assert best_trials(order, facts(direction)).number == values.index(wanted)
+        assert best_trial(order, [direction]).number == values.index(wanted)
 
 
 def test_what_is_sent_to_a_job_holds_no_password():

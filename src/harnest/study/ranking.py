@@ -89,5 +89,5 @@ def best_trial(trials: Sequence["TrialInfo"], directions: Sequence[str]) -> "Tri
     """The best trial, the earlier one of equals; None without one, or with several objectives."""
     if len(directions) > 1:
         return None
-    best = best_numbers(trials, directions)
-    return next((trial for trial in trials if trial.number in best), None)
+    first = min(best_numbers(trials, directions), default=None)
+    return next((trial for trial in trials if trial.number == first), None)
