@@ -48,7 +48,8 @@ _ENDED, _ZERO = 113, 256  # exit codes: of a process that has sent its result, f
 class Application:
     """What all jobs of a sweep share, ready for their processes.
 
-    ``script`` is how to import what was started, in the words of `multiprocessing.spawn`;
+    ``script`` says how to import the script that was started, as `multiprocessing.spawn` does;
+    it is empty where the task function is in another module.
     ``packed`` is pickled, what lives in ``__main__`` by value, as a script's task does.
     """
 
@@ -60,8 +61,10 @@ class Application:
     @classmethod
     def of(cls, context: HydraContext, task: TaskFunction) -> "Application":
         """The application that this process runs."""
-        facts = spawn.get_preparation_data("")
-        script = {key: value for key, value in facts.items() if key.startswith("init_main")}
+        script: dict[str, Any] = {}
+        if task.__module__ == "__main__":  # else a script without a guard would sweep again
+            facts = spawn.get_preparation_data("")
+            script = {key: value for key, value in facts.items() if key.startswith("init_main")}
         packed = cloudpickle.dumps((context, task, Singleton.get_state()))
         return cls(dict(os.environ), str(Path.cwd()), script, packed)
 
