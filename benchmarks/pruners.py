@@ -38,7 +38,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.model_selection import cross_val_predict
 
-from harnest.study.storage.optuna_storage import journal_in, open_storage
+from harnest.study.storage.optuna_storage import journal_address, open_storage
 
 TRIALS = 24
 SLOTS = 2
@@ -96,7 +96,7 @@ class Curves:
 
 def finished(directory: Path) -> list[FrozenTrial]:
     """The trials that went through all epochs, of the study in ``directory``."""
-    storage = open_storage(journal_in(directory))
+    storage = open_storage(journal_address(directory))
     (name,) = optuna.get_all_study_names(storage)
     return optuna.load_study(study_name=name, storage=storage).get_trials(
         states=[TrialState.COMPLETE]

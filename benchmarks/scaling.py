@@ -27,7 +27,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial
 
-from harnest.study.storage.optuna_storage import journal_in, open_storage
+from harnest.study.storage.optuna_storage import journal_address, open_storage
 
 PROGRAM = str(Path(sys.executable).with_name("harnest-train"))
 TRIALS = 12
@@ -80,7 +80,7 @@ def measured(way: str) -> Sequence[FrozenTrial]:
         for host, sweeper in zip(hosts, running, strict=True):
             if sweeper.wait() != 0:
                 raise SystemExit((host / "out.txt").read_text())
-        return trials_in(database or journal_in(folder / "multirun" / "s"))
+        return trials_in(database or journal_address(folder / "multirun" / "s"))
 
 
 @contextlib.contextmanager
@@ -110,7 +110,7 @@ def per_minute(trials: Sequence[FrozenTrial]) -> float:
 
 def lengths_of(study: Path) -> list[float]:
     """Seconds that each of a study's trials took, pruned ones as well."""
-    took = [trial.duration for trial in trials_in(journal_in(study))]
+    took = [trial.duration for trial in trials_in(journal_address(study))]
     return [one.total_seconds() for one in took if one is not None]
 
 

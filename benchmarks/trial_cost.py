@@ -126,9 +126,9 @@ def told_by_optuna(directory: Path) -> tuple[list[float], list[float]]:
     """When each trial was decided on, and when its result was known."""
     import optuna
 
-    from harnest.study.storage.optuna_storage import journal_in, open_storage
+    from harnest.study.storage.optuna_storage import journal_address, open_storage
 
-    study = optuna.load_study(study_name="s", storage=open_storage(journal_in(directory)))
+    study = optuna.load_study(study_name="s", storage=open_storage(journal_address(directory)))
     starts = [trial.datetime_start.timestamp() for trial in study.trials if trial.datetime_start]
     ends = [t.datetime_complete.timestamp() for t in study.trials if t.datetime_complete]
     return starts, ends

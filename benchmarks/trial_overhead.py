@@ -87,10 +87,10 @@ def moments(folder: Path, numbers: range) -> Iterator[tuple[float, ...]]:
     """Of each trial but the last: decided, first batch, last batch, known; the next decided."""
     import optuna
 
-    from harnest.study.storage.optuna_storage import journal_in, open_storage
+    from harnest.study.storage.optuna_storage import journal_address, open_storage
 
     directory = folder / "multirun" / "quick"
-    study = optuna.load_study(study_name="quick", storage=open_storage(journal_in(directory)))
+    study = optuna.load_study(study_name="quick", storage=open_storage(journal_address(directory)))
     for trial, following in pairwise(study.trials[number] for number in numbers):
         place = directory / str(trial.number)
         yield (

@@ -9,7 +9,7 @@ import torch
 
 from commands import command
 from harnest.core.paths import CONFIG_DIR
-from harnest.study.storage.optuna_storage import journal_in, open_storage
+from harnest.study.storage.optuna_storage import journal_address, open_storage
 from harnest.training.components import assemble
 
 SMALL = ("model=fcn", "model.hidden_size=16", "data.batch_size=128", "trainer=cpu", "logger=none")
@@ -42,7 +42,7 @@ def test_on_real_folds_a_clearly_worse_trial_is_given_up(tmp_path):
     slots = ("hydra.launcher.cpu_slots=1", "trainer.max_epochs=2")
     answer = command("train", *study, *SMALL, *slots, "optimizer.lr=1e-2,1e-6", folder=tmp_path)
     assert answer.code == 0, answer
-    storage = open_storage(journal_in(tmp_path / "multirun/f"))
+    storage = open_storage(journal_address(tmp_path / "multirun/f"))
     good, bad = optuna.load_study(study_name="f", storage=storage).trials
     assert good.state.name == "COMPLETE"
     assert math.isfinite(good.value)

@@ -17,7 +17,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from commands import command, epochs_of, score_in, warm
-from harnest.study.storage.optuna_storage import journal_in, open_storage
+from harnest.study.storage.optuna_storage import journal_address, open_storage
 from harnest.tracking.provenance import provenance
 from limits import HANG_TIMEOUT
 
@@ -403,7 +403,7 @@ def test_objectives_and_limits_beside_the_score(tmp_path):
     )
     assert answer.code == 0, answer
     study = optuna.load_study(
-        study_name="f", storage=open_storage(journal_in(tmp_path / "multirun/f"))
+        study_name="f", storage=open_storage(journal_address(tmp_path / "multirun/f"))
     )
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     weights = [4 * h * (6 + h + 2) + 7 * (h + 1) for h in (2, 4, 8)]

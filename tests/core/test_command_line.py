@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harnest.core.command_line import program, this_command
+from harnest.core.command_line import command_for, current_command
 
 
 @pytest.fixture
@@ -24,12 +24,12 @@ def environment(tmp_path, monkeypatch):
 
 def test_a_program_on_the_path_is_called_by_name(environment, monkeypatch):
     monkeypatch.setenv("PATH", f"{environment}:{os.environ['PATH']}")
-    assert program("tool") == "tool"
+    assert command_for("tool") == "tool"
 
 
 def test_a_program_off_the_path_is_called_by_its_place(environment):
-    assert shlex.split(program("tool")) == ["my env/bin/tool"]
-    assert Path(shlex.split(program("tool"))[0]).is_file()
+    assert shlex.split(command_for("tool")) == ["my env/bin/tool"]
+    assert Path(shlex.split(command_for("tool"))[0]).is_file()
 
 
 def test_another_environments_program_is_not_ours(environment, tmp_path, monkeypatch):
@@ -38,20 +38,20 @@ def test_another_environments_program_is_not_ours(environment, tmp_path, monkeyp
     (other / "tool").write_text("#!/bin/sh\n")
     (other / "tool").chmod(0o755)
     monkeypatch.setenv("PATH", str(other))
-    assert shlex.split(program("tool")) == ["my env/bin/tool"]
+    assert shlex.split(command_for("tool")) == ["my env/bin/tool"]
 
 
 def test_a_program_that_is_nowhere_keeps_its_name(environment):
-    assert program("missing") == "missing"
+    assert command_for("missing") == "missing"
 
 
 def test_the_command_can_be_pasted(environment, monkeypatch):
     monkeypatch.setenv("PATH", str(environment))
     arguments = ["-m", "lr=tag(log, interval(1e-4, 1e-2))", "a='b c'", "x=${y}"]
     monkeypatch.setattr(sys, "argv", [str(environment / "tool"), *arguments])
-    assert shlex.split(this_command()) == ["tool", *arguments]
+    assert shlex.split(current_command()) == ["tool", *arguments]
 
 
 def test_the_command_of_a_program_off_the_path_can_be_pasted(environment, monkeypatch):
     monkeypatch.setattr(sys, "argv", [str(environment / "tool"), "-m"])
-    assert Path(shlex.split(this_command())[0]).is_file()
+    assert Path(shlex.split(current_command())[0]).is_file()

@@ -7,10 +7,10 @@ import pytest
 
 SCRIPT = """
 import sys
-from harnest.core.output import optional_reader
+from harnest.core.output import ignore_broken_pipe
 
 print("first")
-with optional_reader():
+with ignore_broken_pipe():
     for number in range(100_000):
         print("line", number)
 print("ended", file=sys.stderr)

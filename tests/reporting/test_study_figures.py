@@ -16,7 +16,7 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
-from harnest.reporting.study_figures import figures, study_of
+from harnest.reporting.study_figures import figures, to_optuna_study
 from harnest.study.events import TrialInfo
 
 SPACE = {
@@ -43,7 +43,7 @@ def ended(number, state, steps=2):
 
 
 def titles(trials, directions=("maximize",), names=("score",)):
-    study = study_of(trials, directions, SPACE)
+    study = to_optuna_study(trials, directions, SPACE)
     return [title for title, _ in figures(study, names)]
 
 
@@ -78,7 +78,7 @@ def test_learning_curves_are_one_trace_per_kind_with_gaps_between_trials():
     trials = [finished(0, 0.5), finished(1, 0.9), ended(2, TrialState.PRUNED)]
     (curves,) = [
         figure
-        for title, figure in figures(study_of(trials, ["maximize"], SPACE), ["score"])
+        for title, figure in figures(to_optuna_study(trials, ["maximize"], SPACE), ["score"])
         if title == "Learning curves"
     ]
     by_name = {trace.name: trace for trace in curves.data}
@@ -98,7 +98,7 @@ def drawn_with_a_pruned_one(broken=()):
         TrialInfo(3, {"lr": 1e-3, "size": 32, "kind": "a"}, TrialState.PRUNED),  # said nothing
         replace(finished(4, 0.7, size=24), broken=broken),
     ]
-    return dict(figures(study_of(trials, ["maximize"], SPACE), ["val/loss"]))
+    return dict(figures(to_optuna_study(trials, ["maximize"], SPACE), ["val/loss"]))
 
 
 PRUNED = "pruned, at its last reported value"
@@ -153,14 +153,14 @@ def test_several_objectives_have_a_front_and_figures_of_each():
 
 def test_what_was_tried_first_may_lie_outside_of_the_search():
     trials = [finished(0, 0.5, lr=1.0, size=100, kind="c"), finished(1, 0.6, size=9)]
-    study = study_of(trials, ["maximize"], SPACE)
+    study = to_optuna_study(trials, ["maximize"], SPACE)
     assert [trial.params for trial in study.trials] == [trial.params for trial in trials]
     assert set(ONE) <= set(titles(trials))
 
 
 def test_the_best_one_keeps_to_the_constraints():
     trials = [replace(finished(0, 0.9), broken=("size",)), finished(1, 0.5), finished(2, 0.4)]
-    drawn = dict(figures(study_of(trials, ["maximize"], SPACE), ["score"]))
+    drawn = dict(figures(to_optuna_study(trials, ["maximize"], SPACE), ["score"]))
     curves = {trace.name: trace for trace in drawn["Learning curves"].data}
     assert set(curves["best"].text) == {"trial 1"}
     history = {trace.name: trace for trace in drawn["History"].data}
@@ -172,7 +172,7 @@ def test_what_is_searched_by_its_logarithm_may_be_off_under_another_condition(of
     single = json.loads(distribution_to_json(CategoricalDistribution((off,))))
     space = SPACE | {"lr": {"kind=a": SPACE["lr"], "kind=b": single}}
     trials = [finished(0, 0.5), finished(1, 0.6, lr=off, kind="b")]
-    drawn = dict(figures(study_of(trials, ["maximize"], space), ["score"]))
+    drawn = dict(figures(to_optuna_study(trials, ["maximize"], space), ["score"]))
     assert set(ONE) <= set(drawn)
 
 
@@ -188,5 +188,5 @@ scores = st.floats(allow_nan=False) | st.sampled_from([math.inf, -math.inf])
 @given(st.lists(scores, min_size=1, max_size=4), st.sampled_from(["minimize", "maximize"]))
 def test_any_values_can_be_drawn(values, direction):
     trials = [finished(n, value, steps=0, lr=10.0 ** -(n + 1)) for n, value in enumerate(values)]
-    for _, figure in figures(study_of(trials, [direction], SPACE), ["score"]):
+    for _, figure in figures(to_optuna_study(trials, [direction], SPACE), ["score"]):
         figure.to_json()

@@ -5,7 +5,7 @@ import json
 import optuna
 import pytest
 
-from harnest.study.storage.optuna_storage import journal_in, open_storage
+from harnest.study.storage.optuna_storage import journal_address, open_storage
 
 
 def test_known_good_configurations_are_tried_first(bench):
@@ -62,7 +62,7 @@ def test_a_grid_has_each_of_its_points_however_near_they_are(bench):
 def test_a_study_whose_making_was_cut_short_is_made(bench):
     folder = bench.folder / "multirun/s"
     folder.mkdir(parents=True)
-    optuna.create_study(study_name="s", storage=open_storage(journal_in(folder)))
+    optuna.create_study(study_name="s", storage=open_storage(journal_address(folder)))
     bench.sweep("x=1,2")
     assert bench.states() == ["COMPLETE"] * 2
 

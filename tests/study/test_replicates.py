@@ -14,7 +14,7 @@ from harnest.core.errors import StudyError
 from harnest.core.failure import TrialInterruptedError
 from harnest.study import Replicate, Replicates, Trial
 from harnest.study.events import TrialInfo
-from harnest.study.storage.optuna_storage import journal_in, open_storage
+from harnest.study.storage.optuna_storage import journal_address, open_storage
 from limits import HANG_TIMEOUT
 
 DIVIDED = ("do=divide", "steps=2")
@@ -152,7 +152,7 @@ def test_a_trial_of_replicates_that_was_taken_from_its_sweeper_is_run_again(benc
     """As from a host that was cut off, and is back."""
     sweeper = bench.start("x=1", "do=divide", "text=hang@1")
     wait_until((bench.directory(0) / "part-1/seen.json").exists, "the second replicate")
-    storage = open_storage(journal_in(bench.folder / "multirun/s"))
+    storage = open_storage(journal_address(bench.folder / "multirun/s"))
     trial = bench.trials()[0]
     storage.set_trial_user_attr(trial._trial_id, "reason", "interrupted")
     storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)

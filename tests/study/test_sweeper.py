@@ -12,8 +12,8 @@ from optuna.trial import TrialState
 
 from foreign_bench import files_of
 from harnest.study import current_trial
-from harnest.study.console.terminal import ranked
 from harnest.study.events import TrialInfo
+from harnest.study.ranking import rank_trials
 
 
 def seen(directory):
@@ -448,7 +448,7 @@ facts = st.builds(
 
 @given(st.lists(facts, unique_by=lambda trial: trial.number), st.booleans())
 def test_trials_are_ranked_by_state_then_score_then_number(trials, maximize):
-    done = ranked(trials, ["maximize" if maximize else "minimize"])
+    done = rank_trials(trials, ["maximize" if maximize else "minimize"])
     assert sorted(trial.number for trial in done) == sorted(trial.number for trial in trials)
     states = [trial.state for trial in done]
     finished = [trial for trial in done if trial.state is TrialState.COMPLETE]

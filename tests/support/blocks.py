@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 #: What a fence may be called; ``text`` is only shown.
-LANGUAGES = ("bash", "console", "python", "yaml", "text")
+SHOWN = ("text", "mermaid")  # nothing of these is run
+LANGUAGES = ("bash", "console", "python", "yaml", *SHOWN)
 
 _MARK = re.compile(r"<!-- (not run|run in small): (.+?) -->", re.DOTALL)
 _FILE = re.compile(r"(?:# @package \S+\n)?# ([\w./-]+\.(?:py|yaml))\b")
@@ -92,7 +93,7 @@ class Reader:
         """Do the page's blocks in order, in one shell; yields what is not as the page says."""
         self._state.write_text(f"cd '{self.folder}'\n")
         for block in blocks_of(page):
-            if block.mark == "not run" or block.language == "text":
+            if block.mark == "not run" or block.language in SHOWN:
                 continue
             if block.file is not None:
                 self._run(f"mkdir -p \"$(dirname '{block.file}')\"")

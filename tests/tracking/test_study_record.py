@@ -23,7 +23,7 @@ from harnest.study.ranking import best_trial
 from harnest.tracking.find_runs import find_run
 from harnest.tracking.leaderboard import leaderboard
 from harnest.tracking.outbox.sync import sync
-from harnest.tracking.study_record import StudyRecord, how_to_look
+from harnest.tracking.study_record import StudyRecord, view_command
 from harnest.training.promotion import winner_of
 from limits import HANG_TIMEOUT
 
@@ -607,9 +607,9 @@ def test_what_is_sent_to_a_job_holds_no_password():
 
 
 def test_how_to_look_shows_no_password():
-    assert how_to_look("http://me:s3cr3t@host:5000") == "http://me:***@host:5000"
-    assert "harnest-ui --tracking-uri sqlite:///mlflow.db" in how_to_look("sqlite:///mlflow.db")
-    assert "s3cr3t" not in how_to_look("postgresql://me:s3cr3t@host/db")
+    assert view_command("http://me:s3cr3t@host:5000") == "http://me:***@host:5000"
+    assert "harnest-ui --tracking-uri sqlite:///mlflow.db" in view_command("sqlite:///mlflow.db")
+    assert "s3cr3t" not in view_command("postgresql://me:s3cr3t@host/db")
 
 
 def test_the_environment_is_as_it_was(study):

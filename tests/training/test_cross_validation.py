@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from commands import command
-from harnest.study.storage.optuna_storage import journal_in, open_storage
+from harnest.study.storage.optuna_storage import journal_address, open_storage
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("divided")]
 
@@ -29,7 +29,9 @@ def test_the_score_is_the_mean_of_folds_and_seeds(divided):
     folder, answer = divided
     names = sorted(path.name for path in (folder / "0").iterdir() if path.name.startswith("fold"))
     assert names == [f"fold-{fold}-seed-{seed}" for fold in range(3) for seed in range(2)]
-    (trial,) = optuna.load_study(study_name="f", storage=open_storage(journal_in(folder))).trials
+    (trial,) = optuna.load_study(
+        study_name="f", storage=open_storage(journal_address(folder))
+    ).trials
     assert len(trial.intermediate_values) == 6
     assert trial.value == pytest.approx(statistics.fmean(trial.intermediate_values.values()))
     assert re.search(r"best: trial 0, val/macro_f1 0\.\d{4} ± 0\.\d{4}\n", answer.out)

@@ -1,4 +1,4 @@
-"""The command line: Hydra applications whose errors are one line and exit code 2."""
+"""What the commands share: Hydra applications, options, errors as one line and exit code 2."""
 
 import argparse
 import atexit
@@ -24,7 +24,7 @@ from yaml import YAMLError
 
 from harnest.core.error_messages import file_error, one_line
 from harnest.core.errors import ConfigError, HarnestError
-from harnest.core.output import optional_reader
+from harnest.core.output import ignore_broken_pipe
 from harnest.core.paths import CONFIG_DIR, remove_if_unused
 from harnest.core.secrets import move_to_environment, redact
 from harnest.core.trust import trusted
@@ -140,7 +140,7 @@ def errors_as_lines() -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's own reports would come on top of ours
     on_terminate = signal.signal(signal.SIGTERM, _terminate)
     try:
-        with optional_reader():
+        with ignore_broken_pipe():
             yield
     except KeyboardInterrupt:
         _interrupted()

@@ -1,4 +1,4 @@
-"""Entry: from recorded studies and runs to a leaderboard."""
+"""``harnest-compare``: rank recorded studies and runs."""
 
 import argparse
 import csv

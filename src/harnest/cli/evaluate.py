@@ -1,4 +1,4 @@
-"""Entry: from a recorded run to its scores on the test subjects."""
+"""``harnest-evaluate``: score a recorded run on the test subjects."""
 
 import argparse
 from pathlib import Path
@@ -49,7 +49,7 @@ def _test(recalled: "RecordedRun") -> None:
     from harnest.training.task import task_of
 
     # Asked first: of a run that ends meanwhile these may be the scores of an earlier epoch.
-    is_at_work = recalled.is_at_work()
+    is_at_work = recalled.is_running()
     with TemporaryDirectory() as folder:
         scores = task_of(recalled.cfg).evaluate(recalled.cfg, recalled.checkpoint, Path(folder))
         _show(scores)

@@ -1,4 +1,4 @@
-"""Entry: from a recorded run, or a registered model, to the activities in a recording."""
+"""``harnest-predict``: predict the activities in a recording."""
 
 import argparse
 from pathlib import Path
@@ -45,10 +45,10 @@ def main() -> None:
     add_version_option(parser)
     arguments = parser.parse_args()
     with errors_as_lines():
-        from harnest.har.prediction import PredictionRequest, predict
+        from harnest.har.predict_recording import PredictionRequest, predict_recording
 
         del arguments.v
-        predict(PredictionRequest(**vars(arguments)))
+        predict_recording(PredictionRequest(**vars(arguments)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Entry: from a study's winner to a tested model in the registry."""
+"""``harnest-promote``: refit, test and register the winner of a study."""
 
 import argparse
 import os
@@ -47,12 +47,12 @@ def main() -> None:
         parser.error(f"argument --seeds: {arguments.seeds} refits are none; give at least 1")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with errors_as_lines():
-        from harnest.tracking.find_runs import experiment_called, find_study
+        from harnest.tracking.find_runs import experiment_id_of, find_study
         from harnest.tracking.store import open_existing
         from harnest.training.promotion import promote, refit, winner_of
 
         client = open_existing(arguments.tracking_uri)
-        group = experiment_called(client, arguments.experiment)
+        group = experiment_id_of(client, arguments.experiment)
         study = find_study(client, group, arguments.study)
         winner = winner_of(client, study, arguments.trial)
         name = arguments.name or f"harnest-{winner.data.params['data.name']}"

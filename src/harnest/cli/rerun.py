@@ -1,4 +1,4 @@
-"""Entry: from a recorded run to the same run again, and whether it came out the same."""
+"""``harnest-rerun``: train a recorded run again and compare the scores."""
 
 import argparse
 import os

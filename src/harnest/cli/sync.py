@@ -1,4 +1,4 @@
-"""Entry: what a store missed while it was away, sent from the directories of runs and studies."""
+"""``harnest-sync``: upload the run logs that a store did not receive."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Entry: a config in, a score out."""
+"""``harnest-train``: train once, or run a study."""
 
 from harnest.cli.app import run_hydra
 from harnest.training.train import TRAIN

@@ -1,4 +1,4 @@
-"""Entry: the record in a browser, MLflow's UI and, where it is installed, Optuna's dashboard."""
+"""``harnest-ui``: start MLflow's UI and optuna-dashboard."""
 
 import argparse
 

@@ -1,1 +1,1 @@
-"""What everything else is built on: errors, secrets, suggestions. It imports nothing heavy."""
+"""Errors, secrets, trust and suggestions. It imports nothing heavy."""

@@ -1,4 +1,4 @@
-"""The names by which this environment's programs can be called from here."""
+"""How to call this environment's programs from the current shell."""
 
 import os
 import shlex
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 
-def program(name: str) -> str:
+def command_for(name: str) -> str:
     """How to call ``name`` in this shell: by name, or by its path beside this interpreter."""
     beside = Path(sys.executable).parent / name
     found = shutil.which(name)
@@ -16,11 +16,11 @@ def program(name: str) -> str:
     return shlex.quote(os.path.relpath(beside)) if beside.exists() else name
 
 
-def this_command() -> str:
+def current_command() -> str:
     """The command line of this process, ready to be pasted."""
     started = Path(sys.argv[0])
     if started.suffix == ".py":  # a script of somebody's
-        called = f"{program('python')} {shlex.quote(sys.argv[0])}"
+        called = f"{command_for('python')} {shlex.quote(sys.argv[0])}"
     else:
-        called = program(started.name)
+        called = command_for(started.name)
     return f"{called} {shlex.join(sys.argv[1:])}".rstrip()

@@ -1,4 +1,4 @@
-"""What can go wrong through no fault of the program: each error tells the reader what to do."""
+"""Errors that the user can fix; the text of each says how."""
 
 
 class HarnestError(Exception):

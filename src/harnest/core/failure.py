@@ -1,4 +1,4 @@
-"""Why something failed: a word to count by, a line to read, and the traceback."""
+"""Why something failed: a reason, a one-line message and the traceback."""
 
 import re
 import traceback
@@ -59,12 +59,12 @@ def _reason(error: BaseException) -> str:
         return INTERRUPTED
     if isinstance(error, FloatingPointError):
         return DIVERGED
-    if isinstance(error, MemoryError | TrialMemoryError) or _says_no_memory(error):
+    if isinstance(error, MemoryError | TrialMemoryError) or _is_out_of_memory(error):
         return "oom"
     return "error"
 
 
-def _says_no_memory(error: BaseException) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     """Whether torch or Ray had no memory left, a GPU's or the machine's.
 
     Both have an error of this name, which are not imported for it; torch has other words as well:

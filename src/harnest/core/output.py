@@ -1,4 +1,4 @@
-"""Standard output and error that outlive their reader."""
+"""Standard output and error that ignore a closed pipe."""
 
 import errno
 import io
@@ -12,7 +12,7 @@ from typing import Any, TextIO
 _NO_READER = (errno.EPIPE, errno.EIO)
 
 
-class _OptionalReader(io.FileIO):
+class _PipeWriter(io.FileIO):
     """A file descriptor that becomes the null device when nobody reads it any more."""
 
     def write(self, data: Any, /) -> int:
@@ -28,7 +28,7 @@ class _OptionalReader(io.FileIO):
 
 
 @contextmanager
-def optional_reader() -> Iterator[None]:
+def ignore_broken_pipe() -> Iterator[None]:
     """Discard output inside instead of failing once its reader is gone.
 
     A pager that was quit or a terminal that was closed must not end a study, nor a job that
@@ -46,14 +46,14 @@ def optional_reader() -> Iterator[None]:
 def _is_file(stream: TextIO) -> bool:
     buffer = getattr(stream, "buffer", None)
     raw = getattr(buffer, "raw", buffer)  # PYTHONUNBUFFERED leaves the buffer out
-    return isinstance(raw, io.FileIO) and not isinstance(raw, _OptionalReader)
+    return isinstance(raw, io.FileIO) and not isinstance(raw, _PipeWriter)
 
 
 def _wrap(stream: TextIO) -> TextIO:
     """A stream to the same descriptor; the present one must not be written to meanwhile."""
     assert isinstance(stream, io.TextIOWrapper)
     stream.flush()
-    raw = _OptionalReader(stream.fileno(), "w", closefd=False)
+    raw = _PipeWriter(stream.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=stream.encoding,

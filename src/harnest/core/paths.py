@@ -1,4 +1,4 @@
-"""Folders and files whose place others have to know, and the removal of unused ones."""
+"""Paths that several packages use, and the removal of unused run directories."""
 
 import shutil
 from pathlib import Path

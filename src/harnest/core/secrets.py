@@ -1,4 +1,4 @@
-"""Passwords in addresses: kept out of everything that is shown or written."""
+"""Passwords in addresses: redacted in output, passed on in environment variables."""
 
 import os
 import re

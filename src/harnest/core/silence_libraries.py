@@ -1,4 +1,4 @@
-"""What libraries say by themselves and nobody asked for."""
+"""Turns off warnings and banners of libraries."""
 
 import logging
 import warnings

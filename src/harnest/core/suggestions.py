@@ -1,4 +1,4 @@
-"""Names that exist, for whoever typed one that does not."""
+"""Suggestions for misspelled config keys and choices."""
 
 import difflib
 import re
@@ -32,14 +32,14 @@ def did_you_mean(name: str, valid: list[str]) -> str:
 
 def group_choices(group: str) -> list[str]:
     """The choices of a group; Hydra does not name them where a list asks for several."""
-    folders = [CONFIG_DIR, *_own_folder()]
+    folders = [CONFIG_DIR, *_user_config_dir()]
     return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
 
 
 def all_keys() -> list[str]:
     """Every key and group of the root config, with the command line's own choices of groups."""
     chosen = [argument for argument in sys.argv[1:] if _CHOICE.fullmatch(argument)]
-    path = [f"hydra.searchpath=['file://{folder}']" for folder in _own_folder()]
+    path = [f"hydra.searchpath=['file://{folder}']" for folder in _user_config_dir()]
     cfg = DictConfig({})
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONFIG_DIR)):
@@ -56,7 +56,7 @@ def _walk(node: DictConfig, prefix: str) -> Iterator[str]:
             yield from _walk(node[name], f"{prefix}{name}.")
 
 
-def _own_folder() -> list[Path]:
+def _user_config_dir() -> list[Path]:
     """The user's own folder of configs, as Hydra's flag ``--config-dir`` gives it."""
     given = [argument.partition("=") for argument in sys.argv[1:]]
     for index, (flag, equals, value) in enumerate(given):

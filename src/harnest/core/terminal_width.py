@@ -1,4 +1,4 @@
-"""Tables as wide as the terminal has room for; a file or a pipe gets them whole."""
+"""Fits tables to the width of the terminal; files and pipes get every column."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Values keep the kind of the default that they replace."""
+"""Checks that an override has the type of the default that it replaces."""
 
 from typing import Any
 

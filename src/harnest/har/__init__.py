@@ -1,1 +1,1 @@
-"""Human activity recognition: the first field, as one task among others."""
+"""Human activity recognition (HAR): the first field, plugged in as a task."""

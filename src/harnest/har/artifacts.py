@@ -1,4 +1,4 @@
-"""What came of a training: the best epoch's predictions, in figures, and the model itself."""
+"""A run's artifacts: figures of its predictions, and the exported model."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""The classifier: normalise, network, loss, metrics, optimizer."""
+"""The classifier of windows: normalization, network, loss, metrics, optimizer."""
 
 import inspect
 import math
@@ -99,7 +99,7 @@ class Classifier(L.LightningModule):
     def augmented(self, batch: Batch) -> Batch:
         """What training makes of a batch: windows and targets, see `Augment`."""
         x, y = batch
-        return self.augment.mixed(self._changed(x), y, self.classes)
+        return self.augment.mixed(self._augment_signals(x), y, self.classes)
 
     @torch.no_grad()
     def examples(self, x: Tensor, y: Tensor) -> Batch:
@@ -108,17 +108,17 @@ class Classifier(L.LightningModule):
         And once augmented, where windows are augmented in training; mixup aside.
         """
         if self.augment.signal:
-            x, y = torch.cat([x, self._changed(x)]), y.repeat(2)
+            x, y = torch.cat([x, self._augment_signals(x)]), y.repeat(2)
         return (x - self.mean) / self.std, y
 
-    def _changed(self, x: Tensor) -> Tensor:
+    def _augment_signals(self, x: Tensor) -> Tensor:
         return self.augment.windows(x, Layout(self.mean, self.std, self.triads))
 
-    def _held_out(self, x: Tensor) -> Tensor:
+    def _evaluation_logits(self, x: Tensor) -> Tensor:
         """Logits of windows that are not trained on, (batch, classes)."""
         if self.copies == 0:
             return cast(Tensor, self(x))
-        each = [self(x), *(self(self._changed(x)) for _ in range(self.copies))]
+        each = [self(x), *(self(self._augment_signals(x)) for _ in range(self.copies))]
         # The logarithm of the mean probability, but for a constant.
         return torch.stack([logits.log_softmax(dim=1) for logits in each]).logsumexp(dim=0)
 
@@ -164,12 +164,12 @@ class Classifier(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch of validation windows."""
         x, y = batch
-        self._step(self._held_out(x), y, "val")
+        self._step(self._evaluation_logits(x), y, "val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch of test windows."""
         x, y = batch
-        self._step(self._held_out(x), y, "test")
+        self._step(self._evaluation_logits(x), y, "test")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what was measured last, and which optimizer's state a checkpoint has."""

@@ -1,4 +1,4 @@
-"""Config -> windows and classifier, for training them and for using a trained one."""
+"""Makes the data module and the classifier that a config describes."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -47,8 +47,8 @@ def make_data(cfg: DictConfig, *, warn: bool = True) -> WindowModule:
     parts = split(
         windows.subjects,
         windows.labels,
-        validation=_plain(data.validation),
-        test=_plain(data.test),
+        validation=_to_python(data.validation),
+        test=_to_python(data.test),
         seed=data.split_seed,
         official=windows.test_subjects,
         activities=windows.activities,
@@ -64,9 +64,9 @@ def make_module(cfg: DictConfig, data: WindowModule, trainer: L.Trainer) -> Clas
 
     Raises `ConfigError` where this CPU cannot compute it in the trainer's precision.
     """
-    classifier = make_classifier(cfg, data, kind=_kind(cfg, data, trainer))
+    classifier = make_classifier(cfg, data, kind=_classifier_factory(cfg, data, trainer))
     few = torch.from_numpy(data.windows.signals[:2])
-    _raise_unless_computed(trainer, classifier.network, few, str(cfg.trainer.precision))
+    _check_computable(trainer, classifier.network, few, str(cfg.trainer.precision))
     if isinstance(classifier, PackedClassifier):
         # Its epoch is one batch to Lightning; the limits are its pack's to keep.
         trainer.limit_train_batches = trainer.limit_val_batches = 1
@@ -115,7 +115,9 @@ def make_classifier(
     return classifier
 
 
-def _kind(cfg: DictConfig, data: WindowModule, trainer: L.Trainer) -> Callable[..., Classifier]:
+def _classifier_factory(
+    cfg: DictConfig, data: WindowModule, trainer: L.Trainer
+) -> Callable[..., Classifier]:
     """Makes a classifier that Lightning trains, or one of a pack.
 
     On a GPU a run of its own is a pack of one where it can be: its steps are then one CUDA graph.
@@ -168,10 +170,10 @@ def check_precision(cfg: DictConfig) -> None:
             )
         except Exception:
             return
-        _raise_unless_computed(trainer, network, torch.randn(2, _STEPS, _CHANNELS), precision)
+        _check_computable(trainer, network, torch.randn(2, _STEPS, _CHANNELS), precision)
 
 
-def _raise_unless_computed(
+def _check_computable(
     trainer: L.Trainer, network: torch.nn.Module, windows: torch.Tensor, asked: str
 ) -> None:
     why = precision_error(trainer, network, windows)
@@ -191,16 +193,16 @@ def folds_of(cfg: DictConfig) -> list[tuple[str, tuple[str, ...]]]:
     everyone = [*made.train_subjects, *made.validation_subjects]
     dealt = folds(everyone, cfg.folds, seed=cfg.data.split_seed)
     # By name: a share of those who are not validated on would be others in each fold.
-    tested = _listed("test", made.test_subjects)
+    tested = _subjects_override("test", made.test_subjects)
     return [
-        (f"fold-{number}", (_listed("validation", held_out), tested))
+        (f"fold-{number}", (_subjects_override("validation", held_out), tested))
         for number, held_out in enumerate(dealt)
     ]
 
 
-def _listed(part: str, subjects: Iterable[int]) -> str:
+def _subjects_override(part: str, subjects: Iterable[int]) -> str:
     return f"data.{part}=[{','.join(map(str, subjects))}]"
 
 
-def _plain(value: Any) -> Any:
+def _to_python(value: Any) -> Any:
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value

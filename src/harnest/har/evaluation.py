@@ -1,4 +1,4 @@
-"""A checkpoint's scores on the subjects that nothing was chosen by."""
+"""Scores of a checkpoint on the test subjects."""
 
 import logging
 from functools import partial

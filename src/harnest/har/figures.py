@@ -1,4 +1,4 @@
-"""What a classifier made of its windows, to look at: each figure as a picture and as a plot."""
+"""Figures of predictions, as pictures and as interactive plots."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What values of HAR's config keys may be."""
+"""Allowed values of HAR's config keys."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Predictions beside the truth, and the scores that can be read from them."""
+"""Predictions with their labels, and the scores derived from them."""
 
 from dataclasses import dataclass
 

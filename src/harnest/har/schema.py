@@ -1,4 +1,4 @@
-"""What a run's record says of its windows."""
+"""Tags and data set facts of a run's record."""
 
 from harnest.har.data.data_module import WindowModule
 from harnest.tracking.outbox.operations import DatasetInfo

@@ -1,4 +1,4 @@
-"""Human activity recognition as a task of training: classifiers of windows."""
+"""Human activity recognition as a `Task`: classification of windows."""
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec

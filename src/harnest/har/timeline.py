@@ -1,4 +1,4 @@
-"""A recording and what it was taken for, over time."""
+"""A picture of a recording with its predicted activities over time."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Everything that a trial of HAR imports, for the process that trials are forked from."""
+"""Imports what a trial of HAR needs, in the process that trials are forked from."""
 
 import importlib
 import pkgutil

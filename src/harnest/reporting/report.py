@@ -53,7 +53,7 @@ def study_page(
         best: The best trial; None if there is none.
         asked: The study's settings by name, for the report's facts.
     """
-    from harnest.reporting.study_figures import figures, study_of
+    from harnest.reporting.study_figures import figures, to_optuna_study
 
     objectives = objective_names(study)
     program, space, arguments = redact(study.command).partition(" ")
@@ -81,7 +81,7 @@ def study_page(
             "fixed": " ".join(redact(line) for line in study.fixed),
         },
     )
-    return page(report, figures(study_of(trials, study.directions, study.space), objectives))
+    return page(report, figures(to_optuna_study(trials, study.directions, study.space), objectives))
 
 
 def objective_names(study: "StudyInfo") -> list[str]:

@@ -39,7 +39,7 @@ _FRONT_AXES = (2, 3)  # numbers of objectives for which Optuna can plot a Pareto
 PRUNED = "pruned, at its last reported value"
 
 
-def study_of(
+def to_optuna_study(
     trials: Sequence["TrialInfo"], directions: Sequence[str], space: Mapping[str, Any]
 ) -> optuna.Study:
     """Build an in-memory Optuna study of the ended trials, for Optuna's plots.
@@ -86,7 +86,7 @@ def figures(study: optuna.Study, objectives: Sequence[str]) -> Iterator[tuple[st
     figures leave out.
 
     Args:
-        study: A study built by `study_of`.
+        study: A study built by `to_optuna_study`.
         objectives: Names of the study's objectives.
     """
     finished = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])

@@ -1,4 +1,4 @@
-"""The sweep engine: Optuna studies of Hydra jobs. It knows nothing of what the jobs do.
+"""The sweep engine: Optuna studies of Hydra jobs, whatever the jobs do.
 
 A job of any Hydra application takes part in its study through `current_trial`. One that returns
 `Replicates` has the mean of their scores.

@@ -1,4 +1,4 @@
-"""What a study's trials tell of each other: which repeat others, and which use up the budget."""
+"""Which trials count towards the budget, and which are retries of others."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a trial has to keep to: limits on quantities that its job measures."""
+"""Constraints: limits on quantities that trials measure."""
 
 import re
 from collections.abc import Mapping

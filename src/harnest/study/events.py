@@ -1,4 +1,4 @@
-"""Who wants to know what happens in a study."""
+"""What callbacks are told about a study and its trials."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a study tries first: given configurations, or the best ones of another study."""
+"""The configurations that a study tries first."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from harnest.core.errors import StudyError
 from harnest.study.events import TrialInfo
 from harnest.study.plan import StudyPlan
 from harnest.study.space.parameter import as_override, decode
-from harnest.study.storage.optuna_storage import journal_in, open_storage
+from harnest.study.storage.optuna_storage import journal_address, open_storage
 
 
 def initial_trials(plan: StudyPlan, storage: BaseStorage) -> list[dict[str, Any]]:
@@ -50,7 +50,7 @@ def _configurations(
         return [source]
     folder, name = Path(source), Path(source).name
     if (folder / "study.journal").is_file():
-        storage = open_storage(journal_in(folder))
+        storage = open_storage(journal_address(folder))
         (name,) = optuna.get_all_study_names(storage)
     elif name not in optuna.get_all_study_names(storage):
         raise StudyError(f"hydra.sweeper.enqueue: {source} is no folder of a study")

@@ -1,4 +1,4 @@
-"""The job returns of a sweep, for Python callers of Hydra."""
+"""The job returns of a sweep, for callers that run Hydra from Python."""
 
 import zlib
 from collections.abc import Sequence

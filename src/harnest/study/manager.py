@@ -1,4 +1,4 @@
-"""An open study: what is left of its budget is handed out, and every trial gets its end."""
+"""Manages an open study: claims trials within the budget, and finishes them."""
 
 import shutil
 import time
@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from harnest.core.command_line import this_command
+from harnest.core.command_line import current_command
 from harnest.core.errors import StudyError
 from harnest.core.failure import INTERRUPTED, Failure
 from harnest.core.record_format import RECORD_FORMAT
@@ -41,7 +41,7 @@ from harnest.study.ranking import best_numbers
 from harnest.study.space.samplers import is_seeded, make_pruner, make_sampler
 from harnest.study.space.search_space import Point
 from harnest.study.storage.lease import FILE, SWEEPER, Lease, hold_lease
-from harnest.study.storage.lock import LockLostError, lock_in
+from harnest.study.storage.lock import LockLostError, storage_lock
 from harnest.study.storage.optuna_storage import open_storage
 from harnest.study.storage.retry import storage_retry
 from harnest.study.trial import PRUNED_AT
@@ -96,7 +96,7 @@ class StudyManager:
         self._storage = storage
         self._lease = lease
         self._opened = time.monotonic()
-        self._lock = lock_in(plan.storage, plan.name)
+        self._lock = storage_lock(plan.storage, plan.name)
         self._taken: set[int] = set()
         self._ended: list[TrialInfo] = []
         self._locked(self._open)
@@ -409,7 +409,7 @@ class StudyManager:
             budget=self._budget(budget_trials(self._trials())),
             space=plan.space.described(),
             fixed=plan.space.fixed,
-            command=redact(this_command()),
+            command=redact(current_command()),
             metric_names=tuple(self._study.metric_names or ()),
         )
 

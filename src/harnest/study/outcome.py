@@ -1,4 +1,4 @@
-"""How a trial ended, read from what its job returned."""
+"""The outcome of a trial, derived from what its job returned."""
 
 import io
 import math
@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harnest.core.failure import DIVERGED, Failure, failure_of
 from harnest.study.constraints import Constraint
-from harnest.study.trial import measured_by
+from harnest.study.trial import measured_attribute
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def apply_constraints(
     """
     violations = {}
     for one in limits:
-        keys = [measured_by(job, one.name) for job in jobs]
+        keys = [measured_attribute(job, one.name) for job in jobs]
         told = [trial.user_attrs[key] for key in keys if key in trial.user_attrs]
         mean = sum(told) / len(told) if told else math.nan  # opposite infinities have none
         if not math.isnan(mean):

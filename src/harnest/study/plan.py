@@ -1,4 +1,4 @@
-"""What a study is asked to be, before it is opened."""
+"""What a study is configured to be, before it is opened."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from harnest.core.type_check import check_type
 from harnest.study.constraints import Constraint
 from harnest.study.execution.config_cache import ConfigCache
 from harnest.study.space.search_space import SearchSpace
-from harnest.study.storage.optuna_storage import journal_in
+from harnest.study.storage.optuna_storage import journal_address
 from harnest.study.study_task import Check
 
 _DEFAULT_BUDGET = 20
@@ -67,7 +67,7 @@ class StudyPlan:
     @property
     def storage(self) -> str:
         """Where Optuna keeps the study."""
-        return self.address or journal_in(self.directory)
+        return self.address or journal_address(self.directory)
 
     def check(self, master: DictConfig, loader: ConfigLoader, limits: Check | None) -> None:
         """Compose the config of every choice and both ends of every range, and run none.

@@ -1,4 +1,4 @@
-"""A trial on its way through its replicates."""
+"""The scores of a running trial's replicates."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A trial whose score is the mean of several jobs': its folds, its seeds, or whatever they are."""
+"""Replicates: the jobs whose mean score is a trial's score, such as folds or seeds."""
 
 from dataclasses import dataclass
 

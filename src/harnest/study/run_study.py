@@ -1,4 +1,4 @@
-"""The study's loop: slots are filled as they fall free, until the budget is spent."""
+"""Runs a study from its opening to its last report."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from harnest.core.errors import HarnestError, StudyError
 from harnest.core.failure import INTERRUPTED
-from harnest.core.output import optional_reader
+from harnest.core.output import ignore_broken_pipe
 from harnest.study.callback import StudyCallback
 from harnest.study.console.terminal import Terminal
 from harnest.study.execution.executor import BatchExecutor, Executor
@@ -43,7 +43,7 @@ def run_study(
     listeners: list[StudyCallback] = [terminal, *followers]
     interrupts = Interrupts()
     complete = False
-    with optional_reader(), _full_disk_as_study_error(plan), ExitStack() as stack:
+    with ignore_broken_pipe(), _full_disk_as_study_error(plan), ExitStack() as stack:
         with interrupts.held(), interrupts.allowed():
             study = stack.enter_context(open_study(plan, listeners))
             _save_config(config, plan.directory / "multirun.yaml")

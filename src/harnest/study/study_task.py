@@ -1,4 +1,4 @@
-"""A Hydra task function with what its study needs to know of it."""
+"""A Hydra task function with the checks that its study runs."""
 
 from collections.abc import Callable, Sequence
 from functools import update_wrapper

@@ -1,4 +1,4 @@
-"""A Hydra sweeper: ask Optuna for a trial, launch it, tell Optuna what came of it."""
+"""The Hydra sweeper that runs a sweep as an Optuna study."""
 
 import copy
 import logging
@@ -140,12 +140,12 @@ class StudySweeper(Sweeper):
                 f"trial {os.environ[NUMBER]} of study {name} has started the sweep again; "
                 "let a trial train on one device, in one process"
             )
-        self._settle("study", name)
+        self._set_override("study", name)
         if self.storage is not None:
             self.storage = absolute_address(self.storage)
             # Jobs write their hydra config to disk: the address may hold a password.
             os.environ[STORAGE] = self.storage
-            self._settle("storage", f"${{oc.env:{STORAGE}}}")
+            self._set_override("storage", f"${{oc.env:{STORAGE}}}")
         plan = StudyPlan(
             name=name,
             directory=Path(self.config.hydra.sweep.dir),
@@ -169,11 +169,11 @@ class StudySweeper(Sweeper):
             plan.check(self.config, loader, task.check_unsearched)
         launcher = self._launcher()
         executor = executor_for(launcher, self.batch, self.config.hydra.launcher, plan.directory)
-        self._tell_of_directories()
+        self._warn_about_directories()
         callbacks = [*self.hydra_context.callbacks.callbacks, *task.callbacks]
         return [run_study(plan, executor, callbacks, OmegaConf.to_yaml(self.config))]
 
-    def _tell_of_directories(self) -> None:
+    def _warn_about_directories(self) -> None:
         """Say so where directories that Hydra is told are not used, or are new ones each time."""
         told: Any = OmegaConf.to_container(self.config.hydra.sweep, resolve=False)
         if told["subdir"] != _SUBDIR:
@@ -189,7 +189,7 @@ class StudySweeper(Sweeper):
                 *(told["dir"], what, _DIR),
             )
 
-    def _settle(self, key: str, value: str) -> None:
+    def _set_override(self, key: str, value: str) -> None:
         """Set a key of the sweeper as if it had been given on the command line.
 
         Hydra composes every job's config anew from the overrides, and refuses one whose sweeper

@@ -1,4 +1,4 @@
-"""The trial as the training process sees it: report(), should_prune()."""
+"""The current trial, for the process that trains it."""
 
 import math
 import os
@@ -19,7 +19,7 @@ REPLICATE = "HARNEST_REPLICATE"
 PRUNED_AT = "pruned_at"
 
 
-def measured_by(replicate: str, name: str) -> str:
+def measured_attribute(replicate: str, name: str) -> str:
     """Trial attribute: what a replicate, or the trial's own job (""), measured of a quantity."""
     return f"measured:{name}:{replicate}".rstrip(":")
 
@@ -95,7 +95,9 @@ class Trial:
                 if math.isnan(value):
                     raise ValueError(f"{constraint.name}, which the study limits, is not a number")
                 with suppress(UpdateFinishedTrialError):  # by its other replicates
-                    self._trial.set_user_attr(measured_by(self._replicate, constraint.name), value)
+                    self._trial.set_user_attr(
+                        measured_attribute(self._replicate, constraint.name), value
+                    )
 
 
 def current_trial() -> Trial | None:

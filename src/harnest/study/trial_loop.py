@@ -1,4 +1,4 @@
-"""One sweeper process at work on an open study: what it starts, and what comes of it."""
+"""The trial loop of a sweeper: claims, submits and collects jobs."""
 
 import signal
 from collections.abc import Mapping

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from harnest.core.command_line import program
+from harnest.core.command_line import command_for
 from harnest.core.trust import import_trusted
 from harnest.tracking.outbox.operations import files
 from harnest.tracking.outbox.runlog import RECORD, RunLog, recorded_below
@@ -111,7 +111,7 @@ class FigureWorker:
             self._process.stdin.close()
         self._listener.join()
         if self._process.wait() != 0:
-            command = program("harnest-sync")
+            command = command_for("harnest-sync")
             log.warning("the figure process died; run %s to draw the missing figures", command)
 
     def _listen(self) -> None:

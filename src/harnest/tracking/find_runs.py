@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harnest.core.errors import TrackingError
-from harnest.tracking.run_queries import quoted, recorded_in, search_runs
+from harnest.tracking.run_queries import directory_conditions, quoted, search_runs
 from harnest.tracking.study_record import IDENTITY, PARENT, TRIAL
 
 if TYPE_CHECKING:
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
 #: Filter for top-level runs: neither part of a study nor nested in another run.
-OWN = f"tags.`{PARENT}` IS NULL"
+STANDALONE = f"tags.`{PARENT}` IS NULL"
 
 
-def experiment_called(client: "MlflowClient", name: str) -> str:
+def experiment_id_of(client: "MlflowClient", name: str) -> str:
     """Return the ID of the experiment called ``name``.
 
     Raises:
@@ -43,25 +43,25 @@ def find_run(client: "MlflowClient", experiment_id: str, name: str) -> "MlflowRu
     Raises:
         TrackingError: No run matches; the message lists some that exist.
     """
-    identified = find_identified(client, name)
+    identified = find_by_id(client, name)
     if identified is not None:
         return identified
     for condition in (
         f"attributes.run_name = {quoted(name)} AND tags.`{TRIAL}` IS NULL",
-        *recorded_in(Path(name)),
+        *directory_conditions(Path(name)),
     ):
         found = client.search_runs([experiment_id], condition, max_results=1)
         if found:
             return found[0]
-    begins = find_beginning(client, name)
+    begins = find_by_id_prefix(client, name)
     if begins is not None:
         return begins
-    some = client.search_runs([experiment_id], OWN, max_results=8)
+    some = client.search_runs([experiment_id], STANDALONE, max_results=8)
     known = ", ".join(dict.fromkeys(str(run.info.run_name) for run in some))
     raise TrackingError(f"no study or run is called {name}; there are {known or 'none yet'}")
 
 
-def find_identified(client: "MlflowClient", name: str) -> "MlflowRun | None":
+def find_by_id(client: "MlflowClient", name: str) -> "MlflowRun | None":
     """Find the run with the ID ``name`` in any experiment; None if ``name`` is not a run ID.
 
     Raises:
@@ -77,7 +77,7 @@ def find_identified(client: "MlflowClient", name: str) -> "MlflowRun | None":
         raise TrackingError(f"the store has no run {name}") from error
 
 
-def find_beginning(client: "MlflowClient", name: str) -> "MlflowRun | None":
+def find_by_id_prefix(client: "MlflowClient", name: str) -> "MlflowRun | None":
     """Find the run whose ID begins with ``name`` in any experiment; None if there is none.
 
     Raises:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from harnest.reporting.rows import FINISHED, PRUNED, SEED, LeaderboardRow, ranked, without_seeds
 from harnest.tracking.find_runs import (
-    OWN,
+    STANDALONE,
     best_trial_run,
-    experiment_called,
+    experiment_id_of,
     find_run,
     is_study,
     trials_of,
@@ -78,8 +78,10 @@ def leaderboard(address: str, experiment: str, names: Sequence[str]) -> Leaderbo
         TrackingError: The store does not know the experiment or one of ``names``.
     """
     client = open_existing(address)
-    group = experiment_called(client, experiment)
-    chosen = [find_run(client, group, name) for name in names] or search_runs(client, group, OWN)
+    group = experiment_id_of(client, experiment)
+    chosen = [find_run(client, group, name) for name in names] or search_runs(
+        client, group, STANDALONE
+    )
     if len(chosen) == 1 and is_study(chosen[0]):
         return _of_study(client, chosen[0])
     best = [
@@ -102,7 +104,7 @@ def _of_study(client: "MlflowClient", study: "MlflowRun") -> Leaderboard:
     rows = [] if table is None else list(_rows_in(table, len(directions)))
     is_at_work = study.info.status == "RUNNING"
     if table is None or is_at_work:
-        rows, runs = _at_work(rows, client, study)
+        rows, runs = _running_study_rows(rows, client, study)
         rows += [_row(run, str(run.info.run_name), keys, scores) for run in runs]
     if any(row.scores and not row.run_id for row in rows):  # the store was down at the study's end
         known = {run.info.run_name: run.info.run_id for run in trials_of(client, study)}
@@ -115,7 +117,7 @@ def _of_study(client: "MlflowClient", study: "MlflowRun") -> Leaderboard:
     )
 
 
-def _at_work(
+def _running_study_rows(
     rows: list[LeaderboardRow], client: "MlflowClient", study: "MlflowRun"
 ) -> tuple[list[LeaderboardRow], list["MlflowRun"]]:
     """Return a running study's valid table rows, and the runs that are missing from them.

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from harnest.core.errors import CheckpointError, TrackingError
 from harnest.core.paths import BEST_CHECKPOINT
-from harnest.tracking.run_queries import recorded_in
+from harnest.tracking.run_queries import directory_conditions
 from harnest.tracking.run_writer import RunWriter
 from harnest.tracking.store import open_existing
 
@@ -39,7 +39,7 @@ class RecordedRun:
         found = self.run.client.get_run(self.run.run_id).data.metrics
         return {name: value for name, value in found.items() if name.startswith(f"{part}/")}
 
-    def is_at_work(self) -> bool:
+    def is_running(self) -> bool:
         """Return whether MLflow shows the run as RUNNING."""
         if self.run is None:
             return False
@@ -96,9 +96,9 @@ def load_run(name: str, address: str, checkpoint: Path | None = None) -> Recorde
         raise TrackingError(
             f"{name} is neither the directory of a run nor recorded: {error}"
         ) from error
-    from harnest.tracking.find_runs import find_beginning
+    from harnest.tracking.find_runs import find_by_id_prefix
 
-    begins = find_beginning(client, name)
+    begins = find_by_id_prefix(client, name)
     name = name if begins is None else begins.info.run_id
     try:
         client.get_run(name)
@@ -133,7 +133,7 @@ def _from_directory(directory: Path, address: str, checkpoint: Path | None) -> R
 
 def _run_of(client: "MlflowClient", directory: Path) -> RunWriter | None:
     experiments = [e.experiment_id for e in client.search_experiments()]
-    for condition in recorded_in(directory):
+    for condition in directory_conditions(directory):
         found = client.search_runs(experiments, condition, max_results=1)
         if found:
             return RunWriter(client, found[0].info.run_id, owned=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from harnest.core.errors import TrackingError
-from harnest.tracking.find_runs import experiment_called, find_identified, find_run, is_study
+from harnest.tracking.find_runs import experiment_id_of, find_by_id, find_run, is_study
 from harnest.tracking.run_writer import OBJECTIVE
 from harnest.tracking.store import open_existing
 from harnest.tracking.study_record import PARENT
@@ -56,9 +56,9 @@ def load_original(name: str, address: str, experiment: str) -> OriginalRun:
     if file.is_file() and "mlflow" not in (_load(file).get("logger") or {}):
         return OriginalRun(name, _load(file), None)
     client = open_existing(address)
-    run = find_identified(client, name)  # in any experiment
+    run = find_by_id(client, name)  # in any experiment
     if run is None:
-        run = find_run(client, experiment_called(client, experiment), name)
+        run = find_run(client, experiment_id_of(client, experiment), name)
     if is_study(run):
         best = run.data.tags.get("best.trial", "trial-0").removeprefix("trial-")
         trial = Path(run.data.tags.get("directory", name)) / best

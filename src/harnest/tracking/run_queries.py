@@ -39,7 +39,7 @@ def search_runs(client: "MlflowClient", experiment_id: str, condition: str) -> l
             gc.enable()
 
 
-def recorded_in(directory: Path) -> list[str]:
+def directory_conditions(directory: Path) -> list[str]:
     """Return filters for the runs of ``directory``: by its absolute path and by its real path."""
     ways = dict.fromkeys((directory.absolute(), directory.resolve()))
     return [f"tags.directory = {quoted(str(way))}" for way in ways]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from harnest.core.command_line import program
+from harnest.core.command_line import command_for
 from harnest.core.failure import INTERRUPTED, Failure
 from harnest.core.secrets import redact
 from harnest.tracking.outbox import operations
@@ -167,7 +167,7 @@ class RunWriter:
         """
         there = [file.absolute() for file in files if file.is_file()]
         if self.queue is not None:
-            there = [_inside(self.queue.run_log, file, folder) for file in there]
+            there = [_copy_inside(self.queue.run_log, file, folder) for file in there]
         if there:
             self._write(operations.files(there, folder))
 
@@ -176,7 +176,7 @@ class RunWriter:
         if self.queue is None:
             self.client.log_text(self.run_id, text, name)
         else:
-            with _whole(_artifact(self.queue.run_log, name)) as file:
+            with _atomic_write(_artifact(self.queue.run_log, name)) as file:
                 file.write_text(text)
             self._made(self.queue.run_log, name)
 
@@ -185,7 +185,7 @@ class RunWriter:
         if self.queue is None:
             self.client.log_figure(self.run_id, figure, name)
         else:
-            with _whole(_artifact(self.queue.run_log, name)) as file:
+            with _atomic_write(_artifact(self.queue.run_log, name)) as file:
                 figure.savefig(file)
             self._made(self.queue.run_log, name)
 
@@ -198,7 +198,7 @@ class RunWriter:
         if self.owned:
             self.metrics({OBJECTIVE: value, STEPS: steps}, step=0)
 
-    def kept(self, epoch: int, metrics: Mapping[str, float]) -> None:
+    def best_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Record which epoch's weights are kept, with its metrics, and describe it in the UI."""
         values = {f"{BEST}epoch": float(epoch), **{BEST + key: x for key, x in metrics.items()}}
         self.metrics(values, step=0)
@@ -249,7 +249,7 @@ class RunWriter:
         if self.queue is not None:
             self.queue.add(write)
         else:
-            operations.deliver(self.client, self.run_id, [write], Path())
+            operations.apply(self.client, self.run_id, [write], Path())
 
     def _flush(self, uploader: Uploader, directory: Path) -> None:
         is_sent = False
@@ -267,7 +267,7 @@ def _artifact(run_log: RunLog, name: str) -> Path:
 
 
 @contextmanager
-def _whole(file: Path) -> Iterator[Path]:
+def _atomic_write(file: Path) -> Iterator[Path]:
     """Yield a temporary path that is renamed to ``file`` at the end: uploads never see half a file.
 
     The path is unique, because the sweepers of a study write to the same record. If writing
@@ -287,16 +287,16 @@ def unsent_message(uploader: Uploader, directory: Path) -> str:
     why = uploader.trouble or "it is slow"
     return (
         f"the MLflow store {redact(uploader.address)} did not take the whole record ({why}); send "
-        f"the rest later with {program('harnest-sync')} {directory}"
+        f"the rest later with {command_for('harnest-sync')} {directory}"
     )
 
 
-def _inside(run_log: RunLog, file: Path, folder: str | None) -> Path:
+def _copy_inside(run_log: RunLog, file: Path, folder: str | None) -> Path:
     """Return the file's path in the run's directory; a file from elsewhere is copied there."""
     if not file.is_relative_to(run_log.directory):
         kept = run_log.artifacts / (folder or "") / file.name
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with _whole(kept) as new:
+        with _atomic_write(kept) as new:
             shutil.copyfile(file, new)
         file = kept
     return file.relative_to(run_log.directory)

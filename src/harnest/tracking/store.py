@@ -103,7 +103,7 @@ def open_existing(address: str) -> "MlflowClient":
     return open_store(address)
 
 
-def make_default(address: str) -> None:
+def set_default_store(address: str) -> None:
     """Make ``address`` this process's default store, which MLflow's functions for models use."""
     import mlflow
 

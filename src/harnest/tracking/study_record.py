@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from harnest.core.command_line import program
+from harnest.core.command_line import command_for
 from harnest.core.failure import INTERRUPTED, Failure
 from harnest.core.paths import BEST_CHECKPOINT
 from harnest.core.secrets import redact
@@ -37,8 +37,8 @@ from harnest.tracking.store import experiment_id, open_store
 from harnest.tracking.study_summary import (
     append_ended,
     import_libraries,
-    show_begun,
     show_progress,
+    show_started,
     summarize,
 )
 
@@ -124,7 +124,7 @@ class StudyRecord(StudyCallback):
         """
         self.study = study
         self.directory = study.directory.resolve()
-        self.asked = asked_of(self.config, study)
+        self.asked = settings_of(self.config, study)
         self.trials = {trial.number: trial for trial in trials}
         self.client = open_store(self.address)
         self.experiment_id = experiment_id(self.client, self.experiment)
@@ -240,14 +240,14 @@ class StudyRecord(StudyCallback):
     def on_trial_start(self, trial: "TrialInfo", directory: Path) -> Mapping[str, str]:
         """Start the trial's run; returns environment variables that lead its process to the run."""
         self.trials[trial.number] = trial
-        show_begun(self.parent, self.study, list(self.trials.values()))
+        show_started(self.parent, self.study, list(self.trials.values()))
         tags = {PARENT: self.parent.run_id, TRIAL: str(trial.number)}
         if trial.retry_of is not None:
             tags["retry_of"] = f"trial-{trial.retry_of}"
         child = self.children[trial.number] = self._start_run(
             directory, f"trial-{trial.number}", tags
         )
-        return _finds(child)
+        return _environment(child)
 
     def on_replicate_start(
         self, trial: "TrialInfo", name: str, directory: Path
@@ -266,7 +266,7 @@ class StudyRecord(StudyCallback):
         child = self.children[trial.number]
         tags = {PARENT: child.run_id or self.parent.run_id, REPLICATE: name, REPLICATE_OF: of}
         run = self.replicates[trial.number, name] = self._start_run(directory, f"{of}-{name}", tags)
-        return _finds(run)
+        return _environment(run)
 
     def _start_run(self, directory: Path, name: str, tags: Mapping[str, str]) -> RunWriter:
         """Start a run of this study whose run log is in ``directory``."""
@@ -313,7 +313,7 @@ class StudyRecord(StudyCallback):
             run.files(sorted(directory.glob("*.log")))
         self._end(run, trial)
         trials = list(self.trials.values())
-        show_begun(self.parent, self.study, trials)
+        show_started(self.parent, self.study, trials)
         show_progress(self.parent, self.study, trials)
         append_ended(self.parent, trials, self.children)
         ended = sum(one.state.is_finished() for one in trials)
@@ -339,7 +339,7 @@ class StudyRecord(StudyCallback):
             if not self.uploader.wait(_SOON, unless_away=True):
                 log.warning(unsent_message(self.uploader, self.study.directory))
             raise
-        lines = [f"look:    {how_to_look(self.address)}"]
+        lines = [f"look:    {view_command(self.address)}"]
         best = best_trial(trials, self.study.directions)
         place = self.study.directory / str(best.number if best else None)
         one, several = place / BEST_CHECKPOINT, sorted(place.glob(f"*/{BEST_CHECKPOINT}"))
@@ -352,7 +352,7 @@ class StudyRecord(StudyCallback):
         # Without these keys the jobs belong to another application, which `harnest-promote` cannot
         # train again.
         if is_trained and all(asked):
-            lines.append(f"promote: {program('harnest-promote')} {self.study.directory}")
+            lines.append(f"promote: {command_for('harnest-promote')} {self.study.directory}")
         if not is_sent:
             lines.append(f"missing: {unsent_message(self.uploader, self.study.directory)}")
         return lines
@@ -429,14 +429,14 @@ def _scores(values: Sequence[float]) -> dict[str, float]:
     return {f"{OBJECTIVE}_{index}": value for index, value in enumerate(values)}
 
 
-def _finds(run: RunWriter) -> dict[str, str]:
+def _environment(run: RunWriter) -> dict[str, str]:
     """Return environment variables that lead a trial's process to its run."""
     assert run.queue is not None
     known = {RUN_ID: run.run_id} if run.run_id else {}
     return {RECORDED_IN: str(run.queue.run_log.directory), **known}
 
 
-def asked_of(config: DictConfig, study: "StudyInfo") -> dict[str, str]:
+def settings_of(config: DictConfig, study: "StudyInfo") -> dict[str, str]:
     """Return a study's settings by name; a seed or a metric is optional."""
     settings = {
         part: OmegaConf.select(config, f"hydra.sweeper.{part}") for part in ("sampler", "pruner")
@@ -462,8 +462,8 @@ def _settings(config: DictConfig | None) -> str:
     return f"({', '.join(f'{key}={value}' for key, value in given.items())})"
 
 
-def how_to_look(address: str) -> str:
+def view_command(address: str) -> str:
     """Return the command or the address that shows a store in a browser."""
     if address.startswith(("http://", "https://")):
         return redact(address)
-    return f"{program('harnest-ui')} --tracking-uri {redact(address)}"
+    return f"{command_for('harnest-ui')} --tracking-uri {redact(address)}"

@@ -46,7 +46,7 @@ def show_progress(parent: RunWriter, study: "StudyInfo", trials: Sequence["Trial
     counts = Counter(trial.state.name.lower() for trial in trials)
     # All states, to overwrite a count from an earlier session that is now zero.
     parent.tag({f"trials.{state}": str(counts[state]) for state in _STATES})
-    values = [trial.values for trial in _kept(trials)]
+    values = [trial.values for trial in _feasible(trials)]
     if values:
         single = len(study.directions) == 1
         best = {
@@ -56,7 +56,7 @@ def show_progress(parent: RunWriter, study: "StudyInfo", trials: Sequence["Trial
         parent.metrics(best, step=sum(trial.state.is_finished() for trial in trials))
 
 
-def show_begun(parent: RunWriter, study: "StudyInfo", trials: Sequence["TrialInfo"]) -> None:
+def show_started(parent: RunWriter, study: "StudyInfo", trials: Sequence["TrialInfo"]) -> None:
     """Describe a running study in the UI, replacing an earlier session's description.
 
     Args:
@@ -198,7 +198,7 @@ def _log_history(parent: RunWriter, trials: Sequence["TrialInfo"], study: "Study
     from harnest.reporting.study_figures import PRUNED, last_reported
 
     better = _better(study.directions[0])
-    kept = _kept(trials)
+    kept = _feasible(trials)
     numbers = [trial.number for trial in kept]
     values = [trial.values[0] for trial in kept]
     best = [better(values[: index + 1]) for index in range(len(values))]
@@ -236,7 +236,7 @@ def _note(
     return "\n\n".join(lines)
 
 
-def _kept(trials: Sequence["TrialInfo"]) -> list["TrialInfo"]:
+def _feasible(trials: Sequence["TrialInfo"]) -> list["TrialInfo"]:
     """Return the complete trials that violate no constraint."""
     return [trial for trial in trials if trial.state.name == "COMPLETE" and not trial.broken]
 

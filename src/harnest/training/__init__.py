@@ -1,1 +1,1 @@
-"""Training: from a config to a score and its artifacts."""
+"""Training: from a config to a score and artifacts."""

@@ -151,13 +151,13 @@ def load_study(name: str | Path, storage: str | None = None) -> "optuna.Study":
     """
     import optuna
 
-    from harnest.study.storage.optuna_storage import journal_in, open_storage
+    from harnest.study.storage.optuna_storage import journal_address, open_storage
 
     folder = Path(name) if Path(name).is_dir() else Path("multirun") / name
     if storage is None:
         if not (folder / "study.journal").is_file():
             raise StudyError(f"{name} is no study: {folder} has no study.journal")
-        storage = journal_in(folder)
+        storage = journal_address(folder)
     try:
         return optuna.load_study(study_name=folder.name, storage=open_storage(storage))
     except KeyError as error:

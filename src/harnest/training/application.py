@@ -1,4 +1,4 @@
-"""A Hydra application, run in this process without a command line."""
+"""Runs a Hydra application in this process, without a command line."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Config -> task, data module, module, callbacks, loggers, trainer."""
+"""Makes the task, data module, module, callbacks, loggers and trainer of a run."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""What a config asks for, read before torch is imported."""
+"""Questions about a config, answered before torch is imported."""
 
 import re
 from typing import Any
@@ -49,10 +49,10 @@ def check_one_process(cfg: DictConfig) -> None:
     }
     several = [key for key, is_several in asked.items() if is_several]
     if several:
-        raise several_devices(several[0])
+        raise several_devices_error(several[0])
 
 
-def several_devices(asked: str) -> ConfigError:
+def several_devices_error(asked: str) -> ConfigError:
     """The error of a trial that would train on several devices, in words of what was ``asked``."""
     return ConfigError(
         f"{asked}: each trial of a sweep trains on one device, in one process; choose "
@@ -101,14 +101,14 @@ def metric_names(objective: DictConfig) -> list[str]:
     return [str(name) for name in (objective.metric, *(objective.extra or {}))]
 
 
-def better(metric: str | None) -> str:
+def default_mode(metric: str | None) -> str:
     """Whether ``max`` or ``min`` of a metric is better: a loss is to be low."""
     return "min" if str(metric).endswith("loss") else "max"
 
 
 OmegaConf.register_resolver("harnest.directions", directions, replace=True)
 OmegaConf.register_resolver("harnest.metric_names", metric_names, replace=True)
-OmegaConf.register_resolver("harnest.better", better, replace=True)
+OmegaConf.register_resolver("harnest.default_mode", default_mode, replace=True)
 
 
 def has_replicates(cfg: DictConfig) -> bool:

@@ -1,4 +1,4 @@
-"""Folds and seeds: the runs whose mean is one score."""
+"""Folds and seeds: the replicates of a trial."""
 
 from omegaconf import DictConfig
 

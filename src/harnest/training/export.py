@@ -1,4 +1,4 @@
-"""A trained classifier as an MLflow model that needs nothing of this project."""
+"""Exports a trained classifier as an MLflow model that does not need harnest."""
 
 import json
 import platform

@@ -1,4 +1,4 @@
-"""Training the assembled parts, and what is worth saying of it."""
+"""Trains the components of a run, and reads its scores."""
 
 import math
 from datetime import datetime
@@ -61,7 +61,7 @@ def check_checkpoint(module: torch.nn.Module, file: Path) -> None:
         )
 
 
-def check_rest(trainer: Trainer, file: Path) -> None:
+def check_remaining(trainer: Trainer, file: Path) -> None:
     """Raise `CheckpointError` where ``trainer`` may go no further than ``file`` has come."""
     state = torch.load(file, map_location="cpu", weights_only=True)
     if "optimizer_states" not in state:
@@ -116,7 +116,7 @@ def score_of(components: RunComponents, metric: str) -> float:
     return float(value)
 
 
-def kept_epoch(components: RunComponents) -> tuple[int, dict[str, float]] | None:
+def best_epoch(components: RunComponents) -> tuple[int, dict[str, float]] | None:
     """The epoch whose weights are kept as the best, and what was measured on validation then.
 
     None where no callback keeps one.

@@ -1,4 +1,4 @@
-"""Objects from config nodes: calls what ``_target_`` names, if it is trusted."""
+"""Instantiates config nodes whose ``_target_`` is trusted."""
 
 import re
 from typing import Any
@@ -28,12 +28,12 @@ def build(node: DictConfig | None, **arguments: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, HarnestError):
             raise cause from error
-        raise ConfigError(_why(str(node._target_), error)) from error
+        raise ConfigError(_error_text(str(node._target_), error)) from error
     except (TypeError, ValueError, ImportError, AttributeError, MisconfigurationException) as error:
-        raise ConfigError(_why(str(node._target_), error)) from error
+        raise ConfigError(_error_text(str(node._target_), error)) from error
 
 
-def _why(target: str, error: Exception) -> str:
+def _error_text(target: str, error: Exception) -> str:
     text = "; ".join(line.strip() for line in str(error.__cause__ or error).strip().splitlines())
     refused = re.match(r"Target '([^']+)'", text)  # this one, or one inside it
     target = refused[1] if refused else target

@@ -1,4 +1,4 @@
-"""For notebooks and scripts: configs composed as ``harnest-train`` composes them."""
+"""Composes configs and starts runs in notebooks and scripts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What values of config keys may be, checked before torch is imported."""
+"""Allowed values of config keys, checked before torch is imported."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping

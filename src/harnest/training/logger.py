@@ -1,4 +1,4 @@
-"""A Lightning logger that writes to one MLflow run and leaves its state to others."""
+"""A Lightning logger that writes to an MLflow run."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""How the C library deals with memory that is freed and needed again at the next training step."""
+"""Keeps freed memory for the next training step, instead of returning it to the system."""
 
 import ctypes
 from contextlib import suppress

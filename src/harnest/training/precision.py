@@ -1,4 +1,4 @@
-"""Number formats: which of them a device computes at all, and which fast."""
+"""Number formats: which ones a device can compute, and which are fast."""
 
 import copy
 

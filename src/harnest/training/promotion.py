@@ -1,4 +1,4 @@
-"""From a study's winner to a tested model in the registry."""
+"""Refits a study's winner, tests the refits, and registers the best."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""From the first batch to the last word: what a run's record holds, whatever its end."""
+"""Records a run in MLflow, whatever way it ends."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,7 +42,7 @@ def record_run(
         for run in runs:
             run.score(value, epochs)
             if kept is not None:
-                run.kept(*kept)
+                run.best_epoch(*kept)
 
     # Until something else is known: a second Ctrl-C may come before the first one is understood.
     failure: Failure | None = Failure(INTERRUPTED, "KeyboardInterrupt")

@@ -1,4 +1,4 @@
-"""Trains configs again in parallel, one process per free slot."""
+"""Trains configs in parallel, one process per slot."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from harnest.core.errors import StudyError
-from harnest.study.execution.job_process import Context, begin, exit_reason, take_slot
+from harnest.study.execution.job_process import Context, begin_job, exit_reason, take_slot
 from harnest.study.execution.oom import prefer_oom_kill
 from harnest.study.execution.slot import Slot, find_slots, mark_ended, signal_job
 from harnest.study.execution.slots_launcher import start_fork_server
@@ -110,7 +110,7 @@ def train_side_by_side(jobs: Sequence[RefitJob]) -> Generator[Started | Ended]:
 def _train(job: RefitJob, slot: Slot, home: Path) -> tuple[Path, float, dict[str, float]]:
     from harnest.study.execution.managed_task import redirect_output
 
-    begin(home)
+    begin_job(home)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the parent passes it on
     redirect_output(home / "output.log")
     try:

@@ -1,4 +1,4 @@
-"""A recorded run, trained again: what differs, and whether the score is the same."""
+"""Trains a recorded run again, and compares the scores."""
 
 from collections.abc import Callable
 

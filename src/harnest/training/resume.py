@@ -1,4 +1,4 @@
-"""Optimizers and schedulers that go on from a checkpoint, as their config has them now."""
+"""Applies the options of the current config to optimizers restored from a checkpoint."""
 
 import math
 import warnings

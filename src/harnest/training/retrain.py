@@ -1,4 +1,4 @@
-"""A recorded config, trained again: in a directory of its own, as a run of its own."""
+"""Trains a recorded config in a new directory, as a new run."""
 
 import tempfile
 from collections.abc import Mapping

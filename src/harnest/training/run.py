@@ -1,4 +1,4 @@
-"""One run: a config in, a score and a record out."""
+"""Trains one config: a score, and a record of the run."""
 
 import logging
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from harnest.core.errors import ConfigError
 from harnest.study import Replicates, current_trial
 from harnest.study.execution.interrupts import Interrupts
-from harnest.training.config import check_one_process, has_replicates, several_devices
+from harnest.training.config import check_one_process, has_replicates, several_devices_error
 from harnest.training.limits import check_limits
 from harnest.training.task import task_of
 
@@ -64,11 +64,11 @@ def run(
         from harnest.training.components import assemble, make_loggers
         from harnest.training.cross_validation import replicates_of
         from harnest.training.fit import (
+            best_epoch,
             check_checkpoint,
-            check_rest,
+            check_remaining,
             final_metrics,
             fit,
-            kept_epoch,
             run_name,
             run_tags,
             score_of,
@@ -86,11 +86,11 @@ def run(
     components = assemble(cfg, directory, trial)
     devices = components.trainer.num_devices * components.trainer.num_nodes
     if is_swept and devices > 1:  # of what only the trial's own machine can tell
-        raise several_devices(f"trainer.devices={cfg.trainer.devices}")
+        raise several_devices_error(f"trainer.devices={cfg.trainer.devices}")
     if cfg.resume is not None:
         check_checkpoint(components.module, Path(cfg.resume))
         if trial is None:  # one that was interrupted after its last epoch has its score to tell
-            check_rest(components.trainer, Path(cfg.resume))
+            check_remaining(components.trainer, Path(cfg.resume))
     facts = run_tags(cfg, components) | dict(tags or {})
     with record_run(
         components.trainer.loggers,
@@ -103,7 +103,7 @@ def run(
         fit(components, cfg.resume)
         score = score_of(components, cfg.objective.metric)
         measured = final_metrics(components)  # before the model is frozen to be kept
-        record(score, components.trainer.current_epoch, kept_epoch(components))
+        record(score, components.trainer.current_epoch, best_epoch(components))
         if components.trainer.is_global_zero:
             log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
             if trial is None or not trial.is_pruned:  # most of a study are, and had their say

@@ -1,4 +1,4 @@
-"""Learning rates over a whole run, step by step."""
+"""Learning rate schedules."""
 
 import math
 

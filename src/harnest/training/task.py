@@ -1,4 +1,4 @@
-"""What a field of experiments brings to training, as one object that a config names."""
+"""The protocol that a field implements to plug into training."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

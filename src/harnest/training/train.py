@@ -1,4 +1,4 @@
-"""The task function of ``harnest-train``. Hydra names the job, and its log, after this module."""
+"""The task function of ``harnest-train``. Hydra names the job and its log after this module."""
 
 from typing import Any
 

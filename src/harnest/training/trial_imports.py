@@ -1,4 +1,4 @@
-"""Everything that a trial of any task imports, for the process that trials are forked from."""
+"""Imports what every trial needs, in the process that trials are forked from."""
 
 import alembic.command
 import alembic.config

@@ -57,7 +57,7 @@ def composer():
 def same(composer, overrides):
     """What both make of overrides: a config, or an error."""
     made = []
-    for compose in (composer.compose, composer._by_hydra):
+    for compose in (composer.compose, composer._compose_with_hydra):
         try:
             config = compose(overrides)
             made.append((OmegaConf.to_container(config, resolve=False), None))
@@ -74,7 +74,7 @@ def test_each_is_what_hydra_makes_of_its_files(composer):
 
 def test_what_a_session_tells_each_job_makes_no_config_anew(composer, monkeypatch):
     composer.compose(told(1, "optimizer.lr=0.1"))
-    monkeypatch.setattr(composer, "_by_hydra", None)
+    monkeypatch.setattr(composer, "_compose_with_hydra", None)
     assert composer.compose(told(2, "optimizer.lr=0.2")).hydra.job.env_set.HARNEST_TRIAL == "2"
 
 

@@ -15,7 +15,7 @@ from harnest.core.errors import StudyError
 from harnest.study.console.terminal import Terminal
 from harnest.study.events import TrialInfo
 from harnest.study.execution.executor import BatchExecutor
-from harnest.study.storage.optuna_storage import journal_in, open_storage
+from harnest.study.storage.optuna_storage import journal_address, open_storage
 from limits import HANG_TIMEOUT
 
 HANG = ("x=1,2,3", "do=hang@1")
@@ -116,7 +116,7 @@ def test_another_sweeper_takes_over_what_was_interrupted(bench):
 
 def test_a_trial_that_no_sweeper_came_to_own_is_taken_by_the_next(bench):
     bench.sweep("x=1,2,3", "hydra.sweeper.n_trials=1")
-    storage = open_storage(journal_in(bench.folder / "multirun/s"))
+    storage = open_storage(journal_address(bench.folder / "multirun/s"))
     taken = optuna.load_study(study_name="s", storage=storage).ask()
     assert taken.params == {}  # as far as a sweeper comes that is killed at once
     bench.sweep("x=1,2,3")
@@ -140,7 +140,7 @@ def test_an_interrupt_is_heard_before_all_slots_are_filled(bench, monkeypatch):
 
 def test_a_trial_that_ends_while_it_is_taken_from_its_sweeper_is_not_run_again(bench, hanging):
     trial = bench.trials()[1]
-    storage = open_storage(journal_in(bench.folder / "multirun/s"))
+    storage = open_storage(journal_address(bench.folder / "multirun/s"))
     storage.set_trial_user_attr(trial._trial_id, "reason", "interrupted")  # and then its end
     (bench.folder / "release").touch()
     code, out, err = end(hanging)

@@ -20,7 +20,7 @@ from harnest.core.errors import StudyError
 from harnest.study.execution.executor import BatchExecutor
 from harnest.study.space.search_space import SearchSpace
 from harnest.study.storage import lease, retry
-from harnest.study.storage.lock import LockLostError, lock_in
+from harnest.study.storage.lock import LockLostError, storage_lock
 from harnest.study.storage.optuna_storage import open_storage, reopen_storage
 from limits import HANG_TIMEOUT
 
@@ -394,7 +394,7 @@ def test_a_lock_on_a_server_has_one_holder_at_a_time(server, database):
     order = []
 
     def hold(name):
-        with lock_in(database, "study")():
+        with storage_lock(database, "study")():
             order.append(f"{name} in")
             time.sleep(0.3)
             order.append(f"{name} out")
@@ -402,7 +402,7 @@ def test_a_lock_on_a_server_has_one_holder_at_a_time(server, database):
     holders = [threading.Thread(target=hold, args=[name]) for name in "abc"]
     for holder in holders:
         holder.start()
-    with lock_in(database, "another study")(), lock_in(server.new_database(), "study")():
+    with storage_lock(database, "another study")(), storage_lock(server.new_database(), "study")():
         pass  # neither is in their way
     for holder in holders:
         holder.join()
@@ -411,19 +411,19 @@ def test_a_lock_on_a_server_has_one_holder_at_a_time(server, database):
 
 def test_a_lock_goes_with_its_holder(database):
     code = (
-        "import sys, time; from harnest.study.storage.lock import lock_in\n"
-        "with lock_in(sys.argv[1], 's')(): print('held', flush=True); time.sleep(3600)"
+        "import sys, time; from harnest.study.storage.lock import storage_lock\n"
+        "with storage_lock(sys.argv[1], 's')(): print('held', flush=True); time.sleep(3600)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, database], stdout=subprocess.PIPE)
     with killed_at_the_end(holder):
         assert holder.stdout.readline() == b"held\n"
         holder.kill()
-        with lock_in(database, "s")():
+        with storage_lock(database, "s")():
             pass
 
 
 def test_a_lock_that_was_lost_is_told(server, database):
-    lock = lock_in(database, "s")()
+    lock = storage_lock(database, "s")()
     lock.__enter__()
     server.stop()
     server.start()

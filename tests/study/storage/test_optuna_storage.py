@@ -13,7 +13,7 @@ from foreign_bench import files_of
 from harnest.core.errors import StudyError
 from harnest.core.secrets import redact
 from harnest.study.storage import retry
-from harnest.study.storage.optuna_storage import journal_in, open_storage, reopen_storage
+from harnest.study.storage.optuna_storage import journal_address, open_storage, reopen_storage
 
 PASSWORD = "s3cr3t"
 
@@ -70,7 +70,7 @@ def test_a_database_without_tables_is_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(retry, "TIMEOUT", 1.0)
     with pytest.raises(StorageInternalError) as raised:
         optuna.load_study(study_name="s", storage=reopen_storage(f"sqlite:///{tmp_path}/empty.db"))
-    assert "no such table" in retry.summary(raised.value)
+    assert "no such table" in retry.error_summary(raised.value)
 
 
 def test_a_password_is_written_nowhere(bench):
@@ -123,7 +123,7 @@ def test_a_storage_that_cannot_be_opened_leaves_nothing(bench, address):
 def test_a_journal_lies_in_the_directory_of_its_study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s").mkdir()
-    optuna.create_study(study_name="s", storage=open_storage(journal_in(tmp_path / "s")))
+    optuna.create_study(study_name="s", storage=open_storage(journal_address(tmp_path / "s")))
     monkeypatch.chdir("/")
     summaries = optuna.get_all_study_names(open_storage(f"journal://{tmp_path}/s/study.journal"))
     assert summaries == ["s"]

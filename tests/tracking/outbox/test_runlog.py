@@ -105,7 +105,7 @@ def test_requests_hold_every_write_in_order_and_no_more_than_mlflow_takes(sizes,
         for number, (size, other) in enumerate(zip(sizes, others, strict=False))
     ]
     given.insert(len(given) // 2, operations.end("FINISHED"))
-    requests = list(operations.merged((write, position) for position, write in enumerate(given)))
+    requests = list(operations.batches((write, position) for position, write in enumerate(given)))
     assert [write for request, _ in requests for write in request] == given
     assert [reached for _, reached in requests] == [
         sum(len(request) for request, _ in requests[: index + 1]) - 1

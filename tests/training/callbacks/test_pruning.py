@@ -4,7 +4,7 @@ import optuna
 import pytest
 import pytorch_lightning as L
 
-from harnest.study.storage.optuna_storage import journal_in, open_storage
+from harnest.study.storage.optuna_storage import journal_address, open_storage
 from harnest.study.trial import Trial
 from harnest.training.callbacks.pruning import PruningCallback
 
@@ -42,11 +42,11 @@ def trained(tmp_path):
     """Train as a trial that is pruned above a loss of 1.5; gives Optuna's trial, and the epochs."""
 
     def train(metric, *, validates=True, resume=None, **options):
-        storage = open_storage(journal_in(tmp_path))
+        storage = open_storage(journal_address(tmp_path))
         study = optuna.create_study(study_name="s", storage=storage, load_if_exists=True)
         number = study.ask().number
         pruner = optuna.pruners.ThresholdPruner(upper=1.5)
-        trial = Trial("s", number, journal_in(tmp_path), pruner)
+        trial = Trial("s", number, journal_address(tmp_path), pruner)
         trainer = L.Trainer(
             **{"max_epochs": 6, "num_sanity_val_steps": 0} | options,
             accelerator="cpu",

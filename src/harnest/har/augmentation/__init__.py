@@ -1,1 +1,1 @@
-"""Augmentation: training windows as they might have been recorded, too."""
+"""Augmentations of training windows, one file each."""

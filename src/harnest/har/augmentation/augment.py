@@ -1,4 +1,4 @@
-"""A run's augmentations, one after the other, on whole batches."""
+"""Applies a run's augmentations to batches, in order."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What an augmentation is, and what it is told of the channels."""
+"""The protocol of augmentations, and what they know about the channels."""
 
 import re
 from collections.abc import Iterable

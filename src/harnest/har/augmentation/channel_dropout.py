@@ -1,4 +1,4 @@
-"""Sensors that fail."""
+"""Channel dropout: simulates failing sensors."""
 
 from dataclasses import dataclass
 

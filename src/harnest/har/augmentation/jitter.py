@@ -1,4 +1,4 @@
-"""Noise of the sensors."""
+"""Jitter: adds sensor noise."""
 
 from dataclasses import dataclass
 

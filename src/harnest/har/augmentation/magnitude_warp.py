@@ -1,4 +1,4 @@
-"""A force that waxes and wanes within a window."""
+"""Magnitude warp: scales a window by a smooth random curve."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""A device that is worn on the other side of the body."""
+"""Mirror: simulates a device worn on the other side of the body."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

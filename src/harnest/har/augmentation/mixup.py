@@ -1,4 +1,4 @@
-"""Windows between two windows."""
+"""Mixup: interpolates between two windows and their labels."""
 
 from dataclasses import dataclass
 

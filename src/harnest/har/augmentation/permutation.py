@@ -1,4 +1,4 @@
-"""The parts of a window in another order."""
+"""Permutation: reorders the segments of a window."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""A device that is worn another way round."""
+"""Rotation: simulates another orientation of the device."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Sensors of another sensitivity, people who move with more or less force."""
+"""Scaling: multiplies each channel by a random factor."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""A movement that is done faster here and slower there."""
+"""Time warp: locally speeds up and slows down a window."""
 
 from dataclasses import dataclass
 

@@ -1,1 +1,1 @@
-"""Data: from a source's bytes to batches of labelled windows."""
+"""Data: from the files of a source to batches of labelled windows."""

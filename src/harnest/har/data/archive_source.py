@@ -1,4 +1,4 @@
-"""Where a published data set's files come from: its archive, a folder, or its official site."""
+"""Files of a published data set: from its archive, a folder, or its download address."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

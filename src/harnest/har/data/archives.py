@@ -1,4 +1,4 @@
-"""Files of a data set, in a zip archive or in a folder, read the same way and never unpacked."""
+"""Reads files of a data set from a zip archive or a folder, without unpacking to disk."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Arrays on disk: made once, whoever asks first, and shared by all who ask."""
+"""A cache of arrays on disk that several processes share."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def load_or_build(folder: Path, digest: str, build: Callable[[], Entry]) -> Entr
         if entry is not None:
             return entry
         built = build()
-        with _explained(folder.parent):
+        with _errors_as_data_errors(folder.parent):
             _store(built, folder, digest)
     entry = load(folder, digest)
     if entry is None:
@@ -100,7 +100,7 @@ def _mapped(path: Path, dtype: str, shape: list[int], header: str) -> NDArray[An
 
 def _store(entry: Entry, folder: Path, digest: str) -> None:
     """Write ``entry`` beside ``folder``, then give it that name. The caller holds the lock."""
-    _sweep(folder)
+    _remove_old(folder)
     building = folder.with_name(f".{folder.name}.{uuid4().hex}.tmp")
     building.mkdir()
     try:
@@ -127,7 +127,7 @@ def _store(entry: Entry, folder: Path, digest: str) -> None:
         raise
 
 
-def _sweep(folder: Path) -> None:
+def _remove_old(folder: Path) -> None:
     """Remove what builders that were killed have left beside ``folder``."""
     for left in folder.parent.glob(".*.tmp"):
         entry = left.name[1:].rsplit(".", 2)[0]
@@ -147,7 +147,7 @@ def _lock(folder: Path) -> filelock.BaseFileLock:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     lock = _lock(folder)
-    with _explained(folder.parent):
+    with _errors_as_data_errors(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     try:
@@ -157,7 +157,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(folder: Path) -> Iterator[None]:
+def _errors_as_data_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A recording in a CSV file, as a trained model takes it: its channels, its rate, its units."""
+"""Reads a recording from a CSV file, with the channels, rate and units that a model needs."""
 
 import re
 import warnings

@@ -1,4 +1,4 @@
-"""Prepared windows -> batches on the training device."""
+"""Data module: prepared windows to batches on the training device."""
 
 import logging
 from collections.abc import Callable, Iterator

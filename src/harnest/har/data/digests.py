@@ -1,4 +1,4 @@
-"""Digests of files, computed once: what a prepared data set was made from."""
+"""Cached digests of files and code: what a prepared data set was made from."""
 
 import functools
 import hashlib
@@ -92,7 +92,7 @@ def files_digest(files: Mapping[str, str | Path]) -> str:
         for name, content in zip(files, threads.map(_hashed, files.values()), strict=True):
             digest.update(f"{name}\0{content}\n".encode())
     if time.time() - newest > _RESTED and _stamp(files)[0] == stamp:
-        _remember(memo, digest.hexdigest())
+        _memoize(memo, digest.hexdigest())
     return digest.hexdigest()
 
 
@@ -111,7 +111,7 @@ def _stamp(files: Mapping[str, str | Path]) -> tuple[str, float]:
     return hashlib.sha256(json.dumps(marks).encode()).hexdigest(), newest
 
 
-def _remember(memo: Path, digest: str) -> None:
+def _memoize(memo: Path, digest: str) -> None:
     # To forget costs some milliseconds the next time: no reason to fail where nothing can be
     # written. A write cut short has fewer than 64 characters, and is not believed.
     try:

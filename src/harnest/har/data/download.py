@@ -1,4 +1,4 @@
-"""Fetching a data set's archive: checked before it gets its name, and nothing half-done stays."""
+"""Downloads a data set's archive, verifies it, and leaves no partial file."""
 
 import os
 import sys
@@ -51,7 +51,8 @@ def fetch(url: str, name: str, check: Callable[[Path], object]) -> Path:
     except OSError as error:
         raise DataError(
             f"{folder}: cannot keep a download here ({error.strerror or error}): choose a folder "
-            f"that you can write with the variable HARNEST_CACHE, or from {url} {_by_hand(url)}"
+            "that you can write with the variable HARNEST_CACHE, or from "
+            f"{url} {_manual_steps(url)}"
         ) from error
     return target
 
@@ -64,7 +65,7 @@ def _download(url: str, target: Path, check: Callable[[Path], object]) -> None:
                 _transfer(url, file)
             except Exception as error:
                 raise DataError(
-                    f"{url} cannot be downloaded ({_reason(error)}): {_by_hand(url)}"
+                    f"{url} cannot be downloaded ({_reason(error)}): {_manual_steps(url)}"
                 ) from error
             file.flush()
             os.fsync(file.fileno())
@@ -73,7 +74,7 @@ def _download(url: str, target: Path, check: Callable[[Path], object]) -> None:
         except DataError as error:
             problem = str(error).replace(str(part), "the file")
             raise DataError(
-                f"{url}: what it sends is not the data set ({problem}): {_by_hand(url)}"
+                f"{url}: what it sends is not the data set ({problem}): {_manual_steps(url)}"
             ) from error
         part.replace(target)
     finally:
@@ -126,7 +127,7 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _by_hand(url: str) -> str:
+def _manual_steps(url: str) -> str:
     file = url.rsplit("/", 1)[-1]
     return f"fetch {file} by hand, in a browser, and give that file with data.archive=PATH"
 

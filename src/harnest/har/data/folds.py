@@ -1,4 +1,4 @@
-"""Subjects to folds: each is held out once."""
+"""Distributes subjects over folds; each subject is held out once."""
 
 from collections.abc import Sequence
 from typing import Literal

@@ -1,4 +1,4 @@
-"""A source and a window length in, windows out: made once, opened by every trial."""
+"""Prepares windows from a source once, and caches them for all trials."""
 
 import hashlib
 import json

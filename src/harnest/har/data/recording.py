@@ -1,4 +1,4 @@
-"""What a recording is, and the checks that every source must pass."""
+"""Recordings and data sets, and the checks that every source must pass."""
 
 import math
 from dataclasses import dataclass

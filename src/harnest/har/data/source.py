@@ -1,4 +1,4 @@
-"""What a data set's reader offers: the contract of every file in `harnest.har.data.sources`."""
+"""The protocol of data sources, see `harnest.har.data.sources`."""
 
 from typing import Protocol, runtime_checkable
 

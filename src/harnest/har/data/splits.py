@@ -1,4 +1,4 @@
-"""Subjects to training, validation and test: whole people, never parts of one."""
+"""Splits subjects into training, validation and test; windows of a subject stay together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

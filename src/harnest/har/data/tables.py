@@ -1,4 +1,4 @@
-"""Text tables of numbers to arrays, by pyarrow's parser."""
+"""Parses text tables of numbers with pyarrow."""
 
 from typing import Any, TypeVar
 

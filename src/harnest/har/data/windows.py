@@ -1,4 +1,4 @@
-"""Recordings to windows: fixed-length slices inside each labelled segment."""
+"""Cuts recordings into fixed-length windows, inside each labelled segment."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""CNN-LSTM: convolutions shorten the window, an LSTM reads what is left in both directions."""
+"""CNN-LSTM: convolutions shorten the window, a bidirectional LSTM reads the rest."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""ConvLSTM: an LSTM over the parts of a window whose gates are convolutions within a part."""
+"""ConvLSTM: an LSTM over segments of a window, with convolutions as gates."""
 
 import torch
 from torch import Tensor, nn

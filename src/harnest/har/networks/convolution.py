@@ -1,4 +1,4 @@
-"""The block that the convolutional networks are made of."""
+"""The convolution block that several networks share."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""Networks that have to see training windows before their training starts."""
+"""The protocol of networks that are initialized from training windows."""
 
 from typing import Protocol, runtime_checkable
 

@@ -1,4 +1,4 @@
-"""DeepConvLSTM: convolutions find features in each channel, an LSTM their order."""
+"""DeepConvLSTM: convolutions per channel, then an LSTM."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""Masks of dropout: torch's, and some that take a processor a quarter of their time."""
+"""Dropout masks: torch's, and faster ones for the CPU."""
 
 import torch
 from torch import Tensor

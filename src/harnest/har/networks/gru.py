@@ -1,4 +1,4 @@
-"""Gated recurrent units over the steps of a window."""
+"""GRU over the steps of a window."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""InceptionTime: convolutions of several widths side by side."""
+"""InceptionTime: parallel convolutions of several widths."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Long short-term memory over the steps of a window."""
+"""LSTM over the steps of a window."""
 
 from torch import Tensor, nn
 

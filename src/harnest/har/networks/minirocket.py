@@ -1,4 +1,4 @@
-"""MiniRocket: fixed kernels, how often each responds, and a linear layer."""
+"""MiniRocket: fixed kernels, their response rates, and a linear layer."""
 
 import math
 from collections import Counter

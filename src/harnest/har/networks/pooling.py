@@ -1,4 +1,4 @@
-"""From the features of every step to those of the whole window."""
+"""Pools the features of all steps into those of the window."""
 
 from typing import Literal
 

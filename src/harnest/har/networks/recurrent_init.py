@@ -1,4 +1,4 @@
-"""How the weights of recurrent layers begin."""
+"""Initial weights of recurrent layers."""
 
 import torch
 from torch import nn

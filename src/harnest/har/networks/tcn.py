@@ -1,4 +1,4 @@
-"""A temporal convolutional network: causal convolutions that reach ever further back."""
+"""A temporal convolutional network: dilated causal convolutions."""
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm

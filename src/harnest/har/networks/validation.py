@@ -1,4 +1,4 @@
-"""Options that networks share."""
+"""Checks of options that networks share."""
 
 from harnest.core.errors import ConfigError
 

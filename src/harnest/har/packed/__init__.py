@@ -1,1 +1,1 @@
-"""Classifiers of one architecture, trained as one batched program."""
+"""Trains several classifiers of one architecture as one batched program."""

@@ -1,4 +1,4 @@
-"""A GPU's work recorded once and then repeated at a single command: a CUDA graph."""
+"""Records GPU work once as a CUDA graph and replays it."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""Dropout of several networks at once, each with its own rate and its own chance."""
+"""Dropout for several networks at once, with a rate and a generator for each."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The batched program: an epoch of several classifiers at once."""
+"""An epoch of several classifiers, computed as one batched program."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,7 +11,7 @@ from harnest.core.errors import ConfigError
 from harnest.har.classifier import MakeOptimizer
 from harnest.har.packed.cuda_graph import CudaGraph
 from harnest.har.packed.packed_classifier import PackedClassifier
-from harnest.har.packed.template import refusal, template_of
+from harnest.har.packed.template import template_of, unsupported_error
 from harnest.har.packed.update import rule_of
 
 _TRIED = 8  # windows that a pack is tried on before it trains
@@ -111,7 +111,7 @@ class Pack:
         self.moments = {name: torch.zeros_like(self.weights) for name in self.rule.moments}
         self.steps = torch.zeros(len(members), 1, device=device)
         for index, one in enumerate(tensors):
-            self._remember(index, one)
+            self._save_state(index, one)
 
         before = first.pack  # where some have ended: its windows are on the device already
         parts = ("train", "validation")
@@ -141,7 +141,7 @@ class Pack:
             loss, guess = self.step(chosen, rates)
             losses.append(loss.unsqueeze(1).expand(chosen.shape))
             predicted.append(guess)
-        self._give_back()
+        self._restore_members()
         rows = (torch.cat(losses, dim=1), torch.cat(predicted, dim=1), labels[order])
         for member, loss, guess, truth in zip(self.members, *rows, strict=True):
             member.count("train", loss, guess, truth)
@@ -245,14 +245,14 @@ class Pack:
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, TypeError) as error:
-            raise refusal(first.network, str(error).splitlines()[0]) from error
+            raise unsupported_error(first.network, str(error).splitlines()[0]) from error
         for member, together in zip(self.members, logits, strict=True):
             member.network.eval()
             with torch.no_grad(), self.precision():
                 alone = member.network(x)
             member.network.train()
             if (together - alone).abs().max() > self.rounding * alone.abs().max() + 1e-6:
-                raise refusal(first.network, "in a pack it gives other logits than alone")
+                raise unsupported_error(first.network, "in a pack it gives other logits than alone")
 
     def _load(self, part: str) -> tuple[Tensor, Tensor]:
         """A part's normalised signals and labels, on the device."""
@@ -270,7 +270,7 @@ class Pack:
             part.view(len(rows), *shape) for part, shape in zip(parts, self.shapes, strict=True)
         ]
 
-    def _remember(self, index: int, tensors: dict[str, Tensor]) -> None:
+    def _save_state(self, index: int, tensors: dict[str, Tensor]) -> None:
         """Take from a member's optimizer what it remembers, where it has made steps."""
         states = [self.optimizers[index].state[tensors[name]] for name in self.names]
         for moment, rows in self.moments.items():
@@ -280,7 +280,7 @@ class Pack:
             self.steps[index] = float(states[0]["step"])
 
     @torch.no_grad()
-    def _give_back(self) -> None:
+    def _restore_members(self) -> None:
         """Give the members their weights, buffers and optimizers' moments, as copies."""
         moments = {name: self._parts(rows) for name, rows in self.moments.items()}
         for index, member in enumerate(self.members):

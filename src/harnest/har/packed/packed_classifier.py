@@ -1,4 +1,4 @@
-"""A classifier whose epochs its pack computes, and that is otherwise like any other."""
+"""A classifier whose epochs are computed by a pack."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""LSTMs and GRUs of several networks at once, each by the library's own kernels."""
+"""LSTMs and GRUs of several networks at once, computed by torch's own kernels."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

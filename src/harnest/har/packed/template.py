@@ -1,4 +1,4 @@
-"""The one network that stands for all of a pack."""
+"""The network that a pack calls with the weights of each of its classifiers."""
 
 import copy
 from collections.abc import Sequence
@@ -30,21 +30,23 @@ def template_of(networks: Sequence[nn.Module], generators: Sequence[torch.Genera
     their weights and rates of dropout.
     """
     if any(_layout(network) != _layout(networks[0]) for network in networks):
-        raise refusal(networks[0], "it has other layers or sizes in another trial")
+        raise unsupported_error(networks[0], "it has other layers or sizes in another trial")
     template = copy.deepcopy(networks[0])
     for name, module in networks[0].named_modules():
         alike = [network.get_submodule(name) for network in networks]
         if isinstance(module, _REFUSED):
-            raise refusal(networks[0], f"it holds {type(module).__name__}")
+            raise unsupported_error(networks[0], f"it holds {type(module).__name__}")
         if any(_options(one) != _options(module) for one in alike):
-            raise refusal(networks[0], f"{name or 'it'} has other options in another trial")
+            raise unsupported_error(
+                networks[0], f"{name or 'it'} has other options in another trial"
+            )
         if type(module) in (nn.Dropout, nn.Dropout1d):
             rates = [float(one.p) for one in alike]  # type: ignore[arg-type]
             is_whole = isinstance(module, nn.Dropout1d)
             packed: nn.Module = PackedDropout(rates, generators, whole=is_whole)
         elif isinstance(module, nn.LSTM | nn.GRU):
             if module.proj_size:
-                raise refusal(networks[0], "its LSTM projects its states")
+                raise unsupported_error(networks[0], "its LSTM projects its states")
             rates = [float(one.dropout) for one in alike]  # type: ignore[arg-type]
             is_ours = isinstance(module, StackedLSTM | StackedGRU)
             between = PackedDropout(rates, generators, of_one=noise if is_ours else bernoulli)
@@ -57,7 +59,7 @@ def template_of(networks: Sequence[nn.Module], generators: Sequence[torch.Genera
     return template
 
 
-def refusal(network: nn.Module, why: str) -> ConfigError:
+def unsupported_error(network: nn.Module, why: str) -> ConfigError:
     """The error that says that ``network`` cannot be packed, and what to do."""
     return ConfigError(
         f"{type(network).__name__} cannot be packed: {why}; choose hydra/launcher=slots"

@@ -1,4 +1,4 @@
-"""One step of several optimizers at once: each row of a matrix is one network's weights."""
+"""One step of several optimizers at once; each row of a matrix holds the weights of a network."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Runs a logged classifier of windows.
+"""Loads and runs an exported classifier of windows.
 
 MLflow keeps this file with the model. It needs torch, numpy and pandas, and nothing of harnest.
 """

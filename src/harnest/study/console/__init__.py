@@ -1,1 +1,1 @@
-"""What a study prints in the terminal."""
+"""Terminal output of a study."""

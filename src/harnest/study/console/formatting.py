@@ -1,4 +1,4 @@
-"""Trials in words: how they ended, what they try, how they score."""
+"""Trials as text: end state, parameters, scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -64,7 +64,9 @@ def params_text(params: Mapping[str, Any]) -> str:
 def plain_params_text(params: Mapping[str, Any]) -> str:
     """The searched values, each with the last part of its key."""
     keys = list(params)
-    return " ".join(f"{short(key, keys)}={plain_value_of(value)}" for key, value in params.items())
+    return " ".join(
+        f"{short_keys(key, keys)}={plain_value_of(value)}" for key, value in params.items()
+    )
 
 
 def plain_value_of(value: Any) -> str:
@@ -72,13 +74,13 @@ def plain_value_of(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def short(key: str, keys: Sequence[str]) -> str:
+def short_keys(key: str, keys: Sequence[str]) -> str:
     """The last part of a dotted key, where no other key ends in the same."""
     last = key.rpartition(".")[2]
     return last if sum(k.rpartition(".")[2] == last for k in keys) == 1 else key
 
 
-def span(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """A time as a person would say it: ``41.5 s``, ``12 min``, ``3 h 05 min``."""
     if seconds < 100:
         return f"{seconds:.1f} s"

@@ -1,4 +1,4 @@
-"""What runs at this moment, as one table that keeps itself up to date."""
+"""A live table of the running trials."""
 
 import time
 from collections import Counter
@@ -18,13 +18,19 @@ from rich.text import Text
 
 from harnest.core.failure import INTERRUPTED
 from harnest.core.terminal_width import fit_columns, truncate
-from harnest.study.console.formatting import COLOURS, plain_params_text, progress, scores, span
+from harnest.study.console.formatting import (
+    COLOURS,
+    duration_text,
+    plain_params_text,
+    progress,
+    scores,
+)
 from harnest.study.events import TrialInfo
 
 _BETWEEN = "   "  # the parts of the line below it
 _PER_SECOND = 2  # how often it is drawn anew
 
-Turn = tuple[int, str]
+JobKey = tuple[int, str]
 """What is on a slot: a trial's number, and the name of its replicate or nothing."""
 
 
@@ -47,9 +53,9 @@ class LiveTable:
         self._trials = trials
         self._metric = metric
         self._budget = budget
-        self._slots: list[Turn | None] = [None] * slots
-        self._began: dict[Turn, float] = {}
-        self._took: dict[Turn, float] = {}
+        self._slots: list[JobKey | None] = [None] * slots
+        self._began: dict[JobKey, float] = {}
+        self._took: dict[JobKey, float] = {}
         self._shown: RenderableType = ""
         self._live = Live(
             console=console,
@@ -105,7 +111,7 @@ class LiveTable:
             if turn is None or turn[0] not in known:
                 rows.append(((str(slot), "-", "", "", "", ""), "dim", None))
             else:
-                trial, took = known[turn[0]], span(time.monotonic() - self._began[turn])
+                trial, took = known[turn[0]], duration_text(time.monotonic() - self._began[turn])
                 rows.append(((str(slot), *_row(trial, turn[1], took)), "", trial.state))
         ours = {turn[0] for turn in self._began}
         rows += [
@@ -139,7 +145,7 @@ class LiveTable:
         left = self._left(trials)
         if left is not None:
             over = datetime.now() + timedelta(seconds=left)
-            parts.append(f"about {span(left)} left, until {over:%H:%M}")
+            parts.append(f"about {duration_text(left)} left, until {over:%H:%M}")
         return _BETWEEN.join(parts)
 
     def _left(self, trials: Sequence[TrialInfo]) -> float | None:

@@ -1,4 +1,4 @@
-"""What a study shows in the terminal: what runs, a line per event, a ranked table at the end."""
+"""Terminal output of a study: a line per event, and a ranked table at the end."""
 
 import re
 import sys
@@ -13,20 +13,20 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from harnest.core.command_line import program
+from harnest.core.command_line import command_for
 from harnest.core.failure import INTERRUPTED
 from harnest.core.terminal_width import available_width, dropped_columns, fit_columns, truncate
 from harnest.study.callback import StudyCallback
 from harnest.study.console.formatting import (
     COLOURS,
+    duration_text,
     ending_text,
     named_scores,
     params_text,
     plain_value_of,
     progress,
     scores,
-    short,
-    span,
+    short_keys,
 )
 from harnest.study.console.live_table import LiveTable
 from harnest.study.events import StudyInfo, TrialInfo
@@ -53,7 +53,7 @@ class Terminal(StudyCallback):
         for trial in trials:
             self._count(trial)
         self.console.print(
-            f"[bold]study {study.name}[/]: {study.budget} trials, {_aims(study)}{study.sampler}, "
+            f"[bold]study {study.name}[/]: {study.budget} trials, {_goal(study)}{study.sampler}, "
             f"{study.pruner}, in {escape(str(study.directory))}",
             soft_wrap=not self.console.is_terminal,  # between words
         )
@@ -117,7 +117,7 @@ class Terminal(StudyCallback):
             Text(f"trial {trial.number} {ending_text(trial)}", COLOURS[trial.state]),
             Text(scores(trial)),
             Text(_after(trial)),
-            Text(_took(trial)),
+            Text(_duration(trial)),
             Text(trial.message or "", "red"),
             Text(self._best_so_far(), "bold"),
             Text(f"{len(self._counted)}/{self.study.budget}", "dim"),
@@ -140,7 +140,7 @@ class Terminal(StudyCallback):
             )
         end = "complete" if complete else "not complete; the same command goes on"
         self.console.print(f"\n[bold]study {self.study.name} is {end}[/]")
-        hints = [f"compare: {program('harnest-compare')} {self.study.directory}"]
+        hints = [f"compare: {command_for('harnest-compare')} {self.study.directory}"]
         if not complete:
             hints.append(f"go on:   {self.study.command}")
         elif not self.study.is_grid:
@@ -180,7 +180,7 @@ class Terminal(StudyCallback):
         return f"best {scores(self._best)} (trial {self._best.number})"
 
 
-def _aims(study: StudyInfo) -> str:
+def _goal(study: StudyInfo) -> str:
     """What is to be minimal or maximal, where that has a name."""
     aims = zip(study.directions, study.metric_names, strict=False)
     return "".join(f"{direction} {escape(name)}, " for direction, name in aims)
@@ -203,14 +203,14 @@ def table(
     keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
     has_replicates = any(trial.replicates for trial in trials)
     heads = ["trial", "state", score, "runs" if has_replicates else "epochs", "time"]
-    heads += [short(key, keys) for key in keys]
+    heads += [short_keys(key, keys) for key in keys]
     lines = [
         [
             str(trial.number),
             ending_text(trial),
             scores(trial),
             _count(trial, has_replicates),
-            _took(trial),
+            _duration(trial),
             *(plain_value_of(trial.params.get(key, "")) for key in keys),
         ]
         for trial in trials
@@ -246,5 +246,5 @@ def _sign(directions: Sequence[str]) -> int:
     return -1 if directions[0] == "maximize" else 1
 
 
-def _took(trial: TrialInfo) -> str:
-    return "" if trial.duration is None else span(trial.duration.total_seconds())
+def _duration(trial: TrialInfo) -> str:
+    return "" if trial.duration is None else duration_text(trial.duration.total_seconds())

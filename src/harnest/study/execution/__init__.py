@@ -1,1 +1,1 @@
-"""How the jobs of a study run: launchers, processes, slots."""
+"""Execution of jobs: launchers, processes, slots."""

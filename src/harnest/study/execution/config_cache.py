@@ -1,4 +1,4 @@
-"""Configs of a sweep's jobs, without composing for each what all have in common."""
+"""Composes the configs of jobs faster than Hydra, by caching what they share."""
 
 import copy
 from collections.abc import Sequence
@@ -38,14 +38,14 @@ class ConfigCache:
         if kind not in self._composed:
             if len(self._composed) == _KEPT:
                 self._composed.clear()
-            self._composed[kind] = self._by_hydra(overrides)
+            self._composed[kind] = self._compose_with_hydra(overrides)
         config = copy.deepcopy(self._composed[kind])
         try:
             for one in values:
                 is_new = one.type == OverrideType.FORCE_ADD
                 OmegaConf.update(config, one.key_or_group, one.value(), force_add=is_new)
         except OmegaConfBaseException:
-            return self._by_hydra(overrides)  # which says better what is wrong
+            return self._compose_with_hydra(overrides)  # which says better what is wrong
         # The sweep's own as they stand: what they refer to may be a password.
         before = OmegaConf.to_container(self.config.hydra.overrides.hydra, resolve=False)
         assert isinstance(before, list)
@@ -54,7 +54,7 @@ class ConfigCache:
         told.hydra = before + [one.input_line for one in parsed if one.is_hydra_override()]
         return config
 
-    def _by_hydra(self, overrides: Sequence[str]) -> DictConfig:
+    def _compose_with_hydra(self, overrides: Sequence[str]) -> DictConfig:
         return self.loader.load_sweep_config(self.config, list(overrides))
 
     def _values(self, overrides: Sequence[Override]) -> list[Override]:

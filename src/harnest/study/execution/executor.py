@@ -1,4 +1,4 @@
-"""Launchers as the study uses them: jobs go in one by one, and come back when they end."""
+"""Executors: submit single jobs, or batches of them, to a Hydra launcher."""
 
 import os
 from collections.abc import Sequence

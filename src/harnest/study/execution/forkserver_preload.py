@@ -1,4 +1,4 @@
-"""Preloaded by the warm process that jobs are forked from, and by it alone."""
+"""Preloaded by the fork server only: reports errors of its imports."""
 
 import gc
 import os

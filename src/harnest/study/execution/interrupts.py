@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, heard where work can stop without leaving something half done."""
+"""Defers SIGINT and SIGTERM to points where work can stop safely."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""A job's own process: what happens in it, from its fork to its result."""
+"""A job's process, from its fork to its result."""
 
 import gc
 import multiprocessing
@@ -129,13 +129,13 @@ def exit_reason(code: int) -> str:
 
 def run(job: Job) -> bytes:
     """Run one job in this process, which exists for nothing else, and pickle its return."""
-    begin(job.directory)
+    begin_job(job.directory)
     redirect_output(job.directory / "output.log")
     try:
-        context, task = enter(job.application, job.slot)
-        returned = perform(context, task, cloudpickle.loads(job.config))
+        context, task = enter_application(job.application, job.slot)
+        returned = run_task(context, task, cloudpickle.loads(job.config))
     except KeyboardInterrupt:
-        returned = interrupted()
+        returned = was_interrupted()
     except Exception as error:
         returned = failed_return(error)
     finally:
@@ -153,7 +153,7 @@ def packed(returned: JobReturn) -> bytes:
         return bytes(cloudpickle.dumps(failed_return(error)))
 
 
-def begin(directory: Path) -> None:
+def begin_job(directory: Path) -> None:
     """Make this process ready for what it exists for, and tell in ``directory`` that it runs."""
     gc.freeze()  # what the warm process made stays: looking through it costs each job 0.3 s
     gc.enable()
@@ -164,7 +164,7 @@ def begin(directory: Path) -> None:
     mark_running(directory)
 
 
-def interrupted() -> JobReturn:
+def was_interrupted() -> JobReturn:
     """The return of a job that was interrupted."""
     returned = JobReturn(status=JobStatus.FAILED)
     # A new one: Hydra has hung the job's return on the other, and the two would hold each
@@ -173,7 +173,7 @@ def interrupted() -> JobReturn:
     return returned
 
 
-def enter(application: Application, slot: Slot) -> tuple[HydraContext, TaskFunction]:
+def enter_application(application: Application, slot: Slot) -> tuple[HydraContext, TaskFunction]:
     """Become the application, on ``slot``."""
     os.environ.update(application.environment)
     os.chdir(application.folder)
@@ -184,11 +184,11 @@ def enter(application: Application, slot: Slot) -> tuple[HydraContext, TaskFunct
     GlobalHydra.instance().initialize(state["instances"][GlobalHydra].hydra)
     _import_script(application.script)
     state["instances"][Plugins] = Plugins.instance()  # else Hydra looks for them again
-    restore(state)
+    restore_singletons(state)
     return context, task
 
 
-def restore(state: Any) -> None:
+def restore_singletons(state: Any) -> None:
     """Bring Hydra into this process, which has nothing of it yet but what was sent to it."""
     Singleton.set_state(state)
     setup_globals()
@@ -209,7 +209,7 @@ def failed_return(error: BaseException) -> JobReturn:
     return returned
 
 
-def perform(context: HydraContext, task: TaskFunction, config: DictConfig) -> JobReturn:
+def run_task(context: HydraContext, task: TaskFunction, config: DictConfig) -> JobReturn:
     """Run a job in this process; raises interrupts, and returns any other error."""
     try:
         return run_job(

@@ -1,4 +1,4 @@
-"""Single jobs on a launcher that takes any number of them at once: joblib, submitit."""
+"""Runs single jobs through a launcher that accepts concurrent calls: joblib, submitit."""
 
 from collections.abc import Sequence
 from pathlib import Path

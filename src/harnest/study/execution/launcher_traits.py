@@ -1,4 +1,4 @@
-"""What a study has to know of a Hydra launcher.
+"""How a Hydra launcher takes jobs, and where it runs them.
 
 A launcher declares it as a class attribute ``traits``. Hydra's own plugins, which know nothing of
 this, are listed here.

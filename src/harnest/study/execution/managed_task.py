@@ -1,4 +1,4 @@
-"""A job in a process that belongs to another launcher than ours."""
+"""Wraps a task function for processes that another launcher owns."""
 
 import os
 import signal

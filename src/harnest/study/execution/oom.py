@@ -1,4 +1,4 @@
-"""Where memory runs out: whom the kernel kills for it, and whether it was the kernel."""
+"""Detects kills by the kernel's OOM killer, and sets OOM scores."""
 
 import re
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""A pack's own process: several jobs that take turns in it, from its fork to their results."""
+"""The process of a pack: several jobs that run cooperatively."""
 
 import sys
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from hydra.types import HydraContext, TaskFunction
 from harnest.study.execution.barrier import run_cooperatively
 from harnest.study.execution.job_process import (
     Job,
-    begin,
-    enter,
+    begin_job,
+    enter_application,
     failed_return,
-    interrupted,
     packed,
-    perform,
     run,
+    run_task,
+    was_interrupted,
 )
 from harnest.study.execution.managed_task import redirect_output
 from harnest.study.execution.slot import mark_ended
@@ -32,11 +32,11 @@ def run_pack(jobs: Sequence[Job], place: Path) -> list[bytes]:
     """
     if len(jobs) == 1:
         return [run(jobs[0])]
-    begin(place)
+    begin_job(place)
     redirect_output(place / "output.log")
-    returns = [interrupted() for _ in jobs]  # until they say otherwise
+    returns = [was_interrupted() for _ in jobs]  # until they say otherwise
     try:
-        context, task = enter(jobs[0].application, jobs[0].slot)
+        context, task = enter_application(jobs[0].application, jobs[0].slot)
         for job in jobs:
             job.directory.mkdir(parents=True, exist_ok=True)
         run_cooperatively(
@@ -58,6 +58,6 @@ def _run(
     job: Job, context: HydraContext, task: TaskFunction, returns: list[JobReturn], index: int
 ) -> None:
     try:
-        returns[index] = perform(context, task, cloudpickle.loads(job.config))
+        returns[index] = run_task(context, task, cloudpickle.loads(job.config))
     except BaseException as error:
         returns[index] = failed_return(error)

@@ -1,4 +1,4 @@
-"""A Hydra launcher: jobs that differ in little share a process, and may compute together there."""
+"""A Hydra launcher that runs jobs with similar configs in one process."""
 
 import json
 import shutil
@@ -105,13 +105,13 @@ class PackedLauncher(SlotsLauncher):
 
         A trial alone cannot be asked where it is in a pack: that goes on.
         """
-        from harnest.study.execution.job_process import interrupted
+        from harnest.study.execution.job_process import was_interrupted
 
         with self._lock:
             for group in self._groups:
                 for job in group.jobs:
                     if job.directory.is_relative_to(within.absolute()):
-                        job.result.set_result(interrupted())
+                        job.result.set_result(was_interrupted())
                 group.jobs = [job for job in group.jobs if not job.result.done()]
             self._groups = [group for group in self._groups if group.jobs]
         super().interrupt(number_of_signal, within)
@@ -181,7 +181,7 @@ class PackedLauncher(SlotsLauncher):
             try:
                 returns = [Job.unpack(one) for one in done.result()]
             except BaseException as error:
-                failure = self._translated(error, oom_kills)
+                failure = self._as_study_error(error, oom_kills)
                 for one in waiting:
                     one.result.set_exception(failure)
             else:

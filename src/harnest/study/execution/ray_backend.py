@@ -1,4 +1,4 @@
-"""Single jobs in ray's workers, on this machine or on a cluster."""
+"""Runs single jobs in ray workers, on this machine or on a cluster."""
 
 import logging
 import os
@@ -131,12 +131,12 @@ def _room(host: dict[str, float], needs: dict[str, float]) -> int:
 
 def _perform(application: "Application", config: DictConfig) -> JobReturn:
     """Be the job, in one of ray's workers."""
-    from harnest.study.execution.job_process import perform, restore
+    from harnest.study.execution.job_process import restore_singletons, run_task
 
     for name, value in application.environment.items():
         os.environ.setdefault(name, value)  # what ray says of this host and its GPUs stays
     Path(application.folder).mkdir(parents=True, exist_ok=True)
     os.chdir(application.folder)
     context, task, state = cloudpickle.loads(application.packed)
-    restore(state)
-    return perform(context, task, config)
+    restore_singletons(state)
+    return run_task(context, task, config)

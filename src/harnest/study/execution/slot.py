@@ -1,4 +1,4 @@
-"""Where one job can run: a GPU or a share of it, or some CPU threads."""
+"""Slots: a GPU, a share of one, or some CPU threads for one job."""
 
 import os
 import shutil

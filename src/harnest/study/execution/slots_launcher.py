@@ -1,4 +1,4 @@
-"""A Hydra launcher: jobs in processes of their own, on shares of this machine."""
+"""A Hydra launcher that runs each job in its own process, on a share of this machine."""
 
 import queue
 import signal
@@ -147,7 +147,7 @@ class SlotsLauncher(Launcher):
             try:
                 result.set_result(Job.unpack(done.result()))
             except BaseException as error:
-                result.set_exception(self._translated(error, oom_kills))
+                result.set_exception(self._as_study_error(error, oom_kills))
 
         pool_future.add_done_callback(finish)
         return result
@@ -234,7 +234,7 @@ class SlotsLauncher(Launcher):
             )
         return self._pool
 
-    def _translated(self, error: BaseException, oom_kills: int) -> BaseException:
+    def _as_study_error(self, error: BaseException, oom_kills: int) -> BaseException:
         from pebble import ProcessExpired
 
         from harnest.study.execution.job_process import exit_reason

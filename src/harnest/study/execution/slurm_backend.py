@@ -1,4 +1,4 @@
-"""Single jobs in SLURM's queue, through submitit."""
+"""Runs single jobs in SLURM's queue, through submitit."""
 
 import copy
 import shutil

@@ -1,4 +1,4 @@
-"""Jobs on launchers that have processes of their own: joblib, submitit, ray."""
+"""An executor that runs each job in a thread, on a `JobBackend`: joblib, submitit, ray."""
 
 import contextvars
 import re
@@ -137,11 +137,11 @@ class ThreadedExecutor:
             self._leave(directory, alone)
             if isinstance(error, BrokenProcessPool) and not alone:
                 self._lost.add(number)
-                future.set_exception(_caused(TrialInterruptedError(_TAKEN_ALONG), error))
+                future.set_exception(_caused_by(TrialInterruptedError(_TAKEN_ALONG), error))
             elif _is_death(error) and self._oom_kills.explain(oom_kills):
-                future.set_exception(_caused(TrialMemoryError(OUT_OF_MEMORY), error))
+                future.set_exception(_caused_by(TrialMemoryError(OUT_OF_MEMORY), error))
             else:
-                future.set_exception(_translated(error))
+                future.set_exception(_as_study_error(error))
         else:
             self._leave(directory, alone)
             future.set_result(returned)
@@ -174,22 +174,22 @@ class ThreadedExecutor:
             self._changed.notify_all()
 
 
-def _translated(error: BaseException) -> BaseException:
+def _as_study_error(error: BaseException) -> BaseException:
     """What became of the trial, in the words of `harnest.core.failure`."""
     told = " ".join(str(error).strip().splitlines()[:2])
     name = type(error).__name__
     if name == "UncompletedJobError":
         state = re.search(r"\(state: ([A-Z_]+)", told)
         if state and state[1] in _ENDS:
-            return _caused(_ENDS[state[1]](f"SLURM ended the trial's job: {state[1]}"), error)
+            return _caused_by(_ENDS[state[1]](f"SLURM ended the trial's job: {state[1]}"), error)
         if "timed-out" in told:
-            return _caused(TrialTimeoutError(told), error)
+            return _caused_by(TrialTimeoutError(told), error)
     if name == "TaskCancelledError":
-        return _caused(TrialInterruptedError("the trial was cancelled"), error)
+        return _caused_by(TrialInterruptedError("the trial was cancelled"), error)
     if _is_death(error):
         by = re.search(r"\bSIG[A-Z]+", str(error))
         how = by[0] if by else told
-        return _caused(TrialKilledError(f"the trial's process died: {how}"), error)
+        return _caused_by(TrialKilledError(f"the trial's process died: {how}"), error)
     return error
 
 
@@ -197,6 +197,6 @@ def _is_death(error: BaseException) -> bool:
     return isinstance(error, BrokenProcessPool) or type(error).__name__ in _DEATHS
 
 
-def _caused(error: BaseException, cause: BaseException) -> BaseException:
+def _caused_by(error: BaseException, cause: BaseException) -> BaseException:
     error.__cause__ = cause
     return error

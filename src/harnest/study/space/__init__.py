@@ -1,1 +1,1 @@
-"""The search space of a study, and the samplers that draw from it."""
+"""The search space of a study, and its samplers and pruners."""

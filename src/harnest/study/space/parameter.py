@@ -1,4 +1,4 @@
-"""One key that is searched: where, and when at all."""
+"""One searched key: its distribution, and the condition under which it is searched."""
 
 import re
 from collections.abc import Mapping

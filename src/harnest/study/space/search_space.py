@@ -1,4 +1,4 @@
-"""What a study searches: some keys over ranges or choices, all others fixed."""
+"""The search space: parameters over ranges or choices, and fixed overrides."""
 
 import hashlib
 import json
@@ -231,8 +231,8 @@ def _in_order(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> tupl
         placed += ready
         waiting = [one for one in waiting if one not in ready]
     for one in placed:
-        _refuse_never(one.when, placed)
-        _refuse_twice(one, placed)
+        _check_reachable(one.when, placed)
+        _check_unique(one, placed)
     return tuple(_named(one, placed) for one in placed)
 
 
@@ -251,7 +251,7 @@ def _settled(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> list[
         kept = still
 
 
-def _refuse_never(when: Condition | None, placed: Sequence[Parameter]) -> None:
+def _check_reachable(when: Condition | None, placed: Sequence[Parameter]) -> None:
     if when is None:
         return
     asked = [parameter for parameter in placed if parameter.key == when.key]
@@ -263,7 +263,7 @@ def _refuse_never(when: Condition | None, placed: Sequence[Parameter]) -> None:
             raise _unusable(when, f"{when.key} never is {value}: it is {', '.join(choices)}")
 
 
-def _refuse_twice(parameter: Parameter, placed: Sequence[Parameter]) -> None:
+def _check_unique(parameter: Parameter, placed: Sequence[Parameter]) -> None:
     for other in placed:
         one, two = parameter.when, other.when
         if other is parameter or other.key != parameter.key:

@@ -1,1 +1,1 @@
-"""Optuna storages, and what several sweepers need to share one."""
+"""Optuna storages, and the locks and leases of sweepers that share one."""

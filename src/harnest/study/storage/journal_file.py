@@ -1,4 +1,4 @@
-"""Optuna's journal file, mended where a writer could not finish its entry, and not waited for."""
+"""Optuna's journal file, repaired after a partial write, and with fewer waits for the disk."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Which sweeper process a running trial belongs to, and whether it still lives.
+"""Leases: which sweeper owns a running trial, and whether that sweeper is alive.
 
 A sweeper holds an operating-system lock on a file of its own. The kernel lets go of it when the
 process ends, in whatever way, so a lock that can be taken belongs to a dead sweeper. Unlike a
@@ -20,7 +20,7 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
-from harnest.study.storage.lock import file_of
+from harnest.study.storage.lock import storage_file
 from harnest.study.storage.optuna_storage import reopen_database
 from harnest.study.storage.retry import TIMEOUT, storage_retry
 
@@ -78,7 +78,7 @@ class Lease:
 @contextmanager
 def hold_lease(address: str, directory: Path) -> Iterator[Lease]:
     """Be the owner of trials of the study that is kept at ``address``, until the process ends."""
-    file = file_of(address)
+    file = storage_file(address)
     # Beside a file that holds the study, since that is where its sweepers meet.
     folder = directory if file is None else file.absolute().parent
     token = uuid.uuid4().hex[:12]

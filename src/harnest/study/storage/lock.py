@@ -1,4 +1,4 @@
-"""Locks that lie where a study is kept, so that all of its sweepers meet at them.
+"""Locks that all sweepers of a study share, in its storage.
 
 For a file that is a lock of the operating system's beside it; for a server, whose sweepers may
 run on several hosts, a lock of the server's, which goes when its connection does.
@@ -41,19 +41,19 @@ class LockLostError(Exception):
     """A lock that its server gave up meanwhile: someone else may have held it as well."""
 
 
-def lock_in(address: str, name: str) -> Lock:
+def storage_lock(address: str, name: str) -> Lock:
     """A function that takes the lock called ``name`` where ``address`` leads.
 
     Leaving its context raises `LockLostError` where the server went away inside, and entering it
     SQLAlchemy's errors.
     """
-    file = file_of(address)
+    file = storage_file(address)
     if file is not None:
         return lambda: FileLock(file.parent / f".{name}.lock")
-    return lambda: _held_on_server(address, name)
+    return lambda: _server_lock(address, name)
 
 
-def file_of(address: str) -> Path | None:
+def storage_file(address: str) -> Path | None:
     """The file that a journal or an SQLite database is; None: it is on a server."""
     if address.startswith(JOURNAL):
         return Path(address.removeprefix(JOURNAL))
@@ -64,7 +64,7 @@ def file_of(address: str) -> Path | None:
 
 
 @contextmanager
-def _held_on_server(address: str, name: str) -> Iterator[None]:
+def _server_lock(address: str, name: str) -> Iterator[None]:
     from sqlalchemy import NullPool, create_engine, text
     from sqlalchemy.exc import DBAPIError
 

@@ -1,4 +1,4 @@
-"""Where a study is kept."""
+"""Opens the Optuna storage at an address."""
 
 import re
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from optuna.trial import TrialState
 from harnest.core.errors import StudyError
 from harnest.core.secrets import redact
 from harnest.study.storage.journal_file import RepairingJournalFile
-from harnest.study.storage.lock import JOURNAL, lock_in
-from harnest.study.storage.retry import StorageRetry, storage_retry, summary
+from harnest.study.storage.lock import JOURNAL, storage_lock
+from harnest.study.storage.retry import StorageRetry, error_summary, storage_retry
 
 #: By the server that an address begins with: our extra with its driver, and how that is named.
 _EXTRAS = {
@@ -29,7 +29,7 @@ _EXTRAS = {
 _RELATIVE = re.compile(rf"^({JOURNAL}|sqlite(\+\w+)?:///)(?=[^/?:])(?!file:)")
 
 
-def journal_in(directory: Path) -> str:
+def journal_address(directory: Path) -> str:
     """Address of the journal file that keeps the study of ``directory``."""
     return f"{JOURNAL}{directory.absolute() / 'study.journal'}"
 
@@ -47,11 +47,11 @@ def open_storage(address: str) -> BaseStorage:
     if address.startswith(JOURNAL):
         return _journal(address)
     try:
-        with lock_in(address, "tables")():  # several that make them at once fail
+        with storage_lock(address, "tables")():  # several that make them at once fail
             RDBStorage(address).engine.dispose()
-        return _WaitingStorage(reopen_database(address), storage_retry(address))
+        return _RetryingStorage(reopen_database(address), storage_retry(address))
     except Exception as error:  # each database driver has errors of its own
-        told = f"the study's storage {redact(address)} cannot be opened: {summary(error)}"
+        told = f"the study's storage {redact(address)} cannot be opened: {error_summary(error)}"
         extra = _EXTRAS.get(address.partition(":")[0].partition("+")[0])
         if isinstance(error, ImportError) and extra is not None:
             told += f"; pip install 'harnest[{extra[0]}]' and begin the address with {extra[1]}://"
@@ -66,7 +66,7 @@ def reopen_storage(address: str) -> BaseStorage:
     if address.startswith(JOURNAL):
         return _journal(address)
     retry = storage_retry(address)
-    return _WaitingStorage(retry(lambda: reopen_database(address)), retry)
+    return _RetryingStorage(retry(lambda: reopen_database(address)), retry)
 
 
 def reopen_database(address: str, **heartbeats: int) -> RDBStorage:
@@ -80,7 +80,7 @@ def reopen_database(address: str, **heartbeats: int) -> RDBStorage:
     )
 
 
-class _WaitingStorage(_CachedStorage):
+class _RetryingStorage(_CachedStorage):
     """Optuna's storage in a database, which waits where that has gone away."""
 
     def __init__(self, database: RDBStorage, retry: StorageRetry) -> None:

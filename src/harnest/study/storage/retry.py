@@ -1,4 +1,4 @@
-"""Waiting for a database that has gone away, so that neither sweeper nor trial dies of it."""
+"""Retries database operations while the database is unavailable."""
 
 import logging
 import random
@@ -43,7 +43,7 @@ class StorageRetry:
             try:
                 result = work()
             except Exception as error:
-                if not _is_away(error):
+                if not _is_unavailable(error):
                     raise
                 self._wait(error)
             else:
@@ -58,14 +58,14 @@ class StorageRetry:
         if now - since > TIMEOUT:
             raise StudyError(
                 f"the study's storage {self._address} has not answered for {TIMEOUT:g} s; once it "
-                f"does, the same command goes on ({summary(error)})"
+                f"does, the same command goes on ({error_summary(error)})"
             ) from error
         if now - since > _QUIET and not self._has_spoken:
             _log.warning(
                 "the study's storage %s does not answer; waiting for up to %g s (%s)",
                 self._address,
                 TIMEOUT,
-                summary(error),
+                error_summary(error),
             )
             self._has_spoken = True
         time.sleep(random.uniform(*_PAUSE))  # noqa: S311
@@ -77,7 +77,7 @@ def storage_retry(address: str) -> StorageRetry:
     return StorageRetry(address)
 
 
-def summary(error: BaseException) -> str:
+def error_summary(error: BaseException) -> str:
     """What a database or its driver said, in one line and without a password."""
     if isinstance(error, StorageInternalError) and error.__cause__ is not None:
         error = error.__cause__
@@ -86,7 +86,7 @@ def summary(error: BaseException) -> str:
     return redact(text.splitlines()[0]) if text else type(error).__name__
 
 
-def _is_away(error: Exception) -> bool:
+def _is_unavailable(error: Exception) -> bool:
     """Whether it is the connection that failed, or the server, and not what was asked of it."""
     from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 

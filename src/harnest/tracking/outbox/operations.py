@@ -96,7 +96,7 @@ def end(state: str) -> Write:
     return {"kind": "end", "state": state, "time": now()}
 
 
-def merged(writes: Iterable[tuple[Write, int]]) -> Iterator[tuple[list[Write], int]]:
+def batches(writes: Iterable[tuple[Write, int]]) -> Iterator[tuple[list[Write], int]]:
     """Merge consecutive writes of values into requests, up to MLflow's limits.
 
     Args:
@@ -126,7 +126,7 @@ def _fits(request: list[Write], write: Write) -> bool:
     )
 
 
-def deliver(client: "MlflowClient", run_id: str, request: list[Write], home: Path) -> None:
+def apply(client: "MlflowClient", run_id: str, request: list[Write], home: Path) -> None:
     """Send a request to MLflow; sending it again changes nothing.
 
     Args:

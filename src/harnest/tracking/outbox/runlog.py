@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from harnest.core.errors import TrackingError
 from harnest.core.secrets import redact
 from harnest.tracking.outbox.logged_model import send_model
-from harnest.tracking.outbox.operations import Write, deliver, merged, now
+from harnest.tracking.outbox.operations import Write, apply, batches, now
 from harnest.tracking.store import absolute_address
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class RunLogBusyError(TrackingError):
 
 
 @dataclass(frozen=True)
-class _Sent:
+class _Position:
     """Upload state of a run log, kept in a file beside it: how far it was sent, and where.
 
     ``offset`` is in bytes. ``trying`` is the offset of a write that creates something new. It is
@@ -97,7 +97,7 @@ class RunLog:
         """
         run_log = RunLog(directory)
         run_log.folder.mkdir(parents=True, exist_ok=True)
-        with run_log._sole():
+        with run_log._exclusive():
             is_there = run_log._file.exists() and run_log._mark.exists()
             if is_there and run_id is not None and run_log._sent().run_id == run_id:
                 return run_log
@@ -116,7 +116,7 @@ class RunLog:
             (run_log.folder / _ALIVE).unlink(missing_ok=True)
             if owned:  # with a timeout, since other processes acquire it briefly to test it
                 run_log._alive.acquire(timeout=_PATIENCE)
-            run_log._note(_Sent(redact(absolute_address(address)), run_id))
+            run_log._save_position(_Position(redact(absolute_address(address)), run_id))
             run_log._file.touch()
         return run_log
 
@@ -211,10 +211,10 @@ class RunLog:
             RunLogBusyError: Another process or thread is sending.
         """
         count = 0
-        with self._sole():
-            for request, reached in merged(self._read(self._sent().offset)):
+        with self._exclusive():
+            for request, reached in batches(self._read(self._sent().offset)):
                 self._try(client, request)
-                self._note(replace(self._sent(), offset=reached, trying=None))
+                self._save_position(replace(self._sent(), offset=reached, trying=None))
                 count += len(request)
         return count
 
@@ -245,14 +245,14 @@ class RunLog:
             folder = self.directory / write["folder"]
             self._once(lambda again: send_model(client, run_id, write, folder, again))
         else:
-            deliver(client, run_id, request, self.directory)
+            apply(client, run_id, request, self.directory)
 
     def _once(self, make: Callable[[bool], None]) -> None:
         """Create something new; ``make`` receives whether an earlier attempt may have done so."""
         sent = self._sent()
         again = sent.trying == sent.offset
         if not again:
-            self._note(replace(sent, trying=sent.offset))
+            self._save_position(replace(sent, trying=sent.offset))
         make(again)
 
     def _create(self, client: "MlflowClient", write: Write, again: bool) -> None:
@@ -262,7 +262,7 @@ class RunLog:
             condition = f"tags.{_BY} = '{write['tags'][_BY]}'"
             found = client.search_runs([write["experiment_id"]], condition, max_results=1)
         made = found[0] if found else client.create_run(**content)
-        self._note(replace(self._sent(), run_id=made.info.run_id))
+        self._save_position(replace(self._sent(), run_id=made.info.run_id))
 
     def _read(self, offset: int) -> Iterator[tuple[Write, int]]:
         """Yield each complete line from ``offset`` on, parsed, with the offset behind it."""
@@ -279,7 +279,7 @@ class RunLog:
                 yield write, offset
 
     @contextmanager
-    def _sole(self) -> Iterator[None]:
+    def _exclusive(self) -> Iterator[None]:
         try:
             # A new lock object each time: a shared one is reentrant and admits other threads.
             with FileLock(self.folder / ".lock", timeout=_PATIENCE):
@@ -289,10 +289,10 @@ class RunLog:
                 f"{self.directory}: another process is sending its record"
             ) from error
 
-    def _sent(self) -> _Sent:
-        return _Sent(**json.loads(self._mark.read_text()))
+    def _sent(self) -> _Position:
+        return _Position(**json.loads(self._mark.read_text()))
 
-    def _note(self, sent: _Sent) -> None:
+    def _save_position(self, sent: _Position) -> None:
         new = self._mark.with_suffix(".new")
         new.write_text(json.dumps(asdict(sent)))
         new.replace(self._mark)

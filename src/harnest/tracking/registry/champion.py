@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from harnest.tracking.store import make_default
+from harnest.tracking.store import set_default_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,7 +45,7 @@ def register(
     """
     from mlflow.exceptions import MlflowException
 
-    make_default(client.tracking_uri)
+    set_default_store(client.tracking_uri)
     try:
         client.create_registered_model(name)
     except MlflowException as error:

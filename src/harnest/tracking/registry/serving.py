@@ -9,7 +9,7 @@ from harnest.core.errors import TrackingError
 from harnest.tracking.outbox.logged_model import EXAMPLE, describe
 from harnest.tracking.outbox.runlog import RECORD
 from harnest.tracking.registry.champion import CHAMPION
-from harnest.tracking.store import make_default, open_existing
+from harnest.tracking.store import open_existing, set_default_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,7 +51,7 @@ def load_model(name: str, address: str) -> Any:
             describe(copy)
             return _load(str(copy))
     client = open_existing(address)
-    make_default(address)
+    set_default_store(address)
     return _load(name if name.startswith("models:/") else _address_of(client, name))
 
 
@@ -69,12 +69,12 @@ def _load(where: str) -> Any:
 def _address_of(client: "MlflowClient", name: str) -> str:
     from mlflow.exceptions import MlflowException
 
-    from harnest.tracking.find_runs import find_beginning
+    from harnest.tracking.find_runs import find_by_id_prefix
 
     try:
         run = client.get_run(name)
     except MlflowException:
-        begins = None if _is_registered(client, name) else find_beginning(client, name)
+        begins = None if _is_registered(client, name) else find_by_id_prefix(client, name)
         if begins is None:
             return _registered(client, name)
         run = begins

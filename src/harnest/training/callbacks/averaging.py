@@ -1,4 +1,4 @@
-"""Weights averaged over the end of a run."""
+"""Stochastic weight averaging over the end of a run."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Checkpoints of the best and the latest epoch, also across a resume."""
+"""Checkpoints of the best and the last epoch, correct across a resume."""
 
 import shutil
 from pathlib import Path

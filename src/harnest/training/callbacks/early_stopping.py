@@ -1,4 +1,4 @@
-"""Early stopping, also across a resume."""
+"""Early stopping, correct across a resume."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The one link between Lightning and the study: each epoch's objective goes to the trial."""
+"""Reports each epoch's objective to the study, and stops pruned trials."""
 
 from typing import Any
 

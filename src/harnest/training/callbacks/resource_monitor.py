@@ -1,4 +1,4 @@
-"""What training costs: time and windows per second, processor, memory and GPU, by epoch."""
+"""Logs time, throughput, CPU, memory and GPU use per epoch."""
 
 import time
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""Where recordings come from: one file per data set, from its bytes to recordings."""
+"""Data sources, one file per data set."""

@@ -1,4 +1,4 @@
-"""Activities and postural transitions, phone at the waist: the raw recordings of UCI data set 341.
+"""HAPT (UCI data set 341): activities and postural transitions, smartphone at the waist.
 
 Reyes-Ortiz, Oneto, Samà, Parra, Anguita: Transition-aware human activity recognition using
 smartphones. Neurocomputing 171 (2016). Not for commercial use.

@@ -1,4 +1,4 @@
-"""Activities, phone at the waist, windows cut by the authors: UCI data set 240.
+"""UCI HAR (UCI data set 240): activities, smartphone at the waist, windows cut by its authors.
 
 Anguita, Ghio, Oneto, Parra, Reyes-Ortiz: A public domain dataset for human activity recognition
 using smartphones. ESANN (2013). Licence CC BY 4.0.

@@ -1,4 +1,4 @@
-"""Shoulder exercises seen from a wrist: the smart-watch recordings that seglearn carries."""
+"""Shoulder exercises recorded by a smart watch; the data are part of the package seglearn."""
 
 import hashlib
 import importlib.util

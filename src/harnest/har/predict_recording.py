@@ -1,4 +1,4 @@
-"""A recording and a trained model in, a table of activities out."""
+"""Predicts the activities in a recording with a saved model."""
 
 import math
 import os
@@ -38,7 +38,7 @@ class PredictionRequest:
     plot: Path | None = None
 
 
-def predict(request: PredictionRequest) -> None:
+def predict_recording(request: PredictionRequest) -> None:
     """Write the table that is asked for; raises `HarnestError` for what cannot be used."""
     silence_libraries()
     _check_place("-o", request.output)
