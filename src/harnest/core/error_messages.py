@@ -12,7 +12,7 @@ from harnest.core.suggestions import all_keys, did_you_mean, group_choices
 
 
 def one_line(error: Exception) -> str | None:
-    """What to tell the user, or None where the error is not theirs."""
+    """The message for the user, or None if the user cannot fix the error."""
     if isinstance(error, HarnestError):
         return str(error)
     if isinstance(error, MissingConfigException):

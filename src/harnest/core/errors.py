@@ -10,11 +10,11 @@ class ConfigError(HarnestError):
 
 
 class DataError(HarnestError):
-    """Data that is missing, damaged, of the wrong data set, or too small for what is asked."""
+    """Data that are missing, damaged, too small, or of another data set."""
 
 
 class StudyError(HarnestError):
-    """A study that cannot be opened or continued as asked."""
+    """A study that cannot be opened, run or continued."""
 
 
 class TrackingError(HarnestError):

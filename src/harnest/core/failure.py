@@ -47,7 +47,7 @@ class TrialMemoryError(StudyError):
 
 
 class TrialInterruptedError(StudyError):
-    """A trial that was asked to stop, or had to, through no fault of its own."""
+    """A trial that was interrupted from outside, not by an error of its own."""
 
 
 def _reason(error: BaseException) -> str:

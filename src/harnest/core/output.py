@@ -13,7 +13,7 @@ _NO_READER = (errno.EPIPE, errno.EIO)
 
 
 class _PipeWriter(io.FileIO):
-    """A file descriptor that becomes the null device when nobody reads it any more."""
+    """Writes to a file descriptor, or to the null device once its reader has closed the pipe."""
 
     def write(self, data: Any, /) -> int:
         try:

@@ -31,7 +31,7 @@ def did_you_mean(name: str, valid: list[str]) -> str:
 
 
 def group_choices(group: str) -> list[str]:
-    """The choices of a group; Hydra does not name them where a list asks for several."""
+    """The choices of a config group, which Hydra's error omits for a list of choices."""
     folders = [CONFIG_DIR, *_user_config_dir()]
     return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
 

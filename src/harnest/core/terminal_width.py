@@ -24,11 +24,17 @@ def fit_columns(
     importance: Sequence[int],
     width: int | None,
 ) -> dict[int, int]:
-    """The columns of a table that ``width`` has room for, in their order, each with its width.
+    """Select the columns of a table that fit into ``width``.
 
-    ``importance`` lists all columns, the most important first: the first one is always there, and
-    of the others each that there is still room for. A heading may be cut, and so may words, but
-    never a number. None as ``width`` has room for everything.
+    Args:
+        heads: Column headings.
+        lines: Cells of each row.
+        importance: Indices of all columns, the most important first. The first one is always shown.
+        width: Characters in a line; None: no limit.
+
+    Returns:
+        The indices of the shown columns, in their order, each with its width. Headings and words
+        may be truncated, numbers never.
     """
     cells = [[line[at] for line in lines] for at in range(len(heads))]
     longest = [max(map(len, column), default=0) for column in cells]
@@ -59,6 +65,6 @@ def truncate(text: str, width: int) -> str:
 
 
 def dropped_columns(heads: Sequence[str], shown: dict[int, int]) -> str:
-    """A line that names the columns that there was no room for; empty where there are none."""
+    """A line that names the columns that did not fit; empty if all did."""
     missing = [head for at, head in enumerate(heads) if at not in shown]
     return f"no room for {', '.join(missing)}" if missing else ""

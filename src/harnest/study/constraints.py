@@ -16,7 +16,7 @@ class Constraint:
     limit: float
 
     def violation(self, value: float) -> float:
-        """By how much ``value`` breaks the limit; 0 or below where it keeps to it."""
+        """By how much ``value`` exceeds the limit; 0 or less if it does not."""
         return value - self.limit if self.at_most else self.limit - value
 
 

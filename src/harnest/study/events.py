@@ -22,9 +22,10 @@ REPLICATES = "replicates"
 
 
 def reason_of(trial: FrozenTrial) -> str | None:
-    """Why a trial failed, in a word; None where it did not.
+    """The reason why a trial failed, in one word; None if it did not fail.
 
-    The word is written before the end, and what took its sweeper for dead may have come too late.
+    The attribute is written before the state, so a trial that another sweeper finished may have
+    one.
     """
     return trial.user_attrs.get(REASON) if trial.state is TrialState.FAIL else None
 
@@ -52,13 +53,17 @@ class StudyInfo:
 
 @dataclass(frozen=True)
 class TrialInfo:
-    """One trial, running or ended; ``params`` are the searched keys and their values.
+    """A trial, running or ended.
 
-    ``values`` are its scores, ``steps`` what it reported on the way: after each epoch, or the
-    score of each of its ``replicates``, with the ``deviation`` of the first value; a trial that
-    is one job has 0 replicates.
-    ``broken`` names the constraints that it does not keep to. ``is_best`` where no finished trial
-    that keeps to all of them is better: better in one objective, and no worse in any other.
+    Attributes:
+        params: Values of the searched keys.
+        values: Its score for each objective; empty without one.
+        steps: Reported values: by epoch, or by replicate.
+        deviation: Of the first objective, if the score is the mean of replicates.
+        replicates: Their number; 0 for a trial that is one job.
+        broken: Names of the constraints that it violates.
+        is_best: Whether it is on the Pareto front of the finished trials that violate no
+            constraint.
     """
 
     number: int

@@ -15,9 +15,14 @@ from harnest.study.storage.optuna_storage import journal_address, open_storage
 
 
 def initial_trials(plan: StudyPlan, storage: BaseStorage) -> list[dict[str, Any]]:
-    """What ``hydra.sweeper.enqueue`` asks for, by key; ``storage`` is that of the study itself.
+    """The configurations that ``hydra.sweeper.enqueue`` lists, by key.
 
-    Raises `StudyError` for what is not searched, and for a folder that holds no study.
+    Args:
+        plan: The study's plan.
+        storage: The study's own storage.
+
+    Raises:
+        StudyError: A key is not searched, or a folder holds no study.
     """
     space = plan.space
     first: list[dict[str, Any]] = []

@@ -10,16 +10,16 @@ from hydra.core.utils import JobReturn, JobStatus
 
 
 class JobReturns(Sequence[JobReturn]):
-    """Job returns in the order of their trials' numbers.
+    """Job returns in the order of trial numbers.
 
-    Each holds two whole configs, 0.2 MB, so they are kept compressed: a study may have thousands.
+    Each holds two whole configs (0.2 MB), so they are stored compressed.
     """
 
     def __init__(self) -> None:
         self._packed: dict[int, bytes] = {}
 
     def keep(self, number: int, done: "Future[JobReturn]") -> None:
-        """Keep what the job of trial ``number`` returned; what never came back has failed."""
+        """Store the return of trial ``number``; a job that never returned has failed."""
         error = done.exception()
         if error is None:
             returned = done.result()

@@ -59,10 +59,12 @@ _IDENTITY, _SPACE, _FORMAT = "identity", "space", "harnest.format"
 
 @contextmanager
 def open_study(plan: StudyPlan, listeners: Sequence[StudyCallback]) -> Iterator["StudyManager"]:
-    """Open or make the planned study, and introduce it to its listeners.
+    """Open or create the planned study, and call ``on_study_start`` of the listeners.
 
-    Trials that a dead sweeper left running are ended, and interrupted ones lined up again.
-    Raises `StudyError` where the study cannot be gone on with; nothing is left behind then.
+    Running trials of dead sweepers fail; interrupted trials are enqueued again.
+
+    Raises:
+        StudyError: The study cannot be continued. Nothing is left on disk then.
     """
     is_new = not plan.directory.exists()
     plan.directory.mkdir(parents=True, exist_ok=True)
@@ -110,9 +112,10 @@ class StudyManager:
         return self.trial(number)
 
     def finish(self, number: int, outcome: Outcome, replicates: Sequence[str] = ()) -> None:
-        """Tell Optuna, then everyone else, how a trial ended; the first word on it counts.
+        """Record the end of a trial in Optuna, then call ``on_trial_end`` of the listeners.
 
-        What its ``replicates`` measured decides on the limits, or what its own job did.
+        The first recorded end counts. Constraints apply to what its ``replicates`` measured, or its
+        job.
         """
         trial = self._frozen_trial(number)
         if not trial.state.is_finished():
@@ -127,7 +130,7 @@ class StudyManager:
             listener.on_trial_end(ended, self.directory(number))
 
     def start_replicates(self, number: int, replicates: int) -> None:
-        """Take note of how many replicates a trial has, and tell everyone else."""
+        """Record the number of a trial's replicates, and call the listeners."""
         with suppress(UpdateFinishedTrialError):  # someone took this sweeper for dead
             self._trial(number).set_user_attr(REPLICATES, replicates)
         for listener in self.listeners:
@@ -178,7 +181,7 @@ class StudyManager:
         return [replace(one, is_best=True) if one.number in best else one for one in infos]
 
     def is_pruned(self, number: int) -> bool:
-        """Whether the trial was told to stop."""
+        """Whether the pruner has stopped the trial."""
         return PRUNED_AT in self._frozen_trial(number).user_attrs
 
     def first_failure(self) -> TrialInfo | None:
@@ -203,7 +206,7 @@ class StudyManager:
                 return work()
 
     def _open(self) -> None:
-        """Make the study where there is none; a study without identity was not made whole."""
+        """Create the study, or load it; one without an identity was not created completely."""
         plan = self.plan
         if plan.name not in optuna.get_all_study_names(self._storage):
             _check_leftovers(plan.directory)
@@ -241,9 +244,9 @@ class StudyManager:
                 self._study.set_metric_names(names)
 
     def _claim(self) -> int | None:
-        """Take the next trial for this sweeper; its number, or None where there is none.
+        """Claim the next trial for this sweeper; its number, or None if there is none.
 
-        The trials are read anew only after a change: from a server that takes its time.
+        Trials are read again only after a change, because the database may be slow.
         """
         trials = self._trials()
         if self._requeue(trials):
@@ -269,10 +272,9 @@ class StudyManager:
         raise LockLostError
 
     def _ask(self, trials: Sequence[FrozenTrial]) -> optuna.Trial:
-        """Begin the next trial: one that is run again, or else is lined up, or else a new one.
+        """Start the next trial: a retry, else an enqueued one, else a new one.
 
-        Optuna's own `ask` takes what is lined up by number: what a small budget was spent on would
-        wait behind what it is not for.
+        Optuna's ``ask`` would take enqueued trials by number, so that retries wait behind the rest.
         """
         waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
         first = min(
@@ -344,9 +346,9 @@ class StudyManager:
         return self.plan.budget + len(spent) - len(set(map(self._point, spent)))
 
     def _requeue(self, trials: Sequence[FrozenTrial]) -> bool:
-        """Line up again what was taken, but by nobody who knows of it; whether there was any.
+        """Requeue trials that were claimed but never started; returns whether there were any.
 
-        Its sweeper died, or lost the storage or the lock, before the trial was its own.
+        Their sweeper died, or lost the storage or the lock, before it recorded its lease.
         """
         lost = [
             trial for trial in trials if trial.state is TrialState.RUNNING and self._is_lost(trial)
@@ -371,7 +373,7 @@ class StudyManager:
         return [trial.number for trial in orphans]
 
     def _reclaim(self, trials: Sequence[FrozenTrial]) -> bool:
-        """Reap in the middle of a session, and let everyone know; whether there was any."""
+        """Fail stale trials during a session, and call the listeners; whether there were any."""
         numbers = self._fail_stale(trials)
         for number in numbers:
             for listener in self.listeners:

@@ -18,10 +18,14 @@ from harnest.study.trial import measured_attribute
 
 @dataclass(frozen=True)
 class Outcome:
-    """A state of Optuna's, the values of a finished trial, the failure of a failed one.
+    """How a trial ended.
 
-    ``deviation`` is that of the first value, where it is the mean of several jobs'. ``violations``
-    says by how much it breaks each of the study's limits; 0 or below where it keeps to one.
+    Attributes:
+        state: Optuna's state.
+        values: The scores of a finished trial.
+        failure: Of a failed trial.
+        deviation: Of the first score, if it is a mean of replicates.
+        violations: By how much each constraint is exceeded; 0 or less if it is not.
     """
 
     state: TrialState
@@ -32,10 +36,9 @@ class Outcome:
 
 
 def outcome_of(job: JobReturn, objectives: int, pruned: bool) -> Outcome:
-    """Read the outcome of a job that should give ``objectives`` numbers.
+    """Derive the outcome of a job that should return ``objectives`` numbers.
 
-    ``pruned`` says that the trial was told to stop: then it counts as pruned, whether its job
-    returned or raised.
+    With ``pruned`` the trial counts as pruned, whether its job returned or raised.
     """
     if pruned:
         return Outcome(TrialState.PRUNED)

@@ -22,17 +22,25 @@ _DEFAULT_BUDGET = 20
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """A study's name, place, search and budget.
+    """A study's name, storage, search space and budget.
 
-    ``n_trials`` None: the whole grid, or 20 trials. ``address`` None: a journal in the study's
-    directory. ``sampler`` None: the grid where all searched keys list values, else TPE.
-    ``timeout`` is in seconds, for this session. ``retry`` says by reason how often a failed trial
-    is run again. ``resume_from`` names, by key of the job's config, files in the first try's
-    directory that a further one goes on from, where they are there.
-    ``constraints`` are limits on what the jobs measure. ``metric_names`` name the objectives, one
-    for each direction; none: they stay unnamed.
-    ``enqueue`` are configurations to try first: parameters, or the folder of a study whose best
-    ones are taken.
+    Attributes:
+        name: Its name.
+        directory: Its directory.
+        space: The search space.
+        directions: ``minimize`` or ``maximize`` for each objective.
+        n_trials: The budget; None: the whole grid, or 20 trials.
+        address: Address of the storage; None: a journal file in the directory.
+        sampler: Its config; None: the grid if all searched keys list values, else TPE.
+        pruner: Its config.
+        timeout: Seconds after which this session starts no new trial.
+        max_failure_rate: Share of failed trials that stops the session.
+        retry: By reason, how often a failed trial is run again.
+        resume_from: By config key, the file in a trial's directory that a retry starts from.
+        constraints: Limits on what jobs measure.
+        enqueue: Configurations to try first: parameters, or the folder of a study with its best
+            ones.
+        metric_names: Names of the objectives, or none.
     """
 
     name: str
@@ -66,7 +74,7 @@ class StudyPlan:
 
     @property
     def storage(self) -> str:
-        """Where Optuna keeps the study."""
+        """Address of the Optuna storage."""
         return self.address or journal_address(self.directory)
 
     def check(self, master: DictConfig, loader: ConfigLoader, limits: Check | None) -> None:

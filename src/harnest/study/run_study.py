@@ -28,12 +28,20 @@ _FULL = 2**16  # bytes: a disk with less than that is full
 def run_study(
     plan: StudyPlan, executor: Executor | BatchExecutor, callbacks: Sequence[Any], config: str
 ) -> JobReturns:
-    """Run the planned study until its budget is spent; what the jobs of this session returned.
+    """Run the planned study until its budget is spent.
 
-    ``config`` is the sweep's own, as YAML, which is kept in the study's directory.
-    A `StudyCallback` among ``callbacks`` is called for its events. Raises `StudyError` where it
-    cannot be gone on with, or where none of its trials finished; KeyboardInterrupt once
-    interrupted trials have been recorded.
+    Args:
+        plan: The study's plan.
+        executor: Runs the jobs.
+        callbacks: Hydra's callbacks; each `StudyCallback` among them is called.
+        config: The sweep's own config as YAML, which is saved in the study's directory.
+
+    Returns:
+        What the jobs of this session returned.
+
+    Raises:
+        StudyError: The study cannot be continued, or none of its trials finished.
+        KeyboardInterrupt: After interrupted trials have been recorded.
     """
     # A new trial's process gets the storage's address from its environment, where the address
     # may hold a password; it is never part of a config.

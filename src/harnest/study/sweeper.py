@@ -29,23 +29,29 @@ _DIR, _SUBDIR = "multirun/${hydra.sweeper.study}", "${hydra.job.num}"
 
 
 class StudySweeper(Sweeper):
-    """Runs a sweep as an Optuna study that prunes, survives its process, and goes on.
+    """Runs a sweep as an Optuna study with pruning, retries and resume.
 
-    ``study`` names it; None: a name made of what is searched. ``direction`` is minimize or
-    maximize, or a list of them for several objectives, and ``metric_names`` lists the name of each;
-    None: they have none. ``n_trials`` is the total budget over
-    all times that the command is run; None: every combination where the search only lists
-    values, else 20. ``storage`` is an address of Optuna's; None: a file in the study's
-    directory. ``params`` are searches in the words of hydra-optuna-sweeper, which the command
-    line adds to and overrides; ``conditions`` holds more of them for each ``KEY=VALUE`` under
-    which they are searched. ``constraints``, as {NAME: "<= LIMIT"} or {NAME: ">= LIMIT"}, bound
-    what trials measure: one that breaks them is never the best. ``batch`` is how many trials run
-    at once on other launchers than ``slots``; None: what suits the launcher. ``timeout`` ends a
-    session after so many seconds: no new trials then. ``max_failure_rate`` stops a session in which
-    more than this share of at least five trials failed. ``retry`` says how often a trial that
-    failed for a reason is run again; ``resume_from``, as {KEY: FILE}, which file of the first try's
-    directory the key KEY then names. ``enqueue`` lists what to try first in a new study:
-    parameters, or the folder of another study, whose best ones are taken.
+    Args:
+        study: The study's name; None: derived from what is searched.
+        direction: ``minimize`` or ``maximize``, or a list with one per objective.
+        metric_names: A name for each objective; None: unnamed.
+        n_trials: The budget over all sessions; None: every combination if the search only lists
+            values, else 20.
+        storage: Address of an Optuna storage; None: a journal file in the study's directory.
+        params: Searches in the syntax of hydra-optuna-sweeper; the command line adds to them.
+        conditions: Further searches by the ``KEY=VALUE`` under which they apply.
+        constraints: ``{NAME: "<= LIMIT"}`` or ``{NAME: ">= LIMIT"}``: limits on what trials
+            measure. A trial that violates one is never the best.
+        batch: How many trials run at once on other launchers than ``slots``; None: see
+            `executor_for`.
+        timeout: Seconds after which a session starts no new trial.
+        max_failure_rate: A session stops if more than this share of at least five trials failed.
+        retry: By reason, how often a failed trial is run again.
+        resume_from: ``{KEY: FILE}``: the file in a trial's directory that KEY names in a retry.
+        enqueue: What a new study tries first: parameters, or the folder of a study with its best
+            ones.
+        sampler: Config of the sampler.
+        pruner: Config of the pruner.
     """
 
     def __init__(
@@ -174,7 +180,7 @@ class StudySweeper(Sweeper):
         return [run_study(plan, executor, callbacks, OmegaConf.to_yaml(self.config))]
 
     def _warn_about_directories(self) -> None:
-        """Say so where directories that Hydra is told are not used, or are new ones each time."""
+        """Warn if a configured directory is not used, or is a new one each time."""
         told: Any = OmegaConf.to_container(self.config.hydra.sweep, resolve=False)
         if told["subdir"] != _SUBDIR:
             _log.warning(
@@ -192,7 +198,7 @@ class StudySweeper(Sweeper):
     def _set_override(self, key: str, value: str) -> None:
         """Set a key of the sweeper as if it had been given on the command line.
 
-        Hydra composes every job's config anew from the overrides, and refuses one whose sweeper
+        Hydra composes each job's config from the overrides, and rejects one whose sweeper config
         differs.
         """
         with read_write(self.config.hydra):

@@ -25,9 +25,10 @@ def measured_attribute(replicate: str, name: str) -> str:
 
 
 class Trial:
-    """One trial of a study, in the process that runs it.
+    """A trial of a study, in the process that runs it.
 
-    Raises `TrialInterruptedError` where it has ended already: nobody waits for this job then.
+    Raises:
+        TrialInterruptedError: The trial has already ended, so nothing waits for this job.
     """
 
     def __init__(
@@ -69,9 +70,9 @@ class Trial:
             self._has_diverged = math.isnan(value)
 
     def should_prune(self) -> bool:
-        """Whether the pruner gives this trial up.
+        """Whether the pruner stops this trial.
 
-        Once it says so the trial ends as pruned, whether the job then returns or raises.
+        After True the trial ends as pruned, whether its job returns or raises.
         """
         # One whose value is no number fails, and is not the pruner's.
         if not self._is_judged or self._has_diverged or not self._trial.should_prune():

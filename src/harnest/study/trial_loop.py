@@ -62,11 +62,13 @@ class TrialLoop:
         self._is_stopping = False
 
     def run(self) -> None:
-        """Work until the budget is spent.
+        """Run trials until the budget is spent.
 
-        An interrupt asks the running trials to stop, waits for them, records them as interrupted
-        and goes on as KeyboardInterrupt; a second one does not wait. Raises `TooManyFailuresError`
-        where too many trials fail.
+        An interrupt is sent to the running trials, which are awaited, recorded as interrupted, and
+        raised as KeyboardInterrupt. A second interrupt does not wait.
+
+        Raises:
+            TooManyFailuresError: Too many trials failed.
         """
         try:
             while True:
@@ -94,7 +96,7 @@ class TrialLoop:
             raise
 
     def _submit_next(self) -> bool:
-        """Start the next job; False where there is none."""
+        """Submit the next job; False if there is none."""
         for number, group in self._groups.items():
             if group.waiting:
                 index = group.waiting.pop(0)
@@ -140,9 +142,9 @@ class TrialLoop:
             raise KeyboardInterrupt from error
 
     def _resume_overrides(self, trial: TrialInfo, replicate: str) -> list[str]:
-        """Overrides that let a further try begin where the latest one was that got anywhere.
+        """Overrides that let a retry start from the latest checkpoint of its earlier tries.
 
-        One that diverged got nowhere: what it kept, and went on from, leads there again.
+        Checkpoints of a diverged try are not used: they lead to the same divergence.
         """
         found: dict[str, Path] = {}
         number = trial.retry_of
@@ -205,7 +207,7 @@ class TrialLoop:
         return failed_outcome(KeyboardInterrupt()) if was_stopped else outcome
 
     def _stop(self) -> None:
-        """Let no trial outlive the session; what did not come to its end was interrupted."""
+        """End all running trials; those that do not finish in time are recorded as interrupted."""
         self._is_stopping = True
         self._executor.interrupt(signal.SIGTERM)
         with suppress(KeyboardInterrupt), self._interrupts.allowed():

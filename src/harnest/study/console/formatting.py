@@ -47,7 +47,7 @@ def named_scores(trial: TrialInfo, names: Sequence[str]) -> str:
 
 
 def progress(trial: TrialInfo) -> str:
-    """How far a trial came: epochs that it reported, or runs of those that its score is made of."""
+    """How far a trial got: the epochs it reported, or its finished replicates."""
     if trial.replicates:
         done = len(trial.steps) if trial.state is not TrialState.COMPLETE else trial.replicates
         return f"{done} of {trial.replicates} runs" if done < trial.replicates else f"{done} runs"

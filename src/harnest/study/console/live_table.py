@@ -100,10 +100,9 @@ class LiveTable:
         return self._shown
 
     def table(self, trials: Sequence[TrialInfo], width: int | None = None) -> Table:
-        """A row for each slot, and for each trial that another sweeper runs.
+        """Build the table: a row for each slot, and for each trial of another sweeper.
 
-        ``width`` is what there is room for: slot, trial and score come before what is tried, and
-        that before time and steps.
+        If ``width`` is too small, step and time are dropped first, then the parameters.
         """
         rows: list[tuple[Sequence[str], str, TrialState | None]] = []
         known = {trial.number: trial for trial in trials}

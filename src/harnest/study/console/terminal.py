@@ -46,7 +46,7 @@ class Terminal(StudyCallback):
         self._live: LiveTable | None = None
 
     def on_study_start(self, study: StudyInfo, trials: Sequence[TrialInfo]) -> None:
-        """Say what will be searched, and what is there already."""
+        """Print what is searched, and how many trials exist already."""
         self.study = study
         self._counted: set[int] = set()
         self._best: TrialInfo | None = None
@@ -65,7 +65,7 @@ class Terminal(StudyCallback):
 
     @contextmanager
     def live(self, trials: Callable[[], list[TrialInfo]], slots: int) -> Iterator[None]:
-        """Show what runs on ``slots`` inside, where somebody watches: not in a file or in CI."""
+        """Show the live table inside the context, on an interactive terminal only."""
         if not self.console.is_interactive:
             yield
             return
@@ -101,7 +101,7 @@ class Terminal(StudyCallback):
         return {}
 
     def on_replicate_end(self, trial: TrialInfo, name: str, directory: Path, end: Outcome) -> None:
-        """Say what came of it."""
+        """Print the replicate's score or error."""
         if self._live is not None:
             self._live.end(trial.number, name)
         score = ", ".join(f"{value:.4f}" for value in end.values)
@@ -109,7 +109,7 @@ class Terminal(StudyCallback):
         self.console.print(f"trial {trial.number} {name} {score or message}", markup=False)
 
     def on_trial_end(self, trial: TrialInfo, directory: Path) -> None:
-        """Say what came of it, and which is the best so far."""
+        """Print the trial's result, and the best trial so far."""
         self._count(trial)
         if self._live is not None:
             self._live.end(trial.number)
@@ -187,7 +187,7 @@ def _goal(study: StudyInfo) -> str:
 
 
 def _after(trial: TrialInfo) -> str:
-    """How far it came; one that was given up, after how much."""
+    """How far the trial got; if it was pruned, after which epoch."""
     text = progress(trial)
     return f"after {text}" if text and trial.state is TrialState.PRUNED else text
 
@@ -195,10 +195,10 @@ def _after(trial: TrialInfo) -> str:
 def table(
     trials: Sequence[TrialInfo], score: str = "score", width: int | None = None
 ) -> tuple[Table, str]:
-    """One row per trial, and a line that names the columns that ``width`` has no room for.
+    """Build the ranked table, and a line that names the columns that did not fit.
 
-    Number, state, score, epochs, time, and the searched parameters; these come before epochs and
-    time where there is no room for all.
+    Columns are number, state, score, epochs, time and the searched parameters. If ``width`` is too
+    small, epochs and time are dropped before parameters.
     """
     keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
     has_replicates = any(trial.replicates for trial in trials)

@@ -24,9 +24,12 @@ def is_packed() -> bool:
 
 
 def synchronize(part: Any, together: Callable[[Sequence[Any]], None]) -> None:
-    """Wait until all jobs of this process that go on have come here, and ``together`` was called.
+    """Wait for all running jobs of this process, then call ``together`` once.
 
-    It is called once with the ``part`` of each job. What it raises, each job raises.
+    Args:
+        part: What this job contributes.
+        together: Called with the ``part`` of each job, in one thread. What it raises, each job
+            raises.
     """
     job: CooperativeJob = _current.job
     job.wait(part, together)
@@ -59,9 +62,9 @@ class _ProcessState:
 
 
 class CooperativeJob:
-    """A job in a thread of its own, which runs only while it is given its turn.
+    """A job in its own thread, which runs only while it is resumed.
 
-    ``output`` gets what is printed meanwhile.
+    Output is redirected to the file ``output`` meanwhile.
     """
 
     def __init__(self, job: Callable[[], None], output: Path) -> None:
@@ -75,7 +78,7 @@ class CooperativeJob:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def resume(self, error: BaseException | None = None) -> None:
-        """Let the job go on until it meets the others or ends; an ``error`` is raised in it."""
+        """Run the job until it synchronizes or ends; raise ``error`` in it, if given."""
         self._error = error
         self._state.enter()
         sys.stdout.flush()
@@ -106,10 +109,13 @@ class CooperativeJob:
 
 
 def run_cooperatively(jobs: Sequence[tuple[Callable[[], None], Path]]) -> None:
-    """Run jobs, each with the file for its output, one at a time between calls of `synchronize`.
+    """Run jobs one at a time, switching at each call of `synchronize`.
 
-    A job may end, in whatever way, and the others go on. An interrupt is raised in each as
-    `TrialInterruptedError` where it meets the others; a second one does not wait.
+    A job may end in any way; the others continue. An interrupt is raised in each job as
+    `TrialInterruptedError` at its next `synchronize`; a second interrupt is raised at once.
+
+    Args:
+        jobs: Functions, each with the file for its output.
     """
     before = _ProcessState.now()
     try:

@@ -28,7 +28,7 @@ class Executor(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many jobs it takes at once."""
+        """How many jobs can run at once."""
 
     def submit(
         self,
@@ -43,9 +43,9 @@ class Executor(Protocol):
         """
 
     def interrupt(self, number_of_signal: int, within: Path = EVERYWHERE) -> None:
-        """Signal all running jobs, or those alone that write ``within`` the directory of a trial.
+        """Signal the running jobs, or only those ``within`` the directory of a trial.
 
-        What has not begun never will, or ends where it asks for its trial, which has ended.
+        Queued jobs are cancelled, or end when they look up their trial, which has ended.
         """
 
     def close(self) -> None:
@@ -108,18 +108,24 @@ class BatchExecutor:
         self._waiting = []
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to release."""
 
 
 def executor_for(
     launcher: Any, batch: int | None, config: DictConfig, directory: Path
 ) -> "Executor | BatchExecutor":
-    """The launcher itself where it takes single jobs, else one that hands them to it.
+    """Make the executor for a launcher, according to its `LauncherTraits`.
 
-    ``batch`` is how many it gets at once; None: as many as its ``config`` says, else what a ray
-    cluster has room for, one per core for another launcher with processes of its own, and one for
-    any other. Raises `StudyError` where it is no whole number of at least 1, and for a launcher
-    that would wait without end for a process that was killed.
+    Args:
+        launcher: A Hydra launcher.
+        batch: How many jobs it gets at once; None: as many as ``config`` says, or as a ray cluster
+            has room for, or one per core for a launcher with its own processes, else one.
+        config: The launcher's config.
+        directory: The study's directory.
+
+    Raises:
+        StudyError: ``batch`` is not a positive integer, or the launcher would wait forever for a
+            process that was killed.
     """
     if batch is not None and not (isinstance(batch, int) and batch >= 1):
         raise StudyError(f"hydra.sweeper.batch={batch}: it must be a whole number from 1 up")

@@ -46,11 +46,14 @@ _ENDED, _ZERO = 113, 256  # exit codes: of a process that has sent its result, f
 
 @dataclass(frozen=True)
 class Application:
-    """What all jobs of a sweep share, ready for their processes.
+    """What all jobs of a sweep share, in a form that their processes can load.
 
-    ``script`` says how to import the script that was started, as `multiprocessing.spawn` does;
-    it is empty where the task function is in another module.
-    ``packed`` is pickled, what lives in ``__main__`` by value, as a script's task does.
+    Attributes:
+        environment: Environment variables.
+        folder: Working directory.
+        script: How to import the script that was started, in the format of `multiprocessing.spawn`;
+            empty if the task function is in another module.
+        packed: The pickled context and task; objects of ``__main__`` are pickled by value.
     """
 
     environment: Mapping[str, str]
@@ -91,11 +94,11 @@ class Job:
 
 
 class _Worker(ForkServerProcess):
-    """A process of pebble's pool, whose end tells whether it came to it.
+    """A process of pebble's pool whose exit code says whether it ended normally.
 
-    pebble takes exit code 0 for a process that has sent its result, and would wait for that of a
-    job which ended its process so. And it makes no other process as long as one has not ended: what
-    a job has left running, such as threads, has some seconds.
+    pebble takes exit code 0 for a process that has sent its result, and would wait forever for a
+    job that calls ``os._exit(0)``. It also starts no process before another one has ended, so
+    threads that a job left running get a few seconds.
     """
 
     def run(self) -> None:
@@ -121,7 +124,7 @@ def _end_late() -> None:
 
 
 def exit_reason(code: int) -> str:
-    """What the exit code of a pool's process says."""
+    """Describe the exit code of a pool's process."""
     if code >= 0:
         return f"exit code {code % _ZERO}"
     return signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
@@ -154,7 +157,7 @@ def packed(returned: JobReturn) -> bytes:
 
 
 def begin_job(directory: Path) -> None:
-    """Make this process ready for what it exists for, and tell in ``directory`` that it runs."""
+    """Set up this process for a job, and mark ``directory`` as running."""
     gc.freeze()  # what the warm process made stays: looking through it costs each job 0.3 s
     gc.enable()
     signal.signal(signal.SIGTERM, _interrupt)  # pebble's handler would end it without a word

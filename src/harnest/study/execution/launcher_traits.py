@@ -30,8 +30,10 @@ class Jobs(Enum):
 class LauncherTraits:
     """How a launcher takes jobs, and where they run.
 
-    ``runs_elsewhere``: on other machines than the sweep. ``sees_all_gpus``: a job sees every GPU
-    of the machine, and not a share of its own.
+    Attributes:
+        jobs: How it takes them.
+        runs_elsewhere: Whether jobs run on other machines than the sweep.
+        sees_all_gpus: Whether a job sees every GPU of the machine, instead of its own share.
     """
 
     jobs: Jobs = Jobs.BATCH

@@ -89,9 +89,9 @@ def as_picklable_error(error: BaseException) -> Exception:
 
 @contextmanager
 def _interruptible(by: Iterable[int]) -> Iterator[list[int]]:
-    """Let these signals interrupt, also where the process ignores or, as ray does, blocks them.
+    """Handle these signals as interrupts, even if the process ignores or blocks them, as ray does.
 
-    Gives those that came.
+    Yields the list of signals that were received.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():

@@ -21,14 +21,13 @@ def prefer_oom_kill() -> None:
 
 
 class OomKills:
-    """The kernel's count of processes that it killed for their memory, and who they were.
+    """Attributes deaths by SIGKILL to the kernel's OOM killer.
 
-    A process that dies of SIGKILL does not tell who sent it. The kernel counts what it sends
-    itself, before it sends it: for this process's control group, version 2 or 1, or else for the
-    whole machine. So a death while the count rose was the kernel's doing, and each rise explains
-    one death. What cannot be told apart is a SIGKILL of another origin in the lifetime of a
-    process whose neighbour outside the study, in the same group, the kernel killed. A memory
-    watchdog outside the kernel (earlyoom, systemd-oomd) is not counted.
+    A process killed by SIGKILL does not know the sender. The kernel counts its OOM kills before it
+    sends the signal, per control group (v2 or v1) or for the machine. A death during which the
+    counter rose is attributed to the kernel; each increment explains one death. A SIGKILL from
+    elsewhere is misattributed if the kernel killed another process of the same group meanwhile.
+    Kills by userspace watchdogs (earlyoom, systemd-oomd) are not counted.
     """
 
     def __init__(self) -> None:

@@ -32,7 +32,7 @@ class _Waiting:
 
 @dataclass
 class _Group:
-    """Jobs that may share a process; ``is_ripe`` once no job has come for a while."""
+    """Jobs that may share a process; ``is_ripe`` once ``batch_timeout`` has passed."""
 
     key: str
     jobs: list[_Waiting] = field(default_factory=list)
@@ -40,13 +40,13 @@ class _Group:
 
 
 class PackedLauncher(SlotsLauncher):
-    """Runs up to ``pack`` jobs in each process, whose configs differ in ``varying_keys`` alone.
+    """Runs up to ``pack`` jobs per process whose configs differ only in ``varying_keys``.
 
-    They take turns in it, and compute together where they call `harnest.study.synchronize`: an
-    application says so with ``StudyTask(..., synchronizes=True)``. A group that is not full starts
-    once no job at all has come for ``batch_timeout`` seconds; a job that is left alone is run as
-    `SlotsLauncher` would. ``timeout`` ends a whole pack, and what kills a pack's process fails
-    all jobs in it; an exception ends its own job alone.
+    Jobs run cooperatively and compute together in `harnest.study.synchronize`; the application
+    declares this with ``StudyTask(..., synchronizes=True)``. A group that is not full starts after
+    ``batch_timeout`` seconds without a new job. A single job runs as in `SlotsLauncher`.
+    ``timeout`` applies to a whole pack. A signal that kills the process fails all of its jobs; an
+    exception fails only its own.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class PackedLauncher(SlotsLauncher):
 
     @property
     def capacity(self) -> int:
-        """How many jobs run at once."""
+        """How many jobs can run at once."""
         return len(self.slots) * self.pack
 
     def submit(
@@ -101,9 +101,9 @@ class PackedLauncher(SlotsLauncher):
         return job.result
 
     def interrupt(self, number_of_signal: int = signal.SIGTERM, within: Path = EVERYWHERE) -> None:
-        """Ask running packs to stop at once; what has not begun has ended.
+        """Interrupt running packs and cancel queued jobs.
 
-        A trial alone cannot be asked where it is in a pack: that goes on.
+        A single job of a pack cannot be interrupted; it runs on.
         """
         from harnest.study.execution.job_process import was_interrupted
 

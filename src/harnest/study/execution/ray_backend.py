@@ -24,11 +24,11 @@ _LEAST = 1e-4  # the smallest share that ray counts in
 
 
 class RayBackend:
-    """Jobs with the resources that ``hydra.launcher.ray.remote`` asks for, shares of a GPU as well.
+    """Runs jobs as ray tasks with the resources of ``hydra.launcher.ray.remote``.
 
-    Hydra's launcher would run them in the folder and with the environment in which the cluster was
-    started, and could not cancel one on another host. ``at_once`` is how many run at the same time;
-    None: as many as there are resources for.
+    Hydra's launcher would use the folder and environment in which the cluster was started, and
+    could not cancel jobs on other hosts. ``at_once`` limits concurrent jobs; None: by resources
+    only.
     """
 
     def __init__(self, launcher: Any, at_once: int | None) -> None:

@@ -36,10 +36,12 @@ def find_slots(
     per_gpu: int,
     cpu_slots: Literal["auto"] | int,
 ) -> list[Slot]:
-    """The slots of this machine: ``per_gpu`` on each GPU, or ``cpu_slots`` where there is none.
+    """Find the slots of this machine: ``per_gpu`` on each GPU, else ``cpu_slots``.
 
-    Threads are shared out evenly. Raises `StudyError` for what is no whole number of at least 1,
-    and for GPUs that were asked for and are not there.
+    CPU threads are divided evenly among slots.
+
+    Raises:
+        StudyError: A count is not a positive integer, or a requested GPU does not exist.
     """
     cores = len(os.sched_getaffinity(0))
     at_once = cores if cpu_slots == "auto" else cpu_slots
@@ -99,7 +101,7 @@ def mark_ended(directory: Path) -> None:
 
 
 def signal_job(directory: Path, number_of_signal: int) -> bool:
-    """Signal the process that runs the job of ``directory``; whether there is one on this host."""
+    """Signal the process of the job in ``directory``; returns whether it runs on this host."""
     try:
         pid, host = (directory / _RUNNING).read_text().split(maxsplit=1)
         if host == socket.gethostname():
@@ -111,5 +113,5 @@ def signal_job(directory: Path, number_of_signal: int) -> bool:
 
 
 def is_marked(directory: Path) -> bool:
-    """Whether a process, on whatever host, has said that it runs the job of ``directory``."""
+    """Whether the job in ``directory`` is marked as running, on any host."""
     return (directory / _RUNNING).exists()

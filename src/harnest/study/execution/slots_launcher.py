@@ -100,7 +100,7 @@ class SlotsLauncher(Launcher):
 
     @property
     def capacity(self) -> int:
-        """How many jobs run at once."""
+        """How many jobs can run at once."""
         return len(self.slots)
 
     def launch(
@@ -171,10 +171,9 @@ class SlotsLauncher(Launcher):
         return self._prepared
 
     def interrupt(self, number_of_signal: int = signal.SIGTERM, within: Path = EVERYWHERE) -> None:
-        """Ask running jobs to stop at once, as Ctrl-C would; SIGKILL does not ask.
+        """Signal running jobs and cancel queued ones.
 
-        What has not come to its beginning never will. What has just ended is left to send its
-        return.
+        A job that has just ended may still send its return.
         """
         until = time.monotonic() + _MOMENT
         for directory, job in list(self._running.items()):
@@ -200,7 +199,7 @@ class SlotsLauncher(Launcher):
             sys.modules["__main__"].__spec__ = self._spec
 
     def _schedule(self, work: Callable[..., Any], *arguments: Any) -> "Future[Any]":
-        """Have the pool do it, in a process of its own."""
+        """Schedule a call in a new process of the pool."""
         pool = self._opened()
         future: Future[Any] = pool.schedule(work, args=arguments, timeout=self.timeout)
 

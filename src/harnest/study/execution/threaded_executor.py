@@ -41,11 +41,11 @@ _TAKEN_ALONG = "it ended with another trial, whose process died: the launcher en
 
 
 class JobBackend(Protocol):
-    """Single jobs of a launcher; called from several threads at once."""
+    """Runs single jobs of a launcher; called from several threads."""
 
     @property
     def capacity(self) -> int:
-        """How many there is room for."""
+        """How many jobs can run at once."""
 
     def run(self, overrides: Sequence[str], number: int, directory: Path) -> JobReturn:
         """Run one that writes in ``directory``; raises what its process died of."""
@@ -55,11 +55,11 @@ class JobBackend(Protocol):
 
 
 class ThreadedExecutor:
-    """A launcher with processes of its own, which gets each job from a thread of its own.
+    """Runs each job in a thread that waits for the job's own process.
 
-    So no job waits for the slowest of a batch, and the end of each is told apart. Where a pool's
-    one dead process ends the jobs of all, as joblib's does, nobody knows whose job killed it:
-    they are lost, and each is run again with no other beside it.
+    No job waits for the slowest of a batch, and each ends separately. If the death of one process
+    breaks a pool with several jobs, as in joblib, the culprit is unknown: these jobs are run again
+    one at a time.
     """
 
     def __init__(self, jobs: JobBackend, directory: Path) -> None:
@@ -74,7 +74,7 @@ class ThreadedExecutor:
 
     @property
     def capacity(self) -> int:
-        """How many jobs it takes at once; of a cluster, at this moment."""
+        """How many jobs can run at once; of a cluster, at this moment."""
         return self.jobs.capacity
 
     def submit(
@@ -102,7 +102,7 @@ class ThreadedExecutor:
         return future
 
     def interrupt(self, number_of_signal: int, within: Path = EVERYWHERE) -> None:
-        """Ask running jobs to stop at once, as Ctrl-C would; SIGKILL does not ask."""
+        """Signal running jobs and cancel queued ones."""
         asked = signal.SIGINT if number_of_signal == signal.SIGTERM else number_of_signal
         with self._changed:
             meant = {
@@ -116,7 +116,7 @@ class ThreadedExecutor:
                 self.jobs.cancel(directory, asked)
 
     def close(self) -> None:
-        """Nothing to let go of: these launchers end their processes with ours."""
+        """Nothing to release: these launchers end their processes with this one."""
 
     def _launch(
         self,

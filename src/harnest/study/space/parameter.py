@@ -56,11 +56,16 @@ class Condition:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One key and where it is searched, always or ``when`` another key has some value.
+    """A searched key.
 
-    ``name`` is the key; where a key is searched elsewhere under another condition, the condition
-    stands behind it in brackets. ``listed`` are its values, in order, where it lists them; None
-    where they are drawn from an interval. ``prefix`` is the ``+`` or ``++`` of a key that is added.
+    Attributes:
+        key: The config key.
+        name: Optuna's name: the key, followed by the condition in brackets if the key is also
+            searched under another condition.
+        distribution: Its distribution.
+        listed: Its values in order, if it lists them; None for an interval.
+        prefix: ``+`` or ``++`` of a key that is added to the config.
+        when: The condition under which it is searched; None: always.
     """
 
     key: str
@@ -126,12 +131,12 @@ class Parameter:
 
 
 def key_of(name: str) -> str:
-    """The key that the parameter called ``name`` stands for."""
+    """The config key of the parameter ``name``."""
     return _CONDITION.sub("", name)
 
 
 def encode(value: Any) -> Any:
-    """A value that Optuna can keep; words, lists and the like as they stand in an override."""
+    """Encode a value for Optuna; words, lists and mappings as override text."""
     return value if isinstance(value, bool | int | float) else Transformer.str(value)
 
 
@@ -141,12 +146,12 @@ def decode(value: Any) -> Any:
 
 
 def unquoted(value: Any) -> str:
-    """An encoded value as it stands in an override, with no quotes that say nothing."""
+    """An encoded value as override text, without redundant quotes."""
     return as_override(encode(decode(value)))
 
 
 def as_override(value: Any) -> str:
-    """A value as it stands in an override."""
+    """A value as override text."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -88,9 +88,9 @@ def is_seeded(config: DictConfig | None) -> bool:
 def make_sampler(config: DictConfig | None, number: int = 0) -> "optuna.samplers.BaseSampler":
     """Make the configured sampler for trial ``number``; without a config, Optuna's TPE.
 
-    With a seed each trial gets a sampler of its own, seeded by the study's seed and its number. So
-    a study that goes on does not draw again what it drew at first, and what a sampler that does
-    not learn draws for a trial does not depend on how many run at once.
+    With a seed, each trial gets its own sampler, seeded by the study's seed and the trial's number.
+    So a resumed study does not repeat its first draws, and draws of a sampler that does not learn
+    do not depend on how many trials run at once.
     """
     import optuna
     from numpy.random import SeedSequence

@@ -25,10 +25,10 @@ Point = frozenset[tuple[str, Any]]
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What is searched, each key after the one that its condition asks for; what is fixed.
+    """The searched parameters, ordered so that conditions come first, and the fixed overrides.
 
-    One that searches nothing has one trial.
-    Values of a trial go by key here; only `draw` and `named` know what Optuna calls them.
+    A space without parameters has one trial. Values of a trial are keyed by config key; only `draw`
+    and `named` use Optuna's names.
     """
 
     parameters: tuple[Parameter, ...]
@@ -42,12 +42,17 @@ class SearchSpace:
         params: Sequence[str] = (),
         conditions: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> "SearchSpace":
-        """Read overrides in hydra-optuna-sweeper's words; a later one replaces an earlier one.
+        """Parse overrides in the syntax of hydra-optuna-sweeper; later ones replace earlier ones.
 
-        ``arguments``, the command line's, also replace ``params`` and what ``conditions`` holds:
-        searches by key for each ``KEY=VALUE`` under which they are on. ``loader`` knows the
-        choices that a ``glob`` stands for. Raises `StudyError` for a search that holds nothing
-        and a condition that cannot be used.
+        Args:
+            arguments: The command line's overrides; they also replace ``params`` and
+                ``conditions``.
+            loader: Hydra's config loader, which resolves ``glob``.
+            params: Searches of the sweeper's config.
+            conditions: Further searches by the ``KEY=VALUE`` under which they apply.
+
+        Raises:
+            StudyError: A search is empty, or a condition cannot be used.
         """
         parser = OverridesParser.create(loader)
         parameters: list[Parameter] = []
@@ -108,14 +113,11 @@ class SearchSpace:
         return _combinations(self.parameters, {})
 
     def draw(self, trial: "optuna.Trial") -> None:
-        """Let ``trial`` suggest a value for each key that is searched where it stands."""
+        """Let ``trial`` suggest a value for each active parameter."""
         self._choose(lambda parameter: parameter.suggest(trial))
 
     def samples(self) -> Iterator[dict[str, Any]]:
-        """Combinations that together name every choice, and both ends of every range.
-
-        For what is always searched, and again for each value that a condition asks for.
-        """
+        """Combinations that cover each choice and both ends of each range, by condition."""
         asked = dict.fromkeys(
             (s.when.key, v) for s in self.parameters if s.when for v in s.when.values
         )
@@ -142,9 +144,9 @@ class SearchSpace:
         return chosen
 
     def choices(self, seen: Mapping[str, Any]) -> dict[str, Any]:
-        """What is to be tried for a job to see these values; None for those that may not be.
+        """Optuna's values for these values of a job; None if a value cannot be chosen.
 
-        Keys that are not searched where these values stand are left out.
+        Keys that are not searched under these values are left out.
         """
         chosen: dict[str, Any] = {}
         for parameter in self.parameters:
@@ -161,9 +163,9 @@ class SearchSpace:
         return {parameter.name: values[key] for key, parameter in self.answered(values).items()}
 
     def point(self, named: Mapping[str, Any]) -> Point:
-        """What values by Optuna's names stand for, whether they were listed or drawn.
+        """The point that Optuna's values stand for, whether they were enqueued or drawn.
 
-        What is drawn from a range of decimals may differ from it in the last digit.
+        Decimals are compared up to their last digit.
         """
         return frozenset(
             (name, round((value - d.low) / d.step) if (d := self._steps.get(name)) else value)
@@ -220,7 +222,7 @@ def _nth(index: int, forced: Mapping[str, Any]) -> Callable[[Parameter], Any]:
 
 
 def _in_order(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> tuple[Parameter, ...]:
-    """Each search after those of the key that its condition asks for; without those never on."""
+    """Order parameters after the keys of their conditions; drop those that are never searched."""
     waiting = _settled(parameters, given)
     placed: list[Parameter] = []
     while waiting:

@@ -77,7 +77,7 @@ class Lease:
 
 @contextmanager
 def hold_lease(address: str, directory: Path) -> Iterator[Lease]:
-    """Be the owner of trials of the study that is kept at ``address``, until the process ends."""
+    """Hold a lease on trials of the study at ``address`` until the context or the process ends."""
     file = storage_file(address)
     # Beside a file that holds the study, since that is where its sweepers meet.
     folder = directory if file is None else file.absolute().parent
@@ -99,7 +99,7 @@ def hold_lease(address: str, directory: Path) -> Iterator[Lease]:
 
 
 class _Heartbeat:
-    """Records heartbeats, over a connection of its own."""
+    """Records heartbeats over its own database connection."""
 
     def __init__(self, address: str) -> None:
         self._retry = storage_retry(address)

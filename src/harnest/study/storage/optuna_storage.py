@@ -30,12 +30,12 @@ _RELATIVE = re.compile(rf"^({JOURNAL}|sqlite(\+\w+)?:///)(?=[^/?:])(?!file:)")
 
 
 def journal_address(directory: Path) -> str:
-    """Address of the journal file that keeps the study of ``directory``."""
+    """Address of the journal file in the directory of a study."""
     return f"{JOURNAL}{directory.absolute() / 'study.journal'}"
 
 
 def absolute_address(address: str) -> str:
-    """The same address for jobs that go to folders of their own: a file's path is absolute."""
+    """The address with an absolute file path: jobs may run in other folders."""
     return _RELATIVE.sub(lambda scheme: f"{scheme[0]}{Path.cwd()}/", address)
 
 
@@ -129,10 +129,9 @@ _WAITING = BaseStorage.__abstractmethods__ - {"set_trial_state_values"}
 
 
 class _KernelLock:
-    """A lock that dies with its holder.
+    """A file lock that the kernel releases when its holder dies.
 
-    Optuna's own file locks outlive a killed process, and everyone then waits out their grace
-    period of half a minute.
+    Optuna's own file locks outlive a killed process; others then wait for a grace period of 30 s.
     """
 
     def __init__(self, file: str) -> None:

@@ -23,10 +23,9 @@ T = TypeVar("T")
 
 
 class StorageRetry:
-    """Does a piece of work again, as long as the database at ``address`` is away.
+    """Retries an operation while the database at ``address`` is unavailable.
 
-    Its time is counted from when the database was last heard of: once it is spent, no work waits
-    any more.
+    The timeout counts from the last successful operation and is shared by all callers.
     """
 
     def __init__(self, address: str) -> None:
@@ -78,7 +77,7 @@ def storage_retry(address: str) -> StorageRetry:
 
 
 def error_summary(error: BaseException) -> str:
-    """What a database or its driver said, in one line and without a password."""
+    """The message of a database error, in one line and without a password."""
     if isinstance(error, StorageInternalError) and error.__cause__ is not None:
         error = error.__cause__
     error = getattr(error, "orig", None) or error
@@ -87,7 +86,7 @@ def error_summary(error: BaseException) -> str:
 
 
 def _is_unavailable(error: Exception) -> bool:
-    """Whether it is the connection that failed, or the server, and not what was asked of it."""
+    """Whether the connection or the server failed, and not the statement."""
     from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
