@@ -42,11 +42,11 @@ atexit.register(gc.freeze)
 
 
 def run_hydra(task: "StudyTask", config_name: str) -> None:
-    """Run ``task`` as the Hydra application that ``sys.argv`` asks for, then exit.
+    """Run ``task`` as the Hydra application of ``sys.argv``, then exit.
 
-    A `HarnestError`, and whatever Hydra finds wrong with the command line, becomes one line on
-    stderr and exit code 2; ``-v`` or ``HYDRA_FULL_ERROR=1`` shows the traceback as well. An
-    interrupt (Ctrl-C, SIGTERM) exits with 130.
+    A `HarnestError`, and any error of Hydra about the command line, becomes one line on stderr and
+    exit code 2; ``-v`` or ``HYDRA_FULL_ERROR=1`` adds the traceback. An interrupt (Ctrl-C, SIGTERM)
+    exits with 130.
     """
     if "--version" in sys.argv[1:]:  # Hydra would print its own
         print(_version())
@@ -111,7 +111,7 @@ def add_version_option(parser: argparse.ArgumentParser) -> None:
 
 
 class _ShowVersion(argparse.Action):
-    """Looks the version up only where it is asked for."""
+    """Looks up the version only if it is requested."""
 
     def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> None:
         print(_version())
@@ -163,7 +163,7 @@ def _interrupted() -> NoReturn:
 
 
 def _is_of_an_interrupt(error: BaseException | None) -> bool:
-    """Whether an interrupt came first: OmegaConf, left half-way, fails when it tidies up."""
+    """Whether an interrupt caused the error: OmegaConf fails to clean up after one."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
@@ -180,7 +180,7 @@ def _check_mode() -> None:
 
 
 def _check_overrides() -> None:
-    """Raise `ConfigError` for an override whose value is not of its default's kind."""
+    """Raise `ConfigError` for an override whose type differs from that of its default."""
     running = HydraConfig.get()
     overrides = OverridesParser.create().parse_overrides(list(running.overrides.task))
     groups = [o for o in overrides if o.key_or_group in running.runtime.choices]

@@ -82,8 +82,11 @@ def train(overrides: Sequence[str] = ()) -> RunResult:
 class StudyResult:
     """A study after a sweep.
 
-    ``trials`` are all of its trials, also of earlier sweeps; ``is_complete`` says whether the
-    budget is spent.
+    Attributes:
+        name: Its name.
+        directory: Its directory.
+        trials: All trials, including those of earlier sweeps.
+        is_complete: Whether the budget is spent.
     """
 
     name: str

@@ -35,17 +35,21 @@ class RunComponents:
 
     @property
     def checkpoint(self) -> ModelCheckpoint | None:
-        """The callback that keeps the best epoch, where the config has one."""
+        """The callback that saves the best epoch, if the config has one."""
         callbacks = self.trainer.checkpoint_callbacks
         return next((one for one in callbacks if isinstance(one, ModelCheckpoint)), None)
 
 
 def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> RunComponents:
-    """Make the parts of the run that ``cfg`` describes; they write below ``directory``.
+    """Make the components of the run that ``cfg`` describes.
 
-    A run that is a ``trial`` reports to it, and leaves the terminal to its study; where it shares
-    its process with others, they are trained together. Raises `HarnestError` for what the config
-    asks and cannot be had.
+    Args:
+        cfg: The config.
+        directory: Where the run writes.
+        trial: The trial of a study, which the run reports to; the progress bar is off then.
+
+    Raises:
+        HarnestError: The config asks for something that does not exist or does not work.
     """
     silence_libraries()
     keep_freed_memory()

@@ -20,7 +20,7 @@ _ON_ONE_DEVICE = re.compile(r"auto$|single_|SingleDevice")
 
 
 def is_half_precision_here(cfg: DictConfig) -> bool:
-    """Whether a sweep's config asks for half precision, and its trials run on this CPU."""
+    """Whether the trials of a sweep use half precision on this machine's CPU."""
     precision = OmegaConf.select(cfg, "trainer.precision", default="auto")
     if precision in ("auto", *FULL_PRECISIONS):
         return False
@@ -35,8 +35,8 @@ def is_half_precision_here(cfg: DictConfig) -> bool:
 def check_one_process(cfg: DictConfig) -> None:
     """Raise `ConfigError` for a trial of a sweep that would train in several processes.
 
-    Lightning starts the whole command again for each device but the first, or forks the process
-    that the launcher watches. What the launcher's machine alone can tell is not asked here.
+    Lightning would restart the whole command for each further device, or fork the process that the
+    launcher watches. Launchers on other machines are not checked here.
     """
     strategy = OmegaConf.select(cfg, "trainer.strategy", default="auto")
     name = str(strategy.get("_target_") if isinstance(strategy, DictConfig) else strategy)
@@ -53,7 +53,7 @@ def check_one_process(cfg: DictConfig) -> None:
 
 
 def several_devices_error(asked: str) -> ConfigError:
-    """The error of a trial that would train on several devices, in words of what was ``asked``."""
+    """The error of a trial that would train on several devices; ``asked`` is the setting."""
     return ConfigError(
         f"{asked}: each trial of a sweep trains on one device, in one process; choose "
         "trainer.devices=1 trainer.strategy=auto, or train a single run, without -m (--multirun)"
@@ -61,7 +61,7 @@ def several_devices_error(asked: str) -> ConfigError:
 
 
 def _devices(cfg: DictConfig) -> int:
-    """How many devices a trial asks for; 1 where only its own machine knows."""
+    """How many devices a trial uses; 1 if only its own machine can tell."""
     devices = OmegaConf.select(cfg, "trainer.devices", default=1)
     if isinstance(devices, ListConfig):
         return len(devices)
@@ -97,7 +97,7 @@ def directions(objective: DictConfig) -> list[str]:
 
 
 def metric_names(objective: DictConfig) -> list[str]:
-    """What each objective is called."""
+    """The names of the objectives."""
     return [str(name) for name in (objective.metric, *(objective.extra or {}))]
 
 
@@ -112,12 +112,12 @@ OmegaConf.register_resolver("harnest.default_mode", default_mode, replace=True)
 
 
 def has_replicates(cfg: DictConfig) -> bool:
-    """Whether ``cfg`` asks for several runs whose mean is one score."""
+    """Whether ``cfg`` asks for folds or several seeds."""
     return cfg.folds is not None or cfg.seeds > 1
 
 
 def check_unsearched(cfg: DictConfig) -> None:
-    """Raise `ConfigError` for a sweep of this one config, unless it asks for several runs."""
+    """Raise `ConfigError` for a sweep that searches nothing and has no replicates."""
     if not has_replicates(cfg):
         raise ConfigError(
             "nothing is searched: give values such as optimizer.lr=1e-3,1e-2, or sweep=quick; "

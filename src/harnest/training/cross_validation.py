@@ -7,9 +7,10 @@ from harnest.training.task import task_of
 
 
 def replicates_of(cfg: DictConfig) -> Replicates:
-    """The runs that ``cfg`` asks for: each fold with each seed.
+    """The replicates that ``cfg`` asks for: each fold with each seed.
 
-    Raises `HarnestError` where the task cannot make the folds.
+    Raises:
+        HarnestError: The task cannot make the folds.
     """
     folds = [("", ())] if cfg.folds is None else task_of(cfg).folds(cfg)
     seeds = range(cfg.seed, cfg.seed + cfg.seeds)

@@ -21,10 +21,11 @@ METRICS = "metrics"
 
 
 def fit(components: RunComponents, resume: str | None) -> None:
-    """Train, from the checkpoint ``resume`` where one is given.
+    """Train, from the checkpoint ``resume`` if one is given.
 
-    Raises `ConfigError` for what the config asks and Lightning cannot do, KeyboardInterrupt when
-    interrupted.
+    Raises:
+        ConfigError: Lightning rejects the configuration.
+        KeyboardInterrupt: Training was interrupted.
     """
     data = components.task.fit_data(components)
     try:
@@ -62,7 +63,7 @@ def check_checkpoint(module: torch.nn.Module, file: Path) -> None:
 
 
 def check_remaining(trainer: Trainer, file: Path) -> None:
-    """Raise `CheckpointError` where ``trainer`` may go no further than ``file`` has come."""
+    """Raise `CheckpointError` if ``file`` has already reached a limit of ``trainer``."""
     state = torch.load(file, map_location="cpu", weights_only=True)
     if "optimizer_states" not in state:
         raise CheckpointError(f"{file} holds weights alone; a run goes on from a last.ckpt")
@@ -88,11 +89,13 @@ def check_remaining(trainer: Trainer, file: Path) -> None:
 
 
 def score_of(components: RunComponents, metric: str) -> float:
-    """The best value of ``metric`` over all epochs, or the last where no callback kept the best.
+    """The best value of ``metric`` over all epochs; the last one if no callback saves the best.
 
-    Where the callback keeps the epoch that was the best by another metric, it is that epoch's.
-    Raises `ConfigError` where it was never measured, `DivergedError` where it is not a finite
-    number.
+    If the callback selects the best epoch by another metric, the value of that epoch.
+
+    Raises:
+        ConfigError: The metric was never measured.
+        DivergedError: It is not finite.
     """
     kept = components.checkpoint
     value = components.task.metrics(components).get(metric)
@@ -117,10 +120,7 @@ def score_of(components: RunComponents, metric: str) -> float:
 
 
 def best_epoch(components: RunComponents) -> tuple[int, dict[str, float]] | None:
-    """The epoch whose weights are kept as the best, and what was measured on validation then.
-
-    None where no callback keeps one.
-    """
+    """The saved best epoch and its validation metrics; None if no callback saves one."""
     kept = components.checkpoint
     if kept is None or not Path(kept.best_model_path).is_file():
         return None
@@ -132,14 +132,14 @@ def best_epoch(components: RunComponents) -> tuple[int, dict[str, float]] | None
 
 
 def final_metrics(components: RunComponents) -> dict[str, float]:
-    """What a study may limit or have as an objective: the last metrics, and how many weights."""
+    """Values for constraints and further objectives: the last metrics, and the number of weights."""
     weights = (weight.numel() for weight in components.module.parameters() if weight.requires_grad)
     metrics = {name: float(value) for name, value in components.task.metrics(components).items()}
     return {**metrics, PARAMETERS: float(sum(weights))}
 
 
 def run_name(cfg: DictConfig) -> str:
-    """What a standalone run is called: data set, network, and when it began."""
+    """The default name of a run: data set, model and start time."""
     network = HydraConfig.get().runtime.choices.get("model", "network")
     return f"{cfg.data.name}-{network}-{datetime.now():%m-%d-%H-%M-%S}"
 

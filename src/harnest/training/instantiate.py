@@ -13,10 +13,10 @@ from harnest.core.trust import trusted
 
 
 def build(node: DictConfig | None, **arguments: Any) -> Any:
-    """Call the ``_target_`` of ``node``, or return None where there is none.
+    """Instantiate the ``_target_`` of ``node``; None without one.
 
-    Raises `ConfigError` where the target is not trusted, does not exist, or refuses its
-    arguments.
+    Raises:
+        ConfigError: The target is not trusted, does not exist, or rejects its arguments.
     """
     if node is None or node.get("_target_") is None:
         return None

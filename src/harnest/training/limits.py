@@ -84,7 +84,7 @@ def check_limits(cfg: DictConfig, of_task: Mapping[str, Limit]) -> None:
 
 
 def _texts(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """All texts of a config as they stand there, with their keys."""
+    """All strings of a config, unresolved, with their keys."""
     if isinstance(node, dict | list):
         for name, value in node.items() if isinstance(node, dict) else enumerate(node):
             yield from _texts(value, f"{key}.{name}".lstrip("."))

@@ -89,7 +89,7 @@ class MLflowLogger(Logger):
 
     @rank_zero_only
     def start(self, name: str, tags: Mapping[str, str], directory: Path) -> None:
-        """Start the run, or go on with the one that a study has started."""
+        """Start the run, or attach to the one that the study has started."""
         name = self.run_name or name
         self._ends_run = False
         self.run = RunWriter.start(
@@ -99,7 +99,7 @@ class MLflowLogger(Logger):
     @property
     @rank_zero_experiment
     def experiment(self) -> RunWriter:
-        """The run; Lightning asks for it before training, which starts one of the logger's own."""
+        """The run writer; starts a run on first access, as Lightning does before training."""
         if self.run is None:
             directory = (self.directory or _own_directory()).absolute()
             directory.mkdir(parents=True, exist_ok=True)
@@ -175,7 +175,7 @@ class MLflowLogger(Logger):
 
 
 def _own_directory() -> Path:
-    """Where a run of a logger's own keeps its journal: where ``harnest-train`` has its runs."""
+    """The directory of a run that this logger starts: the same as that of ``harnest-train``."""
     if HydraConfig.initialized():
         return Path(HydraConfig.get().runtime.output_dir)
     return Path("outputs") / f"{datetime.now():%Y-%m-%d/%H-%M-%S-%f}"

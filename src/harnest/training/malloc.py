@@ -8,10 +8,10 @@ _KEPT = 2**30  # bytes
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed blocks of up to 1 GiB for this process instead of returning them.
+    """Let glibc keep freed blocks of up to 1 GiB instead of returning them to the system.
 
-    It returns what is large at once, and the system clears each page of it anew when it is next
-    touched: a third of a training step of an LSTM. Other C libraries are left as they are.
+    Otherwise each training step pays for page faults on fresh memory: a third of a step of an LSTM.
+    Other C libraries are not changed.
     """
     with suppress(AttributeError):
         mallopt = ctypes.CDLL(None).mallopt

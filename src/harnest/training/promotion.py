@@ -41,9 +41,10 @@ class Refit:
 
 
 def winner_of(client: "MlflowClient", study: "MlflowRun", number: int | None) -> "MlflowRun":
-    """The run of the study's best trial, or of the trial that was chosen.
+    """The run of the study's best trial, or of trial ``number``.
 
-    Raises `TrackingError` where there is none, or where it is not finished.
+    Raises:
+        TrackingError: It does not exist, or has not finished.
     """
     name = study.info.run_name
     if number is None:
@@ -72,11 +73,20 @@ def _of_trainer(run: "MlflowRun") -> "MlflowRun":
 def refit(
     client: "MlflowClient", study: "MlflowRun", winner: "MlflowRun", count: int, say: Say
 ) -> list[Refit]:
-    """Train and test the winner's config with the ``count`` seeds after its own ones.
+    """Train and test the winner's config with new seeds, in parallel on this machine's slots.
 
-    New ones, because its own are part of why it won. They train side by side on this machine's
-    slots. Each is a child of the study's run; a seed that was refitted and tested before is read
-    from the record. Raises `TrackingError` where the config keeps no weights to be tested.
+    New seeds, because the winner was selected with its own. Each refit is a child of the study's
+    run; one that exists is read from the record.
+
+    Args:
+        client: The store.
+        study: The study's parent run.
+        winner: The run of its best trial.
+        count: Number of seeds.
+        say: Called with a line of progress.
+
+    Raises:
+        TrackingError: The config saves no best checkpoint, or holds out no test subjects.
     """
     group, identity = study.info.experiment_id, winner.info.run_id
     condition = f"tags.`{REFIT}` = '{identity}' AND attributes.status = 'FINISHED'"
@@ -199,6 +209,6 @@ def _spread(values: Mapping[str, float], name: str) -> str:
 
 
 def _mean_and_deviation(values: Sequence[float]) -> dict[str, float]:
-    """The sample standard deviation, where there is more than one value."""
+    """Mean and, for several values, the sample standard deviation."""
     mean = {"mean": statistics.fmean(values)}
     return mean | ({"std": statistics.stdev(values)} if len(values) > 1 else {})

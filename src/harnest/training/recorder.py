@@ -27,12 +27,21 @@ def record_run(
     facts: Mapping[str, str],
     data_set: DatasetInfo | None,
 ) -> Iterator[Callable[..., None]]:
-    """Record what happens inside in the MLflow runs of ``loggers``, and how it ends.
+    """Record what happens inside the context in the MLflow runs of ``loggers``, and how it ends.
 
-    Yields a function that takes the score, the number of epochs and, where one is kept as the best,
-    that epoch and its metrics. ``facts`` become tags, beside the run's provenance, ``data_set`` its
-    input. Keys of ``cfg`` that name a place in ``directory`` become no parameters. The config,
-    Hydra's overrides, the checkpoints and the log in ``directory`` become artifacts.
+    The config, Hydra's overrides, checkpoints and logs become artifacts.
+
+    Args:
+        loggers: Those that are `MLflowLogger` are used.
+        cfg: The config, which becomes parameters.
+        directory: The run's directory.
+        name: The run's name.
+        facts: Further tags.
+        data_set: The input of the run.
+
+    Yields:
+        A function that records the score, the number of epochs and, if one was saved, the best
+        epoch with its metrics.
     """
     runs: list[RunWriter] = []
 
@@ -76,10 +85,10 @@ def record_run(
 
 
 def _parameters(cfg: DictConfig, directory: Path) -> dict[str, Any]:
-    """The config without what names a place in the run's own directory.
+    """The config without values that name a path in the run's directory.
 
-    That differs from run to run, says nothing of how one was trained, and would be the first thing
-    that MLflow shows when runs are compared; ``config.yaml`` has it.
+    They differ in every run, and would come first where MLflow compares runs; ``config.yaml`` has
+    them.
     """
     own = directory.absolute()
 

@@ -60,12 +60,14 @@ class Ended:
 
 
 def train_side_by_side(jobs: Sequence[RefitJob]) -> Generator[Started | Ended]:
-    """Train and test ``jobs`` on the slots of this machine, in order; yields what happens.
+    """Train and test ``jobs`` in parallel on the slots of this machine; yields events.
 
-    Each has the threads of its slot however many run, as a trial of a study has, so that its
-    score does not depend on the others. What a job raises is raised here, and so is
-    KeyboardInterrupt; the other jobs are then interrupted first. Raises `StudyError` where a
-    job's process died.
+    Each job has the threads of its slot, as a trial has, so its score does not depend on the
+    others. An error of a job, or KeyboardInterrupt, is raised after the other jobs have been
+    interrupted.
+
+    Raises:
+        StudyError: The process of a job died.
     """
     import pebble
 

@@ -15,11 +15,16 @@ _SEEN = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
 def restore_options(
     optimizer: Optimizer, scheduler: Scheduler | None, made: Optimizer, follow: Scheduler | None
 ) -> None:
-    """Give a restored ``optimizer`` and ``scheduler`` the options and rates of newly made ones.
+    """Give a restored ``optimizer`` and ``scheduler`` the options of newly made ones.
 
-    What a checkpoint restores are the options of then: a rate or a longer run that is asked for
-    now would be recorded, and not trained with. ``made`` and ``follow`` are where they would be
-    now. Only a `ReduceLROnPlateau` goes on from the rate that it had come to.
+    A checkpoint restores the options of its own config; a new learning rate or more epochs would be
+    recorded but not used. A `ReduceLROnPlateau` keeps the rate that it had reached.
+
+    Args:
+        optimizer: Restored from a checkpoint.
+        scheduler: Restored from a checkpoint, or None.
+        made: A new optimizer.
+        follow: A new scheduler, advanced to the current step, or None.
     """
     keeps_rate = False
     if scheduler is not None and follow is not None:

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run returned: its directory, and one score for each objective."""
+    """The result of a run: its directory, and one score per objective."""
 
     directory: Path
     scores: tuple[float, ...]
@@ -40,12 +40,19 @@ class RunResult:
 def run(
     cfg: DictConfig, tags: Mapping[str, str] | None = None
 ) -> float | tuple[float, ...] | Replicates:
-    """Train once and return the score: the best ``cfg.objective`` that an epoch reached.
+    """Train once and return the score, or a tuple of scores if there are further objectives.
 
-    Further objectives follow it, as training left them. Inside a study each epoch's objective is
-    reported, and the pruner may stop the run; a config with folds or several seeds returns the
-    runs that its study is to make of it. The run's record gets the further ``tags``. Raises
-    `HarnestError` for what the user can mend, KeyboardInterrupt when interrupted.
+    The score is the best ``cfg.objective`` of an epoch; further objectives are the last metrics.
+    Inside a study each epoch's objective is reported, and the pruner may stop the run. A config
+    with folds or several seeds returns the replicates that its study is to run.
+
+    Args:
+        cfg: The composed config.
+        tags: Further tags of the run's record.
+
+    Raises:
+        HarnestError: The user can fix it.
+        KeyboardInterrupt: The run was interrupted.
     """
     task = task_of(cfg)
     check_limits(cfg, task.limits)

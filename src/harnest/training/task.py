@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class Task(Protocol):
-    """A field of experiments: its data, its modules and its artifacts.
+    """A field: how its data and modules are made, and what its runs record.
 
-    ``task._target_`` of a config names a class with these methods, made without arguments. It is
-    imported while a config is being checked, so its module imports torch only inside methods. All
-    methods raise `HarnestError` for what the config asks and cannot be had.
+    ``task._target_`` of a config names a class with these members, which is instantiated without
+    arguments. Its module is imported while configs are checked, so it imports torch only inside
+    methods. All methods raise `HarnestError` for what the config asks and does not work.
     """
 
     #: What values of the field's keys may be, see `harnest.training.limits.check_limits`.
@@ -50,7 +50,7 @@ class Task(Protocol):
         """The last value of each metric so far, also of epochs before a resume."""
 
     def folds(self, cfg: DictConfig) -> Sequence[tuple[str, tuple[str, ...]]]:
-        """The folds that ``cfg.folds`` asks for: the name of each, and its overrides."""
+        """The folds of ``cfg.folds``: names, and the overrides of each."""
 
     def tags(self, components: "RunComponents") -> Mapping[str, str]:
         """Tags of the run's record: which data it was trained on."""

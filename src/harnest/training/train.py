@@ -17,10 +17,7 @@ def train_config(cfg: DictConfig) -> Any:
 
 
 def check(cfg: DictConfig) -> None:
-    """Raise `HarnestError` for a trial's config that cannot be used here.
-
-    torch is imported only where it has to be asked.
-    """
+    """Raise `HarnestError` for a trial's config that cannot be used; imports torch only if needed."""
     task = task_of(cfg)
     check_limits(cfg, task.limits)
     check_one_process(cfg)

@@ -10,12 +10,17 @@ from harnest.core.errors import ConfigError
 
 
 class SWA(WeightAveraging):
-    """Validates and keeps the mean of the weights at the end of each epoch, from ``start`` on.
+    """Stochastic weight averaging: validates and saves the mean of the weights of each epoch.
 
-    ``start`` is a share of the trainer's epochs; before it, the weights themselves are validated
-    and kept. Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization",
-    2018; statistics of batch normalisation are averaged with the weights, not taken anew. Raises
-    `ConfigError` for a share that is none.
+    Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018.
+    Statistics of batch normalization are averaged with the weights, not recomputed.
+
+    Args:
+        start: Share of the trainer's epochs after which averaging starts. Before it, the weights
+            themselves are validated and saved.
+
+    Raises:
+        ConfigError: ``start`` is not in [0, 1).
     """
 
     def __init__(self, start: float = 0.5) -> None:
@@ -33,7 +38,7 @@ class SWA(WeightAveraging):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Add the weights to the mean; until the first epoch after ``start``, begin it anew."""
+        """Update the mean; restart it until the first epoch after ``start``."""
         if not trainer.is_last_batch:
             return
         assert self._average_model is not None

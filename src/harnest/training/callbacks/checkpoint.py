@@ -32,13 +32,14 @@ class _AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class BestAndLast(ModelCheckpoint):
-    """Lightning's callback, with a last.ckpt of every epoch, and a best one that is not forgotten.
+    """A ModelCheckpoint that writes last.ckpt after every epoch, and remembers the best across a resume.
 
-    Since version 2.6, Lightning writes last.ckpt only with an epoch that was among the best, and
-    where it validates in the middle of an epoch from there: a run would not go on from its end. And
-    it forgets the best epoch where a run goes on in another directory: the best would be the best
-    since then. Raises `ConfigError` for several best epochs in one file, of which it would keep the
-    latest.
+    Since version 2.6 Lightning writes last.ckpt only with an epoch among the best, or from a
+    validation within an epoch, so a run would not resume from its end. It also forgets the best
+    epoch if a run resumes in another directory.
+
+    Raises:
+        ConfigError: ``save_top_k`` asks for several best epochs in one file.
     """
 
     def __init__(self, *, save_last: bool = True, **options: Any) -> None:
@@ -59,7 +60,7 @@ class BestAndLast(ModelCheckpoint):
             trainer.strategy.checkpoint_io = _AtomicCheckpointIO()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write last.ckpt, after the best one, which it tells of."""
+        """Write last.ckpt after the best checkpoint, whose path it contains."""
         super().on_train_epoch_end(trainer, pl_module)
         if self.writes_last and self.dirpath is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             file = Path(self.dirpath) / f"last{self.FILE_EXTENSION}"
@@ -68,14 +69,11 @@ class BestAndLast(ModelCheckpoint):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Know where the checkpoint lies that is gone on from."""
+        """Remember the folder of the checkpoint that the run resumes from."""
         self._resumed = None if trainer.ckpt_path is None else Path(trainer.ckpt_path)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Copy the best checkpoint so far into this run's directory, where it is still there.
-
-        It lies where it was written, or with the one that is gone on from.
-        """
+        """Copy the best checkpoint into this run's directory, if it still exists."""
         best = Path(state_dict["best_model_path"])
         if not best.is_file() and self._resumed is not None:
             best = self._resumed.with_name(best.name)  # the run's directory was moved

@@ -6,14 +6,14 @@ from pytorch_lightning import LightningModule, Trainer, callbacks
 
 
 class EarlyStopping(callbacks.EarlyStopping):
-    """Lightning's callback, for runs that go on.
+    """Lightning's EarlyStopping, with the current config's patience after a resume.
 
-    Lightning's own takes the checkpoint's patience, so that a run that has lost it could not be
-    given more, and trains one that is not given more for another epoch.
+    Lightning restores the patience from the checkpoint, and trains another epoch in a run whose
+    patience is exhausted.
     """
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End a run at once that has lost its patience before."""
+        """Stop at once if the patience was exhausted before."""
         if 0 < self.patience <= self.wait_count:
             trainer.should_stop = True
 

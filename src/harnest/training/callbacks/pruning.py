@@ -10,15 +10,18 @@ from harnest.study.trial import Trial
 
 
 class PruningCallback(Checkpoint):
-    """Reports ``metric`` at each epoch's end, and stops training when the trial is pruned.
+    """Reports a metric after each epoch, and stops training when the trial is pruned.
 
-    Of several validations in an epoch the last one counts; an epoch that does not log the metric,
-    such as one without validation, has none to report. A trial that goes on from another one's
-    checkpoint reports what that had. Outside a study, where ``trial`` is None, it does nothing.
+    The last validation of an epoch counts; an epoch that does not log the metric reports nothing. A
+    trial that resumes another one's checkpoint reports the values of that one first.
 
-    It keeps no files: to Lightning it is one of the checkpoints, since of all callbacks those hear
-    of an epoch's end last, when the training metrics are known. It comes before those that write
-    files, so that these know of the epoch.
+    It saves no files. It derives from Checkpoint because Lightning calls checkpoint callbacks last,
+    when the training metrics are known, and comes before the other checkpoints, so that their files
+    contain the epoch.
+
+    Args:
+        trial: The trial to report to; None: outside a study, the callback does nothing.
+        metric: Name of a logged metric.
     """
 
     def __init__(self, trial: Trial | None, metric: str) -> None:
@@ -28,7 +31,7 @@ class PruningCallback(Checkpoint):
         self.reported: dict[int, float] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """What was reported, by epoch."""
+        """The reported values, by epoch."""
         return {"reported": self.reported}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -37,7 +40,7 @@ class PruningCallback(Checkpoint):
             self._report(value, epoch)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Report, then ask whether to go on; after the last epoch there is nothing to save."""
+        """Report, then stop if the trial is pruned."""
         value = trainer.callback_metrics.get(self.metric)
         # Lightning keeps what an earlier epoch has logged: the very same object.
         if self.trial is None or value is None or value is self.seen:

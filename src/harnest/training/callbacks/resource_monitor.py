@@ -13,13 +13,12 @@ _MB = 1e6
 
 
 class ResourceMonitor(L.Callback):
-    """Logs, for each epoch, what this process and its own device were busy with.
+    """Logs time, throughput, CPU, memory and GPU use of this process for each epoch.
 
-    Under MLflow's names for system metrics, so that its UI shows them as such; MLflow's own
-    monitor would show the machine and all of its GPUs, and write to the store while it is away.
-    Processor use is that of this process over the epoch, 100 % for each busy core. GPU use is
-    that of the device as its driver gives it at the epoch's end, GPU memory the most that this
-    process held in the epoch.
+    Names are those of MLflow's system metrics, so that its UI shows them as such. MLflow's own
+    monitor would measure the whole machine, and block while the store does not answer. CPU use is
+    100 % per busy core. GPU use is the driver's value at the end of the epoch, GPU memory this
+    process's maximum.
     """
 
     def __init__(self) -> None:
