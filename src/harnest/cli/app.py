@@ -137,7 +137,7 @@ def errors_as_lines() -> Iterator[None]:
     before = os.environ.get("HYDRA_FULL_ERROR", "")
     full = before == "1" or "-v" in sys.argv[1:]
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "-v"]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's own reports would come on top of ours
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print its own report as well
     on_terminate = signal.signal(signal.SIGTERM, _terminate)
     try:
         with ignore_broken_pipe():

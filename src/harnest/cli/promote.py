@@ -56,7 +56,7 @@ def main() -> None:
         study = find_study(client, group, arguments.study)
         winner = winner_of(client, study, arguments.trial)
         name = arguments.name or f"harnest-{winner.data.params['data.name']}"
-        if {"/", ":"} & set(name):  # told before anything is trained
+        if {"/", ":"} & set(name):  # checked before anything is trained
             raise TrackingError(
                 f"a registered model cannot be called {name}: give a --name without / and :"
             )

@@ -19,7 +19,7 @@ def command_for(name: str) -> str:
 def current_command() -> str:
     """The command line of this process, ready to be pasted."""
     started = Path(sys.argv[0])
-    if started.suffix == ".py":  # a script of somebody's
+    if started.suffix == ".py":  # another project's script
         called = f"{command_for('python')} {shlex.quote(sys.argv[0])}"
     else:
         called = command_for(started.name)

@@ -10,7 +10,7 @@ from harnest.core.secrets import redact
 INTERRUPTED = "interrupted"
 DIVERGED = "nan"
 
-#: What a `TrialMemoryError` says.
+#: Message of a `TrialMemoryError`.
 OUT_OF_MEMORY = "the kernel killed the trial's process: out of memory"
 
 

@@ -6,7 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from harnest.core.errors import ConfigError
 
-#: Keys of ours whose value may be of another kind than the default that it replaces.
+#: Keys whose value may have another type than the default that it replaces.
 MIXED = ("data.test", "data.validation", "trainer.devices")
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number"}

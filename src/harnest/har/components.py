@@ -192,7 +192,7 @@ def folds_of(cfg: DictConfig) -> list[tuple[str, tuple[str, ...]]]:
     made = make_data(cfg, warn=False).split
     everyone = [*made.train_subjects, *made.validation_subjects]
     dealt = folds(everyone, cfg.folds, seed=cfg.data.split_seed)
-    # By name: a share of those who are not validated on would be others in each fold.
+    # By number: a share would select other test subjects in each fold.
     tested = _subjects_override("test", made.test_subjects)
     return [
         (f"fold-{number}", (_subjects_override("validation", held_out), tested))

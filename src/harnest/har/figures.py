@@ -74,7 +74,7 @@ def _draw(
 
 
 def _new(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple["Picture", Any]:
-    # Not pyplot: it keeps every figure, and asks for a display.
+    # Not pyplot: it keeps references to figures, and may need a display.
     from matplotlib.figure import Figure as Picture
 
     picture = Picture(figsize=(width, height))
@@ -275,7 +275,7 @@ def _samples(predictions: Predictions) -> tuple["Picture", Figure]:
         row = np.concatenate([predictions.signals[of], gap], axis=1)
         axes.plot(row.reshape(-1, row.shape[2]), linewidth=0.9)
         begins = [number * row.shape[1] for number in range(len(of))]
-        # Each window has a time axis of its own, from its first step on.
+        # Each window has its own time axis, from its first step.
         seconds = [0, steps / predictions.rate / 2, steps / predictions.rate]
         axes.set_xticks(
             [begin + second * predictions.rate for begin in begins for second in seconds],

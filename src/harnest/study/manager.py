@@ -74,7 +74,7 @@ def open_study(plan: StudyPlan, listeners: Sequence[StudyCallback]) -> Iterator[
             lease = stack.enter_context(hold_lease(plan.storage, plan.directory))
             study = StudyManager(plan, storage, lease, listeners)
         except BaseException:
-            stack.close()  # what is there of a sweeper then is another's, which came meanwhile
+            stack.close()  # what remains belongs to a sweeper that has opened the study meanwhile
             theirs = [*plan.directory.glob("[0-9]*"), *plan.directory.glob(FILE.format("*"))]
             if is_new and not theirs:
                 shutil.rmtree(plan.directory)
@@ -256,7 +256,7 @@ class StudyManager:
             trials = self._trials()
         if self._enqueue_retries(trials):  # also what another sweeper was interrupted in
             trials = self._trials()
-        # What is taken over or lined up gives some of the budget back, and never takes any.
+        # Requeueing can free budget but never consumes it.
         if self._is_over() or (is_spent and self._is_spent(trials)):
             return None
         trial = self._ask(trials)

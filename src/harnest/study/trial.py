@@ -74,7 +74,7 @@ class Trial:
 
         After True the trial ends as pruned, whether its job returns or raises.
         """
-        # One whose value is no number fails, and is not the pruner's.
+        # A trial with NaN fails; it is not pruned.
         if not self._is_judged or self._has_diverged or not self._trial.should_prune():
             return False
         step = self._trial.study._storage.get_trial(self._trial._trial_id).last_step

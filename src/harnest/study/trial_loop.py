@@ -72,7 +72,7 @@ class TrialLoop:
         """
         try:
             while True:
-                # An interrupt that is held back is heard once one runs: no others are begun then.
+                # A deferred interrupt is handled once a job runs; no others start then.
                 while (
                     len(self._running) < self._executor.capacity
                     and not (self._running and self._interrupts.pending)

@@ -57,10 +57,10 @@ def assemble(cfg: DictConfig, directory: Path, trial: Trial | None = None) -> Ru
         torch.set_num_threads(cfg.threads)
     # cuBLAS repeats its results only with a fixed workspace, and reads this once.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # Deterministic algorithms would fill each new tensor, for those who read it before they write.
+    # Deterministic algorithms would fill each new tensor, in case it is read before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     task = task_of(cfg)
-    loggers = make_loggers(cfg)  # first: a server that is away is told at once
+    loggers = make_loggers(cfg)  # first, so that an unavailable store fails at once
     data = task.make_data(cfg)
     callbacks: list[Callback] = build_each(cfg.callbacks)
     if trial is not None:

@@ -69,7 +69,7 @@ def _devices(cfg: DictConfig) -> int:
         return len([one for one in devices.split(",") if one.strip()])
     if str(devices) not in ("auto", "-1"):
         return _number(devices)
-    is_cpu = OmegaConf.select(cfg, "trainer.accelerator") == "cpu"  # whose cores are one device
+    is_cpu = OmegaConf.select(cfg, "trainer.accelerator") == "cpu"  # a CPU is one device
     return len(visible_gpus()) if _launcher(cfg).sees_all_gpus and not is_cpu else 1
 
 

@@ -33,7 +33,7 @@ def fit(components: RunComponents, resume: str | None) -> None:
             components.module, datamodule=data, ckpt_path=resume, weights_only=True
         )
     except SystemExit as end:
-        # Lightning turns an interrupt into an exit; a study has to hear of the interrupt.
+        # Lightning turns an interrupt into an exit; a study needs the interrupt.
         if components.trainer.state.status == TrainerStatus.INTERRUPTED:
             raise KeyboardInterrupt from end
         raise
@@ -132,7 +132,7 @@ def best_epoch(components: RunComponents) -> tuple[int, dict[str, float]] | None
 
 
 def final_metrics(components: RunComponents) -> dict[str, float]:
-    """Values for constraints and further objectives: the last metrics, and the number of weights."""
+    """Values for constraints and further objectives: last metrics, and number of weights."""
     weights = (weight.numel() for weight in components.module.parameters() if weight.requires_grad)
     metrics = {name: float(value) for name, value in components.task.metrics(components).items()}
     return {**metrics, PARAMETERS: float(sum(weights))}

@@ -73,8 +73,8 @@ class MLflowLogger(Logger):
         self._ends_run = False  # whether the run is this logger's to end
         self._has_ended = False
         if RECORDED_IN not in os.environ:
-            # A store that cannot be used is told before anything is made. In a study it has
-            # been asked, and a trial does without it.
+            # Fail before anything is created. In a study, the study has checked the store, and a
+            # trial does not need it.
             open_store(self.address)
 
     @property
@@ -165,7 +165,7 @@ class MLflowLogger(Logger):
         if self.run is None or not self._ends_run or self._has_ended:
             return
         self._has_ended = True
-        error = sys.exc_info()[1]  # which Lightning is handling where it says failed
+        error = sys.exc_info()[1]  # the exception that Lightning handles if the status is failed
         if status != "failed":
             self.run.end()
         elif error is None:

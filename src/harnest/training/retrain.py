@@ -36,7 +36,7 @@ def retrain(cfg: DictConfig, *, name: str, address: str, tags: Mapping[str, str]
             result = run(composed, tags)
             assert not isinstance(result, Replicates)  # those are for studies only
             done.append(RunResult.of(directory, result))
-        except BaseException as error:  # Hydra would print a line of its own
+        except BaseException as error:  # Hydra would print its own line
             remove_if_unused(directory)
             failures.append(error)
 

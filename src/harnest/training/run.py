@@ -64,8 +64,8 @@ def run(
         raise ConfigError(
             f"folds={cfg.folds} seeds={cfg.seeds}: these are several runs: add -m (--multirun)"
         )
-    # torch, Lightning and MLflow are imported only now, when the config can be used.
-    # An import that is broken off may lose Ctrl-C, or take it for an error of its own.
+    # torch, Lightning and MLflow are imported once the config has been checked. Interrupts are
+    # deferred: an interrupted import may lose Ctrl-C, or turn it into an ImportError.
     interrupts = Interrupts()
     with interrupts.held():
         from harnest.training.components import assemble, make_loggers
@@ -92,11 +92,11 @@ def run(
             return replicates_of(cfg)
     components = assemble(cfg, directory, trial)
     devices = components.trainer.num_devices * components.trainer.num_nodes
-    if is_swept and devices > 1:  # of what only the trial's own machine can tell
+    if is_swept and devices > 1:  # known only on the trial's own machine
         raise several_devices_error(f"trainer.devices={cfg.trainer.devices}")
     if cfg.resume is not None:
         check_checkpoint(components.module, Path(cfg.resume))
-        if trial is None:  # one that was interrupted after its last epoch has its score to tell
+        if trial is None:  # a trial interrupted after its last epoch still returns its score
             check_remaining(components.trainer, Path(cfg.resume))
     facts = run_tags(cfg, components) | dict(tags or {})
     with record_run(
@@ -113,7 +113,7 @@ def run(
         record(score, components.trainer.current_epoch, best_epoch(components))
         if components.trainer.is_global_zero:
             log.info("%s = %.4f, in %s", cfg.objective.metric, score, directory)
-            if trial is None or not trial.is_pruned:  # most of a study are, and had their say
+            if trial is None or not trial.is_pruned:  # pruned trials have no figures or model
                 task.save_artifacts(components, directory)
     if trial is not None:
         trial.measured(measured)

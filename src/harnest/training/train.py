@@ -17,7 +17,7 @@ def train_config(cfg: DictConfig) -> Any:
 
 
 def check(cfg: DictConfig) -> None:
-    """Raise `HarnestError` for a trial's config that cannot be used; imports torch only if needed."""
+    """Raise `HarnestError` for a trial's config that cannot be used."""
     task = task_of(cfg)
     check_limits(cfg, task.limits)
     check_one_process(cfg)

@@ -104,7 +104,7 @@ class FolderFiles:
             problem = "is not a folder" if root.exists() else "does not exist"
             raise DataError(f"{root} {problem}: give data.root the folder that holds {marker}")
         self.where = str(root)
-        # Looked for by name, not by a walk: somebody may give a home folder by mistake.
+        # By name, not by walking the tree: the folder may be a home folder, by mistake.
         _, folders, _ = next(os.walk(root), ("", [], []))
 
         def seen(name: str) -> list[str]:

@@ -82,7 +82,7 @@ def load(folder: Path, digest: str) -> Entry | None:
         }
         return Entry(arrays, dict(stored["meta"]))
     except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError):
-        return None  # garbage of any kind: whatever is wrong with it, it is made anew
+        return None  # any damaged entry is rebuilt
 
 
 def _mapped(path: Path, dtype: str, shape: list[int], header: str) -> NDArray[Any]:
@@ -131,7 +131,7 @@ def _remove_old(folder: Path) -> None:
     """Remove what builders that were killed have left beside ``folder``."""
     for left in folder.parent.glob(".*.tmp"):
         entry = left.name[1:].rsplit(".", 2)[0]
-        if entry == folder.name:  # its lock is ours, so whoever was building it is dead
+        if entry == folder.name:  # this process holds its lock, so its builder is dead
             shutil.rmtree(left, ignore_errors=True)
             continue
         lock = _lock(folder.with_name(entry))
@@ -140,7 +140,7 @@ def _remove_old(folder: Path) -> None:
 
 
 def _lock(folder: Path) -> filelock.BaseFileLock:
-    # The system lets go of the lock when its holder dies, by whatever cause.
+    # The kernel releases the lock when its holder dies.
     return filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
 
 

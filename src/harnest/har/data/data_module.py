@@ -177,8 +177,8 @@ class WindowModule(L.LightningDataModule):
         assert trainer is not None
         if trainer.overfit_batches > 0:  # type: ignore[attr-defined]  # set by its constructor
             return self._batches("train")
-        # Not trainer.current_epoch: a DataLoader begins its first pass while that is, in a run that
-        # goes on, still the epoch at whose end the checkpoint was written.
+        # Not trainer.current_epoch: after a resume it still is the checkpoint's while a DataLoader
+        # starts its first pass.
         progress: Any = trainer.fit_loop.epoch_progress  # typed without what it counts
         return self._batches("train", lambda: self._order_seed(progress.current.processed))
 

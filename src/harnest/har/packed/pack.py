@@ -289,7 +289,7 @@ class Pack:
                 tensors[name].copy_(rows[index])
             for place, name in enumerate(self.names):
                 state = self.optimizers[index].state[tensors[name]]
-                # One each: an optimizer that goes on counts up the step of every weight.
+                # One per weight: a resumed optimizer counts the steps of each.
                 state["step"] = self.steps[index, 0].clone().cpu()
                 for moment, parts in moments.items():
                     state[moment] = parts[place][index].clone()

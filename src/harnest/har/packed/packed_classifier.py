@@ -118,7 +118,7 @@ class PackedClassifier(Classifier):
 def unsupported(trainer: L.Trainer, *, is_augmented: bool, copies: int) -> list[str]:
     """What is asked of ``trainer`` and its classifier that a pack knows nothing of."""
     callbacks = (WeightAveraging, StochasticWeightAveraging)
-    interval = getattr(trainer, "val_check_interval", None)  # absent where a clock says when
+    interval = getattr(trainer, "val_check_interval", None)  # absent with a time interval
     asked = {
         "augmentation": is_augmented,
         "tta.copies": copies > 0,

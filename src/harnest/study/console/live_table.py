@@ -28,7 +28,7 @@ from harnest.study.console.formatting import (
 from harnest.study.events import TrialInfo
 
 _BETWEEN = "   "  # the parts of the line below it
-_PER_SECOND = 2  # how often it is drawn anew
+_PER_SECOND = 2  # refreshes per second
 
 JobKey = tuple[int, str]
 """What is on a slot: a trial's number, and the name of its replicate or nothing."""
@@ -92,7 +92,7 @@ class LiveTable:
         self._took.pop((number, ""), None)
 
     def _draw(self) -> RenderableType:
-        # It draws in a thread of its own: a storage that is away must not end it.
+        # Called in rich's thread, which an unavailable storage must not end.
         with suppress(Exception):
             trials = self._trials()
             summary = _wrapped(self.summary(trials), self._console.width)

@@ -40,7 +40,7 @@ class Terminal(StudyCallback):
     """Hears of a study's events and prints them."""
 
     def __init__(self) -> None:
-        # FORCE_COLOR, which CI and notebooks set, asks for colours, not for a table in motion.
+        # FORCE_COLOR, set by CI and notebooks, asks for colours, not for a live table.
         moves = None if sys.stdout.isatty() else False
         self.console = Console(highlight=False, soft_wrap=True, force_interactive=moves)
         self._live: LiveTable | None = None

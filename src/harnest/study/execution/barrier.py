@@ -70,7 +70,7 @@ class CooperativeJob:
     def __init__(self, job: Callable[[], None], output: Path) -> None:
         self.job = job
         self.output = output
-        #: What it has come to `synchronize` with; None once it has ended.
+        #: The arguments of its pending `synchronize`; None once the job has ended.
         self.waits_for: tuple[Any, Callable[[Sequence[Any]], None]] | None = None
         self._state = _ProcessState.now()
         self._error: BaseException | None = None

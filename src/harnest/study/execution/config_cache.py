@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 _KEPT = 16  # configs: a search has about as many architectures
 
-#: What a session tells each job of itself, by keys of Hydra's.
+#: Hydra keys whose values the sweep sets for each job.
 _TOLD = ("hydra.job.env_set.", "hydra.sweep.subdir")
 
 
@@ -47,7 +47,7 @@ class ConfigCache:
                 is_new = one.type == OverrideType.FORCE_ADD
                 OmegaConf.update(config, one.key_or_group, one.value(), force_add=is_new)
         except OmegaConfBaseException:
-            return self._compose_with_hydra(overrides)  # which says better what is wrong
+            return self._compose_with_hydra(overrides)  # whose error is better
         # The sweep's own as they stand: what they refer to may be a password.
         before = OmegaConf.to_container(self.config.hydra.overrides.hydra, resolve=False)
         assert isinstance(before, list)
@@ -76,7 +76,7 @@ class ConfigCache:
         if "/" in name:
             return True
         if name not in self._groups:
-            # As Hydra asks it. A list of all groups needs every file there to be a config.
+            # Hydra's own check; listing all groups would require that every file is a config.
             sources = self.loader.get_sources()
             self._groups[name] = any(source.is_group(name) for source in sources)
         return self._groups[name]

@@ -6,8 +6,8 @@ import signal
 import sys
 from types import TracebackType
 
-# Ctrl-C reaches this process too, and nobody needs it then: without a traceback of what it was
-# importing. It was started with the signal held back until now.
+# Ctrl-C also reaches the fork server, which then exits without a traceback of its imports. The
+# signal was blocked until now.
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
@@ -15,8 +15,8 @@ from hydra.core.plugins import Plugins  # noqa: E402
 
 
 def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    # A spare process that is still being made when its pool closes does not find the pool's locks
-    # any more. Nobody waits for it, and its traceback would be the last that a study shows.
+    # A spare process that starts while its pool closes finds no locks of the pool. Its traceback
+    # would be the last output of the study.
     if not (isinstance(error, FileNotFoundError) and error.filename is None):
         sys.__excepthook__(kind, error, trace)
 

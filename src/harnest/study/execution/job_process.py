@@ -199,8 +199,7 @@ def restore_singletons(state: Any) -> None:
 
 def failed_return(error: BaseException) -> JobReturn:
     """The return of a job that ``error`` ended somewhere else than in its task."""
-    # Hydra hangs the job's return on the error that it lets go on, and to pickle two that hold
-    # each other has no end.
+    # Hydra attaches the job's return to the error that it raises; pickling the cycle would not end.
     returned = _take_job_return_handoff(error) or JobReturn()
     returned.status = JobStatus.FAILED
     told = as_picklable_error(error)

@@ -61,7 +61,7 @@ class PackedLauncher(SlotsLauncher):
         self.batch_timeout = batch_timeout
         self.varying_keys = list(varying_keys)
         self._groups: list[_Group] = []
-        self._arrivals = 0  # jobs that have come so far
+        self._arrivals = 0  # jobs submitted so far
         self._lock = threading.RLock()
         self._numbers = count()
         self._places: Path | None = None
@@ -91,7 +91,7 @@ class PackedLauncher(SlotsLauncher):
     ) -> "Future[JobReturn]":
         """Let job ``number`` join a group; the future is that of `SlotsLauncher.submit`."""
         config, directory = self._composed(overrides, number, replicate)
-        self._application()  # what cannot be sent to a process is told here
+        self._application()  # raises here if the job cannot be pickled
         job = _Waiting(config, directory, Future())
         job.result.set_running_or_notify_cancel()
         with self._lock:
@@ -157,7 +157,7 @@ class PackedLauncher(SlotsLauncher):
                     slot = self._free.get()
                     try:
                         self._start(group.jobs, slot)
-                    except Exception as error:  # in a timer's thread nobody would hear of it
+                    except Exception as error:  # an exception in a timer's thread would be lost
                         self._free.put(slot)
                         for job in group.jobs:
                             job.result.set_exception(error)

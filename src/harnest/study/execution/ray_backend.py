@@ -134,7 +134,7 @@ def _perform(application: "Application", config: DictConfig) -> JobReturn:
     from harnest.study.execution.job_process import restore_singletons, run_task
 
     for name, value in application.environment.items():
-        os.environ.setdefault(name, value)  # what ray says of this host and its GPUs stays
+        os.environ.setdefault(name, value)  # keep ray's variables for this host and its GPUs
     Path(application.folder).mkdir(parents=True, exist_ok=True)
     os.chdir(application.folder)
     context, task, state = cloudpickle.loads(application.packed)

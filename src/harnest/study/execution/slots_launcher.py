@@ -142,7 +142,7 @@ class SlotsLauncher(Launcher):
 
         def finish(done: "Future[bytes]") -> None:
             self._running.pop(directory, None)  # another sweeper may give two jobs one directory
-            mark_ended(directory)  # it may not have come to that itself
+            mark_ended(directory)  # its process may have died before
             self._free.put(slot)
             try:
                 result.set_result(Job.unpack(done.result()))
@@ -214,7 +214,7 @@ class SlotsLauncher(Launcher):
 
     def _opened(self) -> "ProcessPool":
         if self._pool is not None and not self._pool.active:
-            self._end_pool()  # to pebble, one whose waiting process was killed while none had a job
+            self._end_pool()  # a pool whose idle process was killed counts as broken
         if self._pool is None:
             import pebble
 

@@ -23,10 +23,10 @@ from harnest.core.failure import (
 from harnest.study.execution.oom import OomKills
 from harnest.study.execution.slot import EVERYWHERE, mark_ended, signal_job
 
-#: What they raise for a job whose process did not live to its end.
+#: Errors of these launchers for a job whose process died.
 _DEATHS = {"UncompletedJobError", "WorkerCrashedError", "NodeDiedError"}
 
-#: What SLURM calls an end that the job could not tell of itself.
+#: SLURM's states of jobs that ended without a return.
 _ENDS: dict[str, type[StudyError]] = {
     "CANCELLED": TrialInterruptedError,
     "PREEMPTED": TrialInterruptedError,
@@ -169,7 +169,7 @@ class ThreadedExecutor:
     def _leave(self, directory: Path, alone: bool) -> None:
         with self._changed:
             self._running.discard(directory)
-            mark_ended(directory)  # it may not have come to that itself
+            mark_ended(directory)  # its process may have died before
             self._waits_for_all = self._waits_for_all and not alone
             self._changed.notify_all()
 

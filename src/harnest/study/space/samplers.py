@@ -59,7 +59,7 @@ PRUNERS: dict[str, dict[str, Any]] = {
         "patience": 3,
         "min_delta": 0.0,
     },
-    # For jobs whose steps are instances, such as folds, and whose score is their mean.
+    # For trials whose steps are instances, such as folds, and whose score is their mean.
     "wilcoxon": {
         "_target_": "optuna.pruners.WilcoxonPruner",
         "p_threshold": 0.1,
@@ -106,8 +106,8 @@ def make_sampler(config: DictConfig | None, number: int = 0) -> "optuna.samplers
     if "seed" in given:
         seed = int(SeedSequence([given["seed"], number]).generate_state(1)[0])
         if given["_target_"].endswith("QMCSampler"):
-            # The sequence is one for the whole study, and the seed says which. Keys that are not
-            # always searched are no part of it.
+            # One sequence for the whole study, selected by the seed. Keys under a condition are not in
+            # it.
             random = {"_target_": "optuna.samplers.RandomSampler", "seed": seed}
             given.setdefault("independent_sampler", random)
         else:
@@ -121,7 +121,7 @@ def _make(part: str, config: Any) -> Any:
 
     try:
         with warnings.catch_warnings():
-            # Chosen by name, so whoever chose it knows.
+            # The user chose it by name.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return instantiate(config, _execution_whitelist_=_TRUSTED)
     except (TypeError, ValueError, ImportError) as error:

@@ -19,7 +19,7 @@ from harnest.study.space.parameter import Condition, Parameter, as_override, enc
 if TYPE_CHECKING:
     import optuna
 
-#: What is tried, so that it can be told whether that was tried before.
+#: A combination of values in a form that can be compared.
 Point = frozenset[tuple[str, Any]]
 
 

@@ -19,7 +19,7 @@ _LASTING = {
 
 
 def _is_lasting(log: dict[str, Any]) -> bool:
-    # What is only lined up has no folder yet, and a grid lines up a thousand at once.
+    # Enqueued trials have no directory yet, and a grid enqueues a thousand at once.
     return log["op_code"] in _LASTING and log.get("state") != TrialState.WAITING
 
 

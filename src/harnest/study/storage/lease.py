@@ -79,7 +79,7 @@ class Lease:
 def hold_lease(address: str, directory: Path) -> Iterator[Lease]:
     """Hold a lease on trials of the study at ``address`` until the context or the process ends."""
     file = storage_file(address)
-    # Beside a file that holds the study, since that is where its sweepers meet.
+    # Beside the storage's file, which all sweepers of the study share.
     folder = directory if file is None else file.absolute().parent
     token = uuid.uuid4().hex[:12]
     heartbeat = _Heartbeat(address) if file is None else None
@@ -94,7 +94,7 @@ def hold_lease(address: str, directory: Path) -> Iterator[Lease]:
             yield owner
     finally:
         ended.set()
-        if not owner.trials:  # else the file says that they are nobody's now
+        if not owner.trials:  # otherwise the file marks its trials as stale
             _file(folder, token).unlink(missing_ok=True)
 
 

@@ -50,7 +50,7 @@ def open_storage(address: str) -> BaseStorage:
         with storage_lock(address, "tables")():  # several that make them at once fail
             RDBStorage(address).engine.dispose()
         return _RetryingStorage(reopen_database(address), storage_retry(address))
-    except Exception as error:  # each database driver has errors of its own
+    except Exception as error:  # each database driver has its own errors
         told = f"the study's storage {redact(address)} cannot be opened: {error_summary(error)}"
         extra = _EXTRAS.get(address.partition(":")[0].partition("+")[0])
         if isinstance(error, ImportError) and extra is not None:
@@ -136,7 +136,7 @@ class _KernelLock:
 
     def __init__(self, file: str) -> None:
         self._file = file
-        # It is held for a millisecond, so whoever waits for it looks again soon.
+        # The lock is held for about a millisecond, so poll often.
         self._lock = FileLock(file, thread_local=False, poll_interval=0.002)
 
     def __reduce__(self) -> tuple[Any, ...]:

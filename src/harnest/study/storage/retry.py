@@ -15,7 +15,7 @@ from harnest.core.secrets import redact
 #: Seconds that a database may be away.
 TIMEOUT = 120.0
 
-_PAUSE = (0.1, 1.0)  # seconds between two tries; not the same for everyone who waits
+_PAUSE = (0.1, 1.0)  # seconds between two tries, with jitter
 _QUIET = 1.0  # seconds after which to speak of it: a deadlock is over sooner
 
 _log = logging.getLogger(__name__)
@@ -90,9 +90,9 @@ def _is_unavailable(error: Exception) -> bool:
     from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-    # SQLite says so of a file that is another one, or was emptied: it does not come back.
+    # SQLite's error for a file that was replaced or emptied: retrying is useless.
     if "no such table" in str(cause):
         return False
     is_lost = isinstance(cause, DBAPIError) and cause.connection_invalidated
-    # The last one follows another, where Optuna goes on in the session that has lost its server.
+    # PendingRollbackError follows another error, in a session that has lost its server.
     return is_lost or isinstance(cause, (OperationalError, InterfaceError, PendingRollbackError))

@@ -32,7 +32,7 @@ class _AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class BestAndLast(ModelCheckpoint):
-    """A ModelCheckpoint that writes last.ckpt after every epoch, and remembers the best across a resume.
+    """A ModelCheckpoint with a last.ckpt of every epoch, and a best one that survives a resume.
 
     Since version 2.6 Lightning writes last.ckpt only with an epoch among the best, or from a
     validation within an epoch, so a run would not resume from its end. It also forgets the best

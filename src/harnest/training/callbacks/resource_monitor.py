@@ -58,7 +58,7 @@ def _gpu(device: torch.device) -> Mapping[str, float]:
     if device.type != "cuda":
         return {}
     used = {"system/gpu_memory_usage_megabytes": torch.cuda.max_memory_reserved(device) / _MB}
-    with suppress(Exception):  # a driver may not tell, in a container for example
-        # torch asks for the card that CUDA_VISIBLE_DEVICES means by this number.
+    with suppress(Exception):  # the driver may not report it, for example in a container
+        # torch maps the index through CUDA_VISIBLE_DEVICES.
         used["system/gpu_utilization_percentage"] = float(torch.cuda.utilization(device))
     return used

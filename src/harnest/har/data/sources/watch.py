@@ -66,7 +66,7 @@ class Watch:
             content = path.read_bytes()
         except OSError as error:
             raise _unreadable(path, error) from error
-        # To unpickle is to run what the file says, so it must be the very file that is known.
+        # Unpickling runs code of the file, so its digest has to be the known one.
         if hashlib.sha256(content).hexdigest() != _SHA256:
             raise DataError(f"{path} is not the file of seglearn 1.2.5 (SHA-256): {_INSTALL}")
         table: dict[str, Any] = np.load(io.BytesIO(content), allow_pickle=True).item()
