@@ -106,7 +106,7 @@ def make_sampler(config: DictConfig | None, number: int = 0) -> "optuna.samplers
     if "seed" in given:
         seed = int(SeedSequence([given["seed"], number]).generate_state(1)[0])
         if given["_target_"].endswith("QMCSampler"):
-            # One sequence for the whole study, selected by the seed. Keys under a condition are not in
+            # One sequence for the whole study, selected by the seed. Conditional keys are not in
             # it.
             random = {"_target_": "optuna.samplers.RandomSampler", "seed": seed}
             given.setdefault("independent_sampler", random)
