@@ -32,11 +32,11 @@ _AT_ONCE = 128  # windows in one pass: more leave the cache, and take up to twic
 
 
 def save_artifacts(components: RunComponents, directory: Path) -> None:
-    """Keep figures of the validation windows, and the model, in the MLflow runs of a training.
+    """Record figures of the validation windows, and the model, in the runs of the MLflow loggers.
 
-    With the weights of the best epoch, where they were kept, else with the last ones; without
-    validation subjects there is the model alone. What cannot be made is told in the log: a training
-    that has its score is not to fail for it.
+    Uses the weights of the best epoch if they were saved, else the last ones. Without validation
+    subjects only the model is recorded. Errors are logged, not raised: a run that has its score
+    does not fail because of its artifacts.
     """
     loggers = [one for one in components.trainer.loggers if isinstance(one, MLflowLogger)]
     runs = [(one, one.run) for one in loggers if one.run is not None]
@@ -104,9 +104,10 @@ def log_model(
     directory: Path,
     epoch: int,
 ) -> None:
-    """Log the model with what it reached on the validation windows, if there are any.
+    """Log the model with its scores on the validation windows, if there are any.
 
-    Raises `NotPortableError` where the network cannot be taken out of Python.
+    Raises:
+        NotPortableError: The network cannot be exported.
     """
     folder = directory / RECORD / "model"
     windows = data.windows

@@ -37,16 +37,24 @@ _PARTS = ("train_", "val_", "test_")  # nn.Module has a method called train
 class Classifier(L.LightningModule):
     """Classifies windows of raw physical units, (batch, time, channels).
 
-    ``mean`` and ``std``, (channels,), are those of the training subjects; they are buffers, so
-    a checkpoint carries all that its weights need. ``class_weights``, (classes,), scale the
-    loss of each class. ``monitor`` is the metric that a scheduler may wait for.
+    Validation and test windows are classified as they are or, with ``copies``, by the mean
+    probability over the window and its augmented copies. Dropout masks and augmentations depend
+    only on ``seed`` and the epoch, so a resumed run learns like an uninterrupted one.
 
-    Training windows are changed by the ``augmentations``, which know of ``triads``, the channels
-    that are one sensor's three axes. Validation and test windows are classified as they are; with
-    ``copies``, by the mean probability over the window and so many augmented copies of it.
-
-    What dropout leaves out and how windows are changed depends on ``seed`` and the epoch alone, so
-    that a run that goes on from a checkpoint learns as one never stopped.
+    Args:
+        network: Maps normalized windows to logits (batch, classes).
+        mean: Of the training subjects, (channels,). A buffer, so checkpoints contain it.
+        std: Of the training subjects, (channels,). A buffer.
+        classes: Number of activities.
+        class_weights: Weights of the loss, (classes,), or None.
+        label_smoothing: Share of each target that is spread over all classes.
+        optimizer: Makes the optimizer of parameters.
+        scheduler: Makes the scheduler of an optimizer.
+        monitor: The metric for schedulers that need one.
+        augmentations: Change training windows.
+        triads: Indices of the channels that are the three axes of one sensor.
+        copies: Augmented copies of each validation and test window.
+        seed: Of dropout and augmentations.
     """
 
     mean: Tensor
@@ -97,15 +105,15 @@ class Classifier(L.LightningModule):
         return logits
 
     def augmented(self, batch: Batch) -> Batch:
-        """What training makes of a batch: windows and targets, see `Augment`."""
+        """Augment a training batch: windows and targets, see `Augment`."""
         x, y = batch
         return self.augment.mixed(self._augment_signals(x), y, self.classes)
 
     @torch.no_grad()
     def examples(self, x: Tensor, y: Tensor) -> Batch:
-        """Normalised windows and labels to init_from_data a network by: all, once as they are.
+        """All normalized windows and labels, for `DataDependentInit.init_from_data`.
 
-        And once augmented, where windows are augmented in training; mixup aside.
+        With augmentations other than mixup, an augmented copy of each window follows.
         """
         if self.augment.signal:
             x, y = torch.cat([x, self._augment_signals(x)]), y.repeat(2)
@@ -177,7 +185,7 @@ class Classifier(L.LightningModule):
         checkpoint[_OPTIMIZER] = type(self.trainer.optimizers[0]).__name__
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Raise `ConfigError` where a checkpoint to go on from has another optimizer's state."""
+        """Raise `ConfigError` if the checkpoint is of another kind of optimizer."""
         if self.make_optimizer is None:
             return
         self._measured_before = checkpoint.get(METRICS, {})
@@ -193,7 +201,7 @@ class Classifier(L.LightningModule):
         return {**self._measured_before, **now}
 
     def on_train_start(self) -> None:
-        """In a run that goes on, train with the options and rates that its config has now."""
+        """After a resume, apply the options and learning rates of the current config."""
         if self.trainer.ckpt_path is None:
             return
         made, follow = self._make_optimizer()
@@ -212,13 +220,13 @@ class Classifier(L.LightningModule):
         self.log("lr", optimizer.param_groups[0]["lr"])
 
     def epoch_seed(self) -> int:
-        """What all chance in this epoch, on this device, is drawn from."""
+        """The seed of all random numbers of this epoch on this device."""
         return (self.seed * 1_000_003 + self.current_epoch) * 1009 + self.global_rank
 
     def on_validation_epoch_start(self) -> None:
-        """Seed the copies of windows: the same ones each time.
+        """Seed the augmented copies, so that they are the same in each validation.
 
-        Training, in the middle of whose epoch this may be, goes on with its own chance.
+        The random state of training is saved, because this may happen within a training epoch.
         """
         if self.copies:
             devices = [self.device] if self.device.type == "cuda" else []
@@ -230,9 +238,9 @@ class Classifier(L.LightningModule):
         self.on_validation_epoch_start()
 
     def on_train_epoch_end(self) -> None:
-        """Log the training metrics, and tell a scheduler that waits for a metric.
+        """Log the training metrics, and step a scheduler that needs a metric.
 
-        Lightning would tell it once the checkpoint is written, and where there is no new metric.
+        Lightning would step it after the checkpoint is written, and also without a new metric.
         """
         self._log_epoch("train")
         is_new = self.monitor.startswith("train/") or self._is_validated
@@ -254,10 +262,10 @@ class Classifier(L.LightningModule):
         self._aside.close()
 
     def configure_optimizers(self) -> Any:
-        """Make the optimizer, and the scheduler that acts after each epoch.
+        """Make the optimizer and the scheduler, which steps after each epoch.
 
-        One that asks for ``total_steps`` is told how many training steps the run has, and acts
-        after each of them.
+        A scheduler with the argument ``total_steps`` gets the number of training steps of the run,
+        and steps after each.
         """
         optimizer, scheduler = self._make_optimizer()
         if scheduler is None:
@@ -286,13 +294,13 @@ class Classifier(L.LightningModule):
         return "total_steps" in inspect.signature(self.make_scheduler).parameters
 
     def _total_steps(self) -> int:
-        """Training steps of the whole run; any number before there is a trainer."""
+        """Training steps of the whole run; any number without a trainer."""
         if self._trainer is None:
             return 1000
         return int(self.trainer.estimated_stepping_batches)
 
     def _steps_in_an_epoch(self) -> int:
-        """Training steps of one epoch, once there is a trainer that trains."""
+        """Training steps of one epoch; needs a trainer."""
         return math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
 
 

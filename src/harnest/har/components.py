@@ -118,9 +118,9 @@ def make_classifier(
 def _classifier_factory(
     cfg: DictConfig, data: WindowModule, trainer: L.Trainer
 ) -> Callable[..., Classifier]:
-    """Makes a classifier that Lightning trains, or one of a pack.
+    """Return what makes a classifier: one that Lightning trains, or one of a pack.
 
-    On a GPU a run of its own is a pack of one where it can be: its steps are then one CUDA graph.
+    On a GPU a single run is a pack of one if possible, so that a step is one CUDA graph.
     """
     member = partial(
         PackedClassifier,
@@ -185,9 +185,10 @@ def _check_computable(
 
 
 def folds_of(cfg: DictConfig) -> list[tuple[str, tuple[str, ...]]]:
-    """The folds of the subjects that ``cfg`` asks for: names, and overrides.
+    """The folds of ``cfg.folds``: names, and overrides.
 
-    Raises `HarnestError` where the subjects cannot be dealt out.
+    Raises:
+        HarnestError: There are fewer subjects than folds.
     """
     made = make_data(cfg, warn=False).split
     everyone = [*made.train_subjects, *made.validation_subjects]

@@ -18,12 +18,18 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(cfg: "DictConfig", checkpoint: Path, figures: Path | None = None) -> dict[str, float]:
-    """Loss, accuracy and macro-F1 of ``checkpoint`` on the test subjects of its config.
+    """Loss, accuracy and macro-F1 of a checkpoint on the test subjects.
 
-    The folder ``figures`` gets the pictures that a run has of its validation subjects, of these.
-    Where this CPU cannot compute the network in the config's precision, a warning says so, and the
-    scores are those of 32-true. Raises `CheckpointError` where the checkpoint is not one of this
-    config's network.
+    If this CPU cannot compute the network in the config's precision, it warns and uses 32-true.
+
+    Args:
+        cfg: The config of the run.
+        checkpoint: Its checkpoint.
+        figures: A folder for figures of the test subjects; None: none.
+
+    Raises:
+        CheckpointError: The checkpoint is not one of this config's network.
+        ConfigError: There are no test subjects.
     """
     import torch
 
@@ -63,13 +69,13 @@ def evaluate(cfg: "DictConfig", checkpoint: Path, figures: Path | None = None) -
 
 
 def chance_scores(cfg: "DictConfig") -> dict[str, float]:
-    """What guessing reaches on the test subjects of a config: loss, accuracy and macro-F1.
+    """The scores of guessing on the test subjects: loss, accuracy and macro-F1.
 
-    A guess is either uniform over the classes, or always the most frequent class of the test
-    windows; of the two, the better accuracy and the better macro-F1 count. A uniform guess expects
-    an F1 of ``2 p q / (p + q)`` for a class whose share of the windows is ``p``, with ``q`` one
-    over the number of classes; the mean is over the classes that the windows have. Its loss, the
-    logarithm of the number of classes, is that of the loss.
+    A guess is either uniform over the classes or always the most frequent class of the test
+    windows; the better accuracy and the better macro-F1 count. With a uniform guess, a class with
+    share ``p`` of the windows has an expected F1 of ``2 p q / (p + q)``, where ``q`` is one over
+    the number of classes; the mean is over the classes that occur. The loss is the logarithm of the
+    number of classes.
     """
     import numpy as np
 
@@ -92,9 +98,9 @@ def chance_scores(cfg: "DictConfig") -> dict[str, float]:
 
 
 def test_predictions(cfg: "DictConfig", checkpoint: Path) -> "tuple[Classifier, Predictions]":
-    """The classifier of ``checkpoint``, and what it makes of the test subjects, window by window.
+    """The classifier of ``checkpoint``, and its predictions for the test subjects.
 
-    Raises what `evaluate` raises.
+    Raises the same errors as `evaluate`.
     """
     import torch
 

@@ -25,10 +25,16 @@ _MARK = "#d1603d"
 def draw(
     predictions: Predictions, history: Mapping[str, Curve], folder: Path, kept: int | None = None
 ) -> list[Path]:
-    """Write every figure into ``folder`` as a PNG, and one page with all; returns the files.
+    """Write every figure as a PNG, and one HTML page with all of them.
 
-    ``history`` are a training's metrics by epoch; without it there are no learning curves.
-    ``kept`` is the epoch whose weights were kept, which they mark.
+    Args:
+        predictions: What is drawn.
+        history: Metrics by epoch, for the learning curves; empty: none.
+        folder: Where the files go.
+        kept: The saved epoch, which the curves mark.
+
+    Returns:
+        The files.
     """
     import matplotlib as mpl
 
@@ -316,5 +322,5 @@ def _told(predictions: Predictions, sample: int) -> str:
 
 
 def _json(values: Sequence[float] | NDArray[np.float64]) -> list[float | None]:
-    """Numbers as JSON has them: nothing where there is none."""
+    """Numbers as JSON; NaN becomes null."""
     return [float(value) if np.isfinite(value) else None for value in values]

@@ -22,11 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """What to predict: a model, a recording, and where the table goes.
+    """What to predict, and where the table goes.
 
-    ``rate`` [Hz] is for a recording without a column of times; ``step`` [s] is from one window's
-    start to the next, None: half a window; ``output`` None: standard output; ``plot`` None: no
-    picture.
+    Attributes:
+        model: A run's directory or MLflow id, or a registered model.
+        file: The recording, a CSV file.
+        tracking_uri: The MLflow store.
+        rate: Samples per second of a recording without a column of times [Hz].
+        step: Time from the start of a window to the next [s]; None: half a window.
+        output: File of the table; None: standard output.
+        plot: File of a picture; None: none.
     """
 
     model: str
@@ -39,7 +44,7 @@ class PredictionRequest:
 
 
 def predict_recording(request: PredictionRequest) -> None:
-    """Write the table that is asked for; raises `HarnestError` for what cannot be used."""
+    """Write the table of predictions; raises `HarnestError` for a request that cannot be used."""
     silence_libraries()
     _check_place("-o", request.output)
     _check_place("--plot", request.plot)

@@ -8,7 +8,19 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """n windows of one part of a data set, and what a classifier made of them."""
+    """n windows of one part of a data set, and a classifier's probabilities for them.
+
+    Attributes:
+        part: ``validation`` or ``test``.
+        data_set: Its name.
+        signals: (n, time, channels).
+        labels: (n,).
+        subjects: (n,).
+        probabilities: (n, classes).
+        activities: Names of the classes.
+        channels: Names of the channels with their units.
+        rate: Samples per second [Hz].
+    """
 
     part: str
     """``validation`` or ``test``."""
@@ -43,10 +55,10 @@ def confusion(
 
 
 def per_class(matrix: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """Precision, recall and F1 of each activity, (classes,); NaN where nothing can be said.
+    """Precision, recall and F1 of each activity, (classes,), from a confusion matrix.
 
-    From a confusion matrix. F1 is 2 TP / (2 TP + FP + FN), which is also 0 where one of the
-    others cannot be said.
+    They are NaN where undefined. F1 is 2 TP / (2 TP + FP + FN), which is 0 if only one of the
+    others is undefined.
     """
     hits, true, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
     return {

@@ -16,7 +16,7 @@ def tags(data: WindowModule) -> dict[str, str]:
 
 
 def dataset_info(data: WindowModule) -> DatasetInfo:
-    """What the windows are, and whose are for what."""
+    """Describe the windows, and the subjects of each part."""
     windows, split = data.windows, data.split
     return DatasetInfo(
         name=windows.name,

@@ -68,7 +68,7 @@ class WindowClassification:
         return make_module(cfg, cast("WindowModule", data), trainer)
 
     def fit_data(self, components: "RunComponents") -> "L.LightningDataModule | None":
-        """The windows; a pack has loaders of its own."""
+        """The data module; None for a packed classifier, which has its own data loaders."""
         from harnest.har.packed.packed_classifier import PackedClassifier
 
         return None if isinstance(components.module, PackedClassifier) else components.data
@@ -90,7 +90,7 @@ class WindowClassification:
         return tags(cast("WindowModule", components.data))
 
     def dataset(self, components: "RunComponents") -> "DatasetInfo":
-        """What the windows are, and whose are for what."""
+        """The windows, and the subjects of each part."""
         from harnest.har.schema import dataset_info
 
         return dataset_info(cast("WindowModule", components.data))

@@ -40,7 +40,7 @@ class Augmentation(Protocol):
 
 
 def check(strength: float, probability: float) -> None:
-    """Raise `ConfigError` for a strength below 0, or a probability that is none."""
+    """Raise `ConfigError` for a negative strength, or a probability outside [0, 1]."""
     if strength < 0:
         raise ConfigError(f"strength={strength} cannot be used: it must be at least 0")
     if not 0 <= probability <= 1:

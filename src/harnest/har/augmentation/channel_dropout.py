@@ -12,7 +12,7 @@ from harnest.har.augmentation.base import Layout, check
 class ChannelDropout:
     """Replaces whole channels of a window by their mean over the training subjects.
 
-    ``strength`` is the share of the channels, each drawn by itself. The network sees zeros there.
+    ``strength`` is the probability of each channel. The network sees zeros there.
     """
 
     strength: float = 0.1

@@ -25,7 +25,7 @@ class Mirror:
         check(0, self.probability)
 
     def __call__(self, x: Tensor, layout: Layout) -> Tensor:
-        """Return mirrored windows; raises `ConfigError` where there are no such channels."""
+        """Return mirrored windows; raises `ConfigError` if a channel does not exist."""
         if not all(0 <= channel < x.shape[2] for channel in self.channels):
             raise ConfigError(
                 f"augmentation.mirror.channels={list(self.channels)}: the data have the channels 0 "

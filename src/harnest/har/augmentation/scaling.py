@@ -10,7 +10,7 @@ from harnest.har.augmentation.base import Layout, check
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """Multiplies each channel of a window by a factor of its own.
+    """Multiplies each channel of a window by its own factor.
 
     Factors are normal around 1 with the standard deviation ``strength``. Um et al. 2017.
     """

@@ -31,7 +31,7 @@ class ArchiveSource:
     inner: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse two origins at once."""
+        """Reject two origins."""
         if self.archive is not None and self.root is not None:
             raise ConfigError("data.archive and data.root are both given: leave one of them out")
 

@@ -41,7 +41,7 @@ class Files(Protocol):
 
     @property
     def where(self) -> str:
-        """What holds the files, for messages."""
+        """The archive or folder, for messages."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -137,9 +137,10 @@ class FolderFiles:
 
 @contextmanager
 def open_zip(path: Path, marker: str, inner: str | None = None) -> Iterator[ZipFiles]:
-    """Open the archive at ``path``, or the one called ``inner`` inside it where there is one.
+    """Open the zip archive at ``path``, or the archive ``inner`` inside it, if there is one.
 
-    Raises `DataError` unless it is a zip archive and holds ``marker``.
+    Raises:
+        DataError: It is not a zip archive, or does not contain ``marker``.
     """
     if not path.is_file():
         problem = "is a folder: give it as data.root" if path.is_dir() else "does not exist"

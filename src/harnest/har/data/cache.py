@@ -22,7 +22,7 @@ _META = "meta.json"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """What one folder of the cache holds: named arrays, and facts that JSON can express."""
+    """A folder of the cache: named arrays, and facts as JSON."""
 
     arrays: dict[str, NDArray[Any]]
     meta: dict[str, Any]
@@ -41,11 +41,13 @@ def cache_folder(cache: Path | None = None) -> Path:
 
 
 def load_or_build(folder: Path, digest: str, build: Callable[[], Entry]) -> Entry:
-    """Return the entry in ``folder``, made by ``build`` where it is missing or damaged.
+    """Load the entry in ``folder``; build it if it is missing or damaged.
 
-    However many processes ask at once, one builds and the others wait for it. An entry appears
-    under its name only when it is complete and on the disk. Raises `DataError` where ``folder``
-    cannot be written, and whatever ``build`` raises.
+    One process builds while the others wait. An entry gets its name once it is complete and on
+    disk.
+
+    Raises:
+        DataError: ``folder`` cannot be written.
     """
     entry = load(folder, digest)
     if entry is not None:

@@ -35,15 +35,21 @@ class CsvRecording:
 def read_csv(
     file: Path, channels: Sequence[Channel], rate: float, given_rate: float | None
 ) -> CsvRecording:
-    """Read ``channels`` from ``file`` at ``rate`` [Hz], or as it is where its own is as good.
+    """Read a recording from a CSV file.
 
-    The file has a header with the channels' names, in any order and among others; a unit may
-    follow a name in brackets, ``acc_x [g]``, and has to be the channel's. Its times are in a
-    column ``time`` in seconds, or even at ``given_rate`` [Hz]. Uneven times are interpolated
-    linearly, and so are a few samples that are missing. A faster recording is brought to ``rate``
-    by polyphase resampling, whose low-pass filter removes what the lower rate cannot carry
-    (Crochiere and Rabiner, Multirate Digital Signal Processing, 1983, ch. 4); a slower one lacks
-    what the model has learned from, and is refused. Raises `DataError`.
+    Uneven times and a few missing samples are interpolated linearly. A faster recording is
+    resampled with a polyphase filter, whose low-pass removes frequencies that ``rate`` cannot
+    represent (Crochiere and Rabiner, Multirate Digital Signal Processing, 1983, ch. 4).
+
+    Args:
+        file: Has a header with the channels' names, in any order. A unit may follow in brackets,
+            ``acc_x [g]``, and has to match.
+        channels: The channels that the model needs.
+        rate: Samples per second that the model needs [Hz].
+        given_rate: Samples per second of a file without a column ``time`` [s]; None: it has one.
+
+    Raises:
+        DataError: The file cannot be read, lacks a channel, or has a lower rate.
     """
     table = _table(file)
     signal = np.stack([_column(file, table, one) for one in channels], axis=1)

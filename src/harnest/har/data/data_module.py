@@ -19,15 +19,19 @@ _WORKERS = 2  # processes that gather batches: they copy, and compute nothing
 
 
 class EpochBatchSampler(SequentialSampler):
-    """Which of ``count`` windows make each batch of a pass: indices, (batch,) int64.
+    """Yields the indices of each batch of a pass, (batch,) int64.
 
-    With ``key``, each pass is a new permutation that depends on its number alone, so that a run
-    that goes on from a checkpoint meets the same batches as one never stopped. Of several devices
-    (``rank`` of ``world``) each takes every ``world``-th window of the same permutation; the first
-    ones are repeated so that all take equally many steps. The last, smaller batch is never dropped.
+    The last, smaller batch is not dropped. It derives from SequentialSampler because Lightning
+    replaces any other sampler if it overfits on few batches.
 
-    It is a SequentialSampler to Lightning, which puts one of single windows in the place of any
-    other sampler where it overfits.
+    Args:
+        count: Number of windows.
+        batch_size: Windows of a batch.
+        key: Returns the number of the pass, which determines its permutation, so that a resumed run
+            sees the same batches; None: in order.
+        rank: Index of this device.
+        world: Number of devices. Each takes every ``world``-th window; the first ones are repeated
+            so that all take equally many steps.
     """
 
     def __init__(
@@ -93,11 +97,11 @@ Loader = DeviceLoader | DataLoader[tuple[Tensor, ...]]
 
 
 class WindowModule(L.LightningDataModule):
-    """The windows of one split, as Lightning wants them.
+    """The data module of one split of windows.
 
-    They are put on the training device once, and batches are gathered there: no collation window
-    by window, no worker processes, no copy a step. Windows that take more than half of what a GPU
-    has free stay in main memory: worker processes gather the same batches from there.
+    Windows are moved to the training device once and batches are gathered there, without worker
+    processes, collation or a copy per step. If they need more than half of a GPU's free memory,
+    they stay in main memory, and worker processes gather the same batches.
     """
 
     def __init__(self, windows: Windows, split: Split, *, batch_size: int, seed: int) -> None:
@@ -149,10 +153,7 @@ class WindowModule(L.LightningDataModule):
         return signals.to(device), labels.to(device)
 
     def fits(self, device: torch.device) -> bool:
-        """Whether the windows that a run needs are few enough for ``device``, were it empty.
-
-        What else is on it makes no difference: how a run is trained is not to depend on that.
-        """
+        """Whether the windows fit on ``device`` if it were empty: its other users must not matter."""
         if device.type != "cuda":
             return True
         _, whole = torch.cuda.mem_get_info(device)
@@ -190,9 +191,9 @@ class WindowModule(L.LightningDataModule):
         return self.seed * 1_000_003 + epoch
 
     def val_dataloader(self) -> Loader | list[Loader]:
-        """Batches of the validation subjects; none where there are none."""
+        """Batches of the validation subjects, if there are any."""
         return self._batches("validation") if self.split.validation_subjects else []
 
     def test_dataloader(self) -> Loader | list[Loader]:
-        """Batches of the test subjects; none where there are none."""
+        """Batches of the test subjects, if there are any."""
         return self._batches("test") if self.split.test_subjects else []

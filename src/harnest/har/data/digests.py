@@ -25,12 +25,12 @@ def source_digest(name: str, version: int, options: Mapping[str, Any], content: 
 
 @functools.cache
 def code_digest(kind: type) -> str:
-    """Return a digest of the code of a class, or "" for a class of harnest itself.
+    """Digest of the code of a class; empty for classes of harnest, whose readers have versions.
 
-    These are the files of the modules that define the class and its base classes, except those of
-    harnest, whose readers have versions, and of the standard library. A class without a file, such
-    as one typed into a notebook, counts with its compiled methods. The first answer for a class
-    is kept for the life of the process: an edited file has no effect on a class already imported.
+    It covers the files of the modules that define the class and its base classes, except those of
+    harnest and the standard library. A class without a file, such as one in a notebook, counts by
+    its compiled methods. The digest of a class is cached for the life of the process, since an
+    edited file does not affect an imported class.
     """
     files: dict[str, str] = {}
     compiled: list[str] = []
@@ -102,7 +102,7 @@ def _hashed(path: str | Path) -> str:
 
 
 def _stamp(files: Mapping[str, str | Path]) -> tuple[str, float]:
-    """Return a digest of what the file system says of the files, and the latest change [s]."""
+    """Digest of the files' metadata, and the latest change [s]."""
     marks, newest = [], 0.0
     for name, path in files.items():
         at, stat = os.path.abspath(path), os.stat(path)  # noqa: PTH100, PTH116  for speed

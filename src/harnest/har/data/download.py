@@ -22,11 +22,18 @@ redirections followed, under no time limit of their own."""
 
 
 def fetch(url: str, name: str, check: Callable[[Path], object]) -> Path:
-    """Return the file at ``url``, kept as ``name`` in the user's cache folder from then on.
+    """Download ``url`` to the cache folder once.
 
-    ``check`` is given the downloaded file and raises `DataError` unless it is what it should be;
-    only then does the file get its name. Of several processes one downloads, the others wait, and
-    fail with it. Raises `DataError`, within some 10 seconds where there is no network.
+    One process downloads while the others wait, and fails for all. Without a network it fails
+    within about 10 s.
+
+    Args:
+        url: What to download.
+        name: Name of the file in the cache folder.
+        check: Raises `DataError` for a wrong file; the file gets its name only after it.
+
+    Raises:
+        DataError: It cannot be downloaded or saved.
     """
     folder = cache_folder() / "downloads"
     target = folder / name

@@ -11,10 +11,12 @@ from harnest.core.errors import ConfigError
 def folds(
     subjects: Sequence[int], count: int | Literal["loso"], *, seed: int
 ) -> tuple[tuple[int, ...], ...]:
-    """Deal ``subjects`` out to ``count`` folds, as even as can be; ``loso``: one subject each.
+    """Distribute ``subjects`` evenly over ``count`` folds; ``loso``: one subject per fold.
 
-    The order in which they are dealt depends on ``seed`` alone. Raises `ConfigError` where there
-    are fewer subjects than folds.
+    The order depends only on ``seed``.
+
+    Raises:
+        ConfigError: There are fewer subjects than folds.
     """
     number = len(subjects) if count == "loso" else count
     if number > len(subjects):

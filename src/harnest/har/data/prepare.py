@@ -50,13 +50,19 @@ class Windows:
 
 
 def prepare(source: Source, *, window: float, step: float, cache: Path | None = None) -> Windows:
-    """Return the windows of ``source``, ``window`` seconds long, one every ``step`` seconds.
+    """Prepare the windows of ``source``, or load them from the cache.
 
-    Both are rounded to whole steps of the data set's rate. The windows are kept in
-    ``cache``/prepared (None: the user's cache folder) and made only where they are not there yet
-    or no longer whole; processes that ask at the same time wait for the first. Raises
-    `ConfigError` for an impossible length or a source with another one's digest, `DataError` for
-    data or a folder that cannot be used.
+    Other processes that need the same windows wait for the first.
+
+    Args:
+        source: A data source.
+        window: Length of a window [s], rounded to whole samples.
+        step: Time from the start of a window to the next [s], rounded to whole samples.
+        cache: The cache folder; None: the user's.
+
+    Raises:
+        ConfigError: The length is impossible, or the source has the digest of another one.
+        DataError: The data or the folder cannot be used.
     """
     _refuse_inherited_digest(source)
     for key, seconds in (("window", window), ("step", step)):
@@ -86,7 +92,7 @@ def prepare(source: Source, *, window: float, step: float, cache: Path | None = 
 
 
 def _refuse_inherited_digest(source: Source) -> None:
-    """What reads otherwise than the class whose digest it has would get that one's windows."""
+    """Reject a source with its own ``read`` and an inherited ``digest``."""
     kind = type(source)
     digests = next((one for one in kind.__mro__ if "digest" in vars(one)), None)
     if digests and getattr(digests, "read", kind.read) not in (kind.read, Source.read):

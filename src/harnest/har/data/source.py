@@ -7,10 +7,11 @@ from harnest.har.data.recording import DataSet
 
 @runtime_checkable
 class Source(Protocol):
-    """Where recordings come from.
+    """The protocol of a data source.
 
-    A source of your own is a class with these three members, in any importable module, named by
-    `data.source._target_`. Those of harnest are frozen dataclasses whose fields are their options.
+    A source of your own is a class with these three members in any importable module, named by
+    ``data.source._target_``. Sources of harnest are frozen dataclasses whose fields are their
+    options.
     """
 
     @property
@@ -18,13 +19,14 @@ class Source(Protocol):
         """The data set's short name, the same as that of the `DataSet` that `read` returns."""
 
     def digest(self) -> str:
-        """Return a hexadecimal digest of all that decides what `read` returns, and nothing else.
+        """Hexadecimal digest of everything that determines what `read` returns, and nothing else.
 
-        These are the bytes to be read, the options and the version of the reader; neither paths
-        nor times belong to it. The source files of a class outside harnest count beside it. It is
-        asked before every run, so it should be cheap when asked again: see
-        `harnest.har.data.digests`.
-        Raises `DataError` where there is nothing to read.
+        That is the content of the files, the options and the version of the reader, but neither
+        paths nor times. The source files of a class outside harnest are added. It is called before
+        every run, so it should be cheap when repeated: see `harnest.har.data.digests`.
+
+        Raises:
+            DataError: There is nothing to read.
         """
 
     def read(self) -> DataSet:

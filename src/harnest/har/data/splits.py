@@ -35,17 +35,24 @@ def split(
     official: Sequence[int] = (),
     activities: Sequence[str] = (),
 ) -> Split:
-    """Return which of the n windows train, validate and test, so that no subject is in two parts.
+    """Split windows into training, validation and test; each subject is in one part only.
 
-    ``subjects`` and ``labels`` are those of the windows, (n,) each. A list names subjects. A
-    fraction, between 0 and 1, picks that share of them, at least one, by ``seed`` alone: ``test``
-    a share of all, ``validation`` a share of those who are not tested; without ``validation`` all
-    of them are trained on. ``test="official"`` takes the ``official`` subjects, as far as they have
-    windows; without ``test``, or with an empty list, nobody is tested. ``activities`` names the
-    labels. A part may lack some of them: see `missing_activities`.
+    A part may lack activities: see `missing_activities`.
 
-    Raises `ConfigError` for a choice that cannot be made, and `DataError` where no subject at all
-    has a window of an activity.
+    Args:
+        subjects: Of the windows, (n,).
+        labels: Of the windows, (n,).
+        validation: A list of subjects, or a fraction of those who are not tested; None: all of them
+            are trained on.
+        test: A list of subjects, a fraction of all, or ``official``; None or an empty list: no test
+            subjects.
+        seed: Determines the subjects of a fraction, of which there is at least one.
+        official: The data set's own test subjects.
+        activities: Names of the labels.
+
+    Raises:
+        ConfigError: The choice is impossible.
+        DataError: No subject has a window of an activity.
     """
     subject_of, label_of = np.asarray(subjects), np.asarray(labels)
     everyone: list[int] = np.unique(subject_of).tolist()
@@ -130,7 +137,7 @@ def _named(key: str, share: Share, everyone: list[int]) -> list[int] | None:
 def _chosen(
     key: str, share: Share, everyone: list[int], taken: set[int], seed: tuple[int, int]
 ) -> list[int]:
-    """Return whom ``share`` lists, or the fraction of ``everyone`` that ``seed`` picks."""
+    """The subjects that ``share`` lists, or the fraction of ``everyone`` that ``seed`` selects."""
     named = _named(key, share, everyone)
     if named is not None:
         return named

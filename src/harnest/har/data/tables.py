@@ -11,11 +11,18 @@ Number = TypeVar("Number", np.float32, np.int64)
 
 
 def parse(text: bytes, columns: int, dtype: type[Number], where: str) -> NDArray[Number]:
-    """Return the numbers of ``text``, (lines, columns): blanks between columns, no header.
+    """Parse a table of numbers separated by blanks, without a header: (lines, columns).
 
-    Any number of blanks may lead, part and trail the columns. ``where`` names the text in the
-    `DataError` for a line of another length, or for what is no number of that type. It keeps
-    Python's lock only for moments, so several threads parse as many texts at once.
+    It releases the GIL, so several threads can parse at once.
+
+    Args:
+        text: The table. Blanks may lead, separate and trail the columns.
+        columns: Their number.
+        dtype: Of the result.
+        where: Name of the text, for errors.
+
+    Raises:
+        DataError: A line has another length, or a value is not a number of that type.
     """
     import pyarrow
 

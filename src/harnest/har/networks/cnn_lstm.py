@@ -22,15 +22,13 @@ class CNNLSTM(nn.Module):
     """Convolutions that halve the time steps, a bidirectional LSTM, attention over its steps.
 
     The usual order of Sainath et al., "Convolutional, Long Short-Term Memory, Fully Connected Deep
-    Neural Networks", 2015. Each of ``blocks`` is a convolution over all channels with ``filters``
-    maps, normalised over the batch, rectified, and the larger of each two steps. The LSTM then
-    reads 2**``blocks`` times fewer steps; attention is that of
-    `harnest.har.networks.lstm.LSTM`. With ``rescaled`` the channels are also
-    there in each window's own scale, so that small movements of somebody who sits or stands are
-    seen; they tell more of the activity than the device's orientation.
+    Neural Networks", 2015. Each of ``blocks`` is a convolution with ``filters`` maps, batch
+    normalization, ReLU, and max pooling over two steps, so the LSTM reads 2**``blocks`` times fewer
+    steps. Attention is that of `harnest.har.networks.lstm.LSTM`. With ``rescaled`` the channels are
+    also given in each window's own scale, which shows small movements while sitting or standing.
 
-    Takes (batch, time, channels), gives logits (batch, classes). Dropout acts on what the LSTM
-    reads and before the linear layer.
+    Takes (batch, time, channels), gives logits (batch, classes). Dropout acts on the input of the
+    LSTM and before the linear layer.
     """
 
     def __init__(

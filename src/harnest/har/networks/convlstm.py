@@ -10,8 +10,8 @@ class ConvLSTMCell(nn.Module):
     """One step of a convolutional LSTM.
 
     Shi et al., "Convolutional LSTM Network: A Machine Learning Approach for Precipitation
-    Nowcasting", 2015, eq. 3, along one dimension and without its peepholes, whose weights would
-    tie it to one length.
+    Nowcasting", 2015, eq. 3, in one dimension and without peepholes, whose weights would fix the
+    length.
     """
 
     def __init__(self, inputs: int, hidden_size: int, kernel_size: int) -> None:

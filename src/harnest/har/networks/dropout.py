@@ -7,10 +7,11 @@ _VALUES = 2**16  # of the 16 random bits that decide on a number
 
 
 def noise(x: Tensor, rate: float, generator: torch.Generator | None = None) -> Tensor:
-    """What to multiply ``x`` by: 0, or what makes up for the zeros. ``rate`` is below 1.
+    """The factors of dropout: 0, or 1 / (1 - ``rate``).
 
-    On a processor 16 bits are drawn for a number, where torch draws 53; so the rate is met to
-    1/65536. They come from ``generator`` or from torch's own, in the order of ``x``'s shape.
+    On a CPU each factor uses 16 random bits, where torch uses 53, so the rate is met to 1/65536.
+    They come from ``generator`` or torch's default one, in the order of ``x``'s shape. ``rate`` is
+    below 1.
     """
     if x.device.type != "cpu":
         return bernoulli(x, rate, generator)

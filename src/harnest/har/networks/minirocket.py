@@ -19,22 +19,21 @@ _SAMPLE = 1024
 
 
 class MiniRocket(nn.Module):
-    """Shares of the steps at which fixed kernels exceed fixed thresholds, one linear layer.
+    """Fixed kernels, the share of steps at which each exceeds fixed thresholds, and a linear layer.
 
     Dempster, Schmidt & Webb, "MiniRocket: A Very Fast (Almost) Deterministic Transform for Time
-    Series Classification", 2021, in its multivariate form: each of 84 kernels, at each dilation
-    that fits into the window, sums a random few of the channels. About ``features`` shares (PPV,
-    the proportion of positive values) come of it. The thresholds are quantiles of what training
-    windows give: `init_from_data` computes them once, with the mean and deviation that each share
-    is standardised by. Both are buffers, which checkpoints contain.
+    Series Classification", 2021, multivariate form: each of 84 kernels, at each dilation that fits
+    into the window, sums a few random channels, which gives about ``features`` shares (PPV,
+    proportion of positive values). Thresholds are quantiles of responses to training windows:
+    `init_from_data` computes them once, with the mean and deviation that standardize each share.
+    Both are buffers, which checkpoints contain.
 
-    With ``differences``, those from step to step are channels as well, as in MultiRocket (Tan et
-    al. 2022), brought to the deviation 1 like the others.
+    With ``differences``, differences between steps are further channels, as in MultiRocket (Tan et
+    al. 2022), scaled to a standard deviation of 1.
 
-    The linear layer is trained; or, with ``ridge``, found by `init_from_data` in closed form as the
-    authors do, that being the penalty of its squared weights. What is trained then is one number, a
-    factor of the logits: which activity is told stays, and the probabilities begin to mean
-    something.
+    The linear layer is trained or, with the penalty ``ridge`` of its squared weights, computed by
+    `init_from_data` in closed form, as the authors do. Then training only fits a factor of the
+    logits, which calibrates the probabilities and does not change predictions.
 
     Takes (batch, time, channels), gives logits (batch, classes). Dropout acts on the shares.
     """
@@ -121,13 +120,13 @@ class MiniRocket(nn.Module):
         return logits if self.factor is None else self.factor * logits
 
     def _sources(self, x: Tensor) -> Tensor:
-        """What the kernels sum: the channels, and their differences where they are wanted."""
+        """The inputs of the kernels: the channels and, if wanted, their differences."""
         if not self.differences:
             return x
         return torch.cat([x, x.diff(dim=1, prepend=x[:, :1]) / self.pace.to(x)], dim=2)
 
     def _responses(self, x: Tensor, index: int, dilation: int) -> Tensor:
-        """What each kernel gives at each step: (batch, kernels, time)."""
+        """The response of each kernel at each step: (batch, kernels, time)."""
         weights = self.mix[index][:, :, None] * self.weights  # (kernels, channels, 9)
         return nn.functional.conv1d(
             x.transpose(1, 2), weights.to(x), padding=4 * dilation, dilation=dilation
@@ -186,6 +185,6 @@ def _channel_choices(channels: int, count: int) -> Tensor:
 
 
 def _within(responses: Tensor, dilation: int, inner: int) -> Tensor:
-    """All steps, or with ``inner`` those at which no padding was seen, if there are any."""
+    """All steps, or with ``inner`` only those without padding, if there are any."""
     edge = 4 * dilation
     return responses[..., edge:-edge] if inner and responses.shape[-1] > 2 * edge else responses

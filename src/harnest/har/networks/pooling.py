@@ -11,13 +11,13 @@ Pooling = Literal["last", "mean", "attention"]
 
 
 def check_pooling(pooling: str) -> None:
-    """Raise `ConfigError` for a pooling that there is not."""
+    """Raise `ConfigError` for an unknown pooling."""
     if pooling not in ("last", "mean", "attention"):
         raise ConfigError(f"pooling={pooling} is unknown: choose last, mean or attention")
 
 
 def attention_score(features: int) -> nn.Module:
-    """How much a step tells, learned: (batch, time, features) to (batch, time, 1).
+    """A learned relevance of each step: (batch, time, features) to (batch, time, 1).
 
     Yang et al., "Hierarchical Attention Networks for Document Classification", 2016, eq. 5 to 7.
     """

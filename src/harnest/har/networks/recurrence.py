@@ -14,9 +14,9 @@ Layer = Callable[..., tuple[Tensor, ...]]
 
 
 class _Stacked(nn.RNNBase):
-    """What torch's own is, but that its dropout is `noise`.
+    """Like torch's recurrent layers, with `noise` as dropout.
 
-    Layer by layer it takes a processor no longer; a GPU has one kernel for all.
+    On a CPU, computing layer by layer takes no longer; a GPU uses torch's kernel for all layers.
     """
 
     def forward(self, input: Any, hx: Any = None) -> Any:

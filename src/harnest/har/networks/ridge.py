@@ -5,11 +5,19 @@ from torch import Tensor, nn
 
 
 def ridge(features: Tensor, labels: Tensor, classes: int, penalty: float) -> tuple[Tensor, Tensor]:
-    """Weights (classes, features) and bias (classes,) of a classifier by least squares.
+    """A linear classifier by least squares with an L2 penalty.
 
-    Each class is told from the others by targets of 1 and -1; ``penalty`` times the weights'
-    squares is added, the bias is free (Hoerl & Kennard 1970). Takes ``features`` (n, features) and
-    ``labels`` (n,). Solved over the windows or over the features, whichever are fewer.
+    Targets are 1 for the class and -1 for the others; the bias is not penalized (Hoerl & Kennard
+    1970). Solved over windows or features, whichever are fewer.
+
+    Args:
+        features: (n, features).
+        labels: (n,).
+        classes: Number of classes.
+        penalty: Of the squared weights.
+
+    Returns:
+        Weights (classes, features) and bias (classes,).
     """
     targets = nn.functional.one_hot(labels, classes).to(torch.float64) * 2 - 1
     center, middle = features.mean(dim=0), targets.mean(dim=0)

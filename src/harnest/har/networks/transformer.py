@@ -69,7 +69,7 @@ class Transformer(nn.Module):
 
 
 def positions(tokens: Tensor) -> Tensor:
-    """Sinusoids that tell places apart, (count, size), for tokens (batch, count, size).
+    """Sinusoidal position encodings, (count, size), for tokens (batch, count, size).
 
     Vaswani et al. 2017, section 3.5.
     """

@@ -9,14 +9,16 @@ _WARM = 3  # calls before the recording, in which libraries choose kernels and t
 
 
 class CudaGraph:
-    """A function of tensors on a GPU, repeated as one CUDA graph instead of kernel by kernel.
+    """Replays a function of GPU tensors as one CUDA graph instead of launching each kernel.
 
-    Small kernels take the processor longer to launch than the GPU to run. The first calls run as
-    ever, and are what torch asks for before a recording. It is made for the shapes of the first
-    call; a call with other shapes, such as an epoch's last batch, runs as ever. On the CPU all do.
+    Launching small kernels takes longer than running them. The first calls run eagerly, as torch
+    requires before a recording. A call with other shapes than the first one, such as an epoch's
+    last batch, and every call on a CPU run eagerly.
 
-    ``function`` may change tensors that it holds, but must not wait for the GPU, and must do the
-    same work for whatever values. ``generators`` are those that it draws from, but torch's own.
+    Args:
+        function: May change tensors that it holds, but must not synchronize with the GPU, and must
+            do the same work for all values.
+        generators: The generators that it uses, apart from torch's default one.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class CudaGraph:
         self.outputs: tuple[Tensor, ...] = ()
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """What ``function`` returns for ``inputs``, all on the device."""
+        """Call ``function`` with ``inputs`` on the device."""
         if self.stream is None:
             return self.function(*inputs)
         if not self.inputs:

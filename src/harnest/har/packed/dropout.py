@@ -12,11 +12,14 @@ Noise = Callable[[Tensor, float, torch.Generator], Tensor]
 
 
 class PackedDropout(nn.Module):
-    """Under vmap over networks: each has one of ``rates`` and draws from one of ``generators``.
+    """Dropout under vmap over networks, each with its own rate and generator.
 
-    With ``whole`` it zeroes whole features, as ``nn.Dropout1d`` does, else single values.
-    ``of_one`` says what to multiply the values of one by: on the CPU what its dropout would draw
-    alone from torch's own generator in the same state, as `bernoulli` does for ``nn.Dropout``.
+    Args:
+        rates: One per network.
+        generators: One per network.
+        whole: Whether it zeroes whole features, as ``nn.Dropout1d`` does.
+        of_one: Returns the factors for one network: on a CPU the same that its own dropout would
+            draw from torch's generator in the same state.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class PackedDropout(nn.Module):
         return dropped
 
     def noise(self, x: Tensor) -> Tensor:
-        """What to multiply ``x``, (k, ...), by."""
+        """The factors of ``x``, (k, ...)."""
         rows = x[..., :1] if self.whole else x
         return torch.stack(
             [
@@ -52,7 +55,7 @@ class PackedDropout(nn.Module):
 
 
 class _Drop(torch.autograd.Function):
-    """Leaves vmap for a moment: a generator of its own for each network is no notion of vmap's."""
+    """Leaves vmap, which does not support a generator per network."""
 
     @staticmethod
     def forward(x: Tensor, dropout: PackedDropout) -> Tensor:

@@ -22,10 +22,12 @@ _ROUNDING = {"32-true": 0.01, "bf16-mixed": 0.05}
 
 
 def train_epoch(members: Sequence[PackedClassifier]) -> None:
-    """Train each of ``members`` for the epoch that it is at, all at once.
+    """Train one epoch of all ``members`` as one program.
 
-    Afterwards weights, optimizers and training metrics of each are those of its next epoch's start.
-    Raises `ConfigError` for members that cannot be packed.
+    Afterwards weights, optimizers and training metrics of each are as after an epoch of its own.
+
+    Raises:
+        ConfigError: The members cannot be packed.
     """
     torch.set_num_threads(members[0].threads)
     pack = members[0].pack
@@ -64,10 +66,10 @@ def _normalises_batches(module: nn.Module) -> bool:
 
 
 class Pack:
-    """Members' weights as rows of one matrix, (k, weights), and what is remembered of each.
+    """The weights of several classifiers as rows of one matrix, (k, weights), and their state.
 
-    Everything is taken from the members and given back after each epoch, so that a pack can be
-    made anew from those that are left.
+    Everything is read from the classifiers before an epoch and written back after it, so the next
+    epoch can use fewer classifiers.
     """
 
     def __init__(self, members: Sequence[PackedClassifier]) -> None:
@@ -147,7 +149,7 @@ class Pack:
             member.count("train", loss, guess, truth)
 
     def count_validation(self, member: PackedClassifier) -> None:
-        """Count the validation windows for ``member``; all are judged when the first one asks."""
+        """Count validation windows of ``member``; the first call predicts for all members."""
         if self.validated is None:
             self.validated = self._validate()
         labels = self.data["validation"][1][: member.windows("validation")]
@@ -296,7 +298,7 @@ class Pack:
 
 
 def _shared(member: PackedClassifier) -> dict[str, object]:
-    """What a pack has once for all of its members, by key."""
+    """The settings that all members of a pack have in common, by key."""
     return {
         "loss.label_smoothing": member.loss.label_smoothing,
         "loss.class_weights": member.loss.weight is not None,

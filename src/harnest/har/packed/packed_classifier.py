@@ -76,7 +76,7 @@ class PackedClassifier(Classifier):
         return _Once(self.labels["train"][: self.windows("train")])
 
     def val_dataloader(self) -> "_Once | list[Any]":
-        """One batch, or none where nobody validates."""
+        """One batch, or none without validation windows."""
         count = self.windows("validation")
         return _Once(self.labels["validation"][:count]) if count else []
 
@@ -116,7 +116,7 @@ class PackedClassifier(Classifier):
 
 
 def unsupported(trainer: L.Trainer, *, is_augmented: bool, copies: int) -> list[str]:
-    """What is asked of ``trainer`` and its classifier that a pack knows nothing of."""
+    """The settings of ``trainer`` and its classifier that a pack does not support."""
     callbacks = (WeightAveraging, StochasticWeightAveraging)
     interval = getattr(trainer, "val_check_interval", None)  # absent with a time interval
     asked = {
@@ -138,7 +138,7 @@ def unsupported(trainer: L.Trainer, *, is_augmented: bool, copies: int) -> list[
 
 
 def has_batch_hooks(callback: Callback) -> bool:
-    """Whether a callback of a user's own wants to be told of each batch: a member has none."""
+    """Whether a user's callback has hooks for batches, which a pack does not call."""
     if type(callback).__module__.partition(".")[0] in ("harnest", "pytorch_lightning"):
         return False
     return any(getattr(type(callback), hook) is not getattr(Callback, hook) for hook in _BY_BATCH)

@@ -70,9 +70,9 @@ class _Each(torch.autograd.Function):
 def side_by_side(
     function: Callable[..., tuple[Tensor, ...]], calls: Sequence[tuple[Tensor, ...]]
 ) -> list[tuple[Tensor, ...]]:
-    """Call ``function`` with the arguments of each call; on a GPU each has a stream of its own.
+    """Call ``function`` with the arguments of each call; on a GPU, each on its own stream.
 
-    So small kernels of different calls run at the same time, and those of autograd's way back too.
+    Small kernels of different calls then run concurrently, also in the backward pass.
     """
     if not calls[0][0].is_cuda:
         return [function(*arguments) for arguments in calls]

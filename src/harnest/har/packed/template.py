@@ -60,7 +60,7 @@ def template_of(networks: Sequence[nn.Module], generators: Sequence[torch.Genera
 
 
 def unsupported_error(network: nn.Module, why: str) -> ConfigError:
-    """The error that says that ``network`` cannot be packed, and what to do."""
+    """The error for a ``network`` that cannot be packed."""
     return ConfigError(
         f"{type(network).__name__} cannot be packed: {why}; choose hydra/launcher=slots"
     )
@@ -72,7 +72,7 @@ def _layout(network: nn.Module) -> object:
 
 
 def _options(module: nn.Module) -> dict[str, object]:
-    """What a module does that its weights do not say."""
+    """The options of a module that its weights do not determine."""
     plain = (bool, int, float, str, tuple, type(None))
     own = _OWN.get(type(module))
     return {

@@ -28,7 +28,7 @@ class Rule:
 
 
 def rule_of(optimizers: Sequence[Optimizer]) -> Rule:
-    """The rule that all ``optimizers`` follow; raises `ConfigError` where there is none."""
+    """The rule of all ``optimizers``; raises `ConfigError` if they have none in common."""
     kind, *others = {_kind(optimizer) for optimizer in optimizers}
     if others:
         raise ConfigError(

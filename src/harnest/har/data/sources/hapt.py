@@ -182,10 +182,9 @@ def _signal(files: Files, file: str) -> NDArray[np.float32]:
 def _separated(signal: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (time, 9): body acceleration, gravity, angular rate.
 
-    Gravity is what a Butterworth low-pass with its corner at 0.3 Hz lets through, as in the data
-    set's features_info.txt, of third order like the noise filter there. It runs forwards and
-    backwards over the whole recording, so that gravity does not lag behind the movement. Gravity
-    and body acceleration add up to what was measured.
+    Gravity is the acceleration below 0.3 Hz (third-order Butterworth filter, run forwards and
+    backwards so that it has no lag), as in the data set's features_info.txt. Gravity and body
+    acceleration add up to the measurement.
     """
     from scipy.signal import butter, sosfiltfilt  # type: ignore[import-untyped]
 

@@ -55,14 +55,15 @@ _OFFICIAL = {"train": 7352, "test": 2947}
 
 @dataclass(frozen=True, slots=True)
 class UciHar:
-    """10299 windows of 30 subjects, phone at the waist: 9 channels, 128 steps at 50 Hz each.
+    """10299 windows of 30 subjects, smartphone at the waist: 9 channels, 128 steps at 50 Hz.
 
-    ``archive`` is the data set's zip file (or the one inside it), ``root`` the folder that it
-    unpacks to; without either the archive is downloaded once.
+    The authors published overlapping windows, not the recordings. So each window is a recording
+    with one segment, and 2.56 s is the longest window; it gives the published windows in their
+    order, training before test.
 
-    The authors published windows, half of each the half of its neighbour, not the recordings that
-    they were cut from. Each window therefore is a recording of its own, with one segment: 2.56 s
-    is the longest window to ask for, and gives theirs, in their order, training before test.
+    Args:
+        archive: The data set's zip file, or the one inside it.
+        root: The folder with the unpacked files. Without either, the archive is downloaded once.
     """
 
     archive: str | Path | None = None
