@@ -83,7 +83,7 @@ def test_what_cannot_be_used_is_one_error_and_leaves_nothing(folder):
             harnest.train(overrides)
     with pytest.raises(ConfigError, match="nothing is searched"):
         harnest.sweep([])
-    with pytest.raises(StudyError, match="nosuch is no study"):
+    with pytest.raises(StudyError, match="nosuch is not a study"):
         harnest.load_study("nosuch")
     assert not [path for path in folder.rglob("*") if path.is_file()]
 

@@ -116,7 +116,7 @@ def test_the_scores_of_a_run_at_work_are_shown_and_not_recorded(workplace):
         answer = warm("evaluate", "multirun/pair/0", folder=workplace.folder)
     finally:
         client.update_run(run.info.run_id, "FINISHED")
-    assert "still at work" in answer.out
+    assert "still RUNNING" in answer.out
     assert set(scores_in(answer)) == {"test/loss", "test/accuracy", "test/macro_f1"}
     assert record_of(workplace, workplace.study / "0").data.metrics == run.data.metrics
 

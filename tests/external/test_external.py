@@ -138,7 +138,7 @@ def test_everybody_is_left_out_once_where_nobody_is_held_out(tmp_path):
     assert {run.info.status for run in runs} == {"FINISHED"}
     promoted = warm("promote", "loso", folder=tmp_path, **OURS)
     assert promoted.code == 2
-    assert "holds nobody out" in promoted.err
+    assert "has no test subjects" in promoted.err
     refused = warm("evaluate", runs[0].data.tags["directory"], folder=tmp_path, **OURS)
     assert refused.code == 2
     assert "test subjects" in refused.err

@@ -227,7 +227,7 @@ def test_a_directory_that_holds_trials_of_an_unknown_study_is_refused(bench):
         ("memory", "oom", "MemoryError"),
         ("gpu_memory", "oom", "RuntimeError: CUDA out of memory. Tried to allocate 2 GiB"),
         ("nan", "nan", "the objective is not a number"),
-        ("text", "error", "the job returned 'none of your numbers', which is no number"),
+        ("text", "error", "the job returned 'none of your numbers', which is not a number"),
         (
             "none",
             "error",

@@ -17,7 +17,7 @@ def main() -> None:
         prog="harnest-evaluate",
         description="Test a recorded run on the test subjects, and write scores and figures to "
         "its MLflow run. A run that was tested before shows what was recorded then; the scores of "
-        "one that is still at work are shown, and not recorded.",
+        "one that is still running are shown, but not recorded.",
         epilog="examples: harnest-evaluate multirun/quick/7 | harnest-evaluate MLFLOW_RUN_ID",
     )
     parser.add_argument("run", help="a run's or trial's directory, or its MLflow run id")
@@ -55,8 +55,8 @@ def _test(recalled: "RecordedRun") -> None:
         _show(scores)
         if is_at_work:
             print(
-                "still at work, as its record says: these scores are not recorded; where its "
-                "process was killed, harnest-sync or its study ends it"
+                "this run is still RUNNING in its record: its scores are not recorded; if its "
+                "process was killed, harnest-sync or its study ends the run"
             )
         else:
             recalled.record(scores, sorted(Path(folder).iterdir()), "figures/test")

@@ -19,7 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="harnest-promote",
         description="Refit a study's winner on several new seeds, and test each refit on the "
-        "test subjects, which the study has not met. As in the study, the validation subjects "
+        "test subjects, which the study has not used. As in the study, the validation subjects "
         "pick the epoch and are not trained on. Mean and deviation go to the study's run; the "
         "refit with the best validation score is registered, and becomes the champion if the mean "
         "of its test scores beats the present champion's on the same data. Where that mean is no "
@@ -44,7 +44,7 @@ def main() -> None:
     add_version_option(parser)
     arguments = parser.parse_args()
     if arguments.seeds < 1:
-        parser.error(f"argument --seeds: {arguments.seeds} refits are none; give at least 1")
+        parser.error(f"argument --seeds: {arguments.seeds} is too few; give at least 1")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with errors_as_lines():
         from harnest.tracking.find_runs import experiment_id_of, find_study

@@ -10,7 +10,7 @@ def main() -> None:
     """``harnest-sync``."""
     parser = argparse.ArgumentParser(
         prog="harnest-sync",
-        description="Send what an MLflow store missed while it was away: of a run, of a study "
+        description="Upload what an MLflow store did not receive: of a run, of a study "
         "with all its trials, or of every run in a folder. What has arrived is not sent again. A "
         "run of its own whose process was killed is ended as failed.",
         epilog="examples: harnest-sync multirun/quick | "

@@ -32,7 +32,7 @@ def main() -> None:
     add_version_option(parser)
     arguments = parser.parse_args()
     if not 0 <= arguments.port < 65536:
-        parser.error(f"argument --port: {arguments.port} is none; give a number up to 65535")
+        parser.error(f"argument --port: {arguments.port} is not a port; give a number up to 65535")
     with errors_as_lines():
         from harnest.tracking.servers import serve
 

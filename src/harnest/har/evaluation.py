@@ -114,8 +114,7 @@ def check_has_test_data(data: "WindowModule") -> None:
     """Raise `ConfigError` where no subject is held out for testing."""
     if not data.split.test_subjects:
         raise ConfigError(
-            "data.test holds nobody out: this run has no test subjects to be evaluated on; its "
-            "scores are those of validation"
+            "data.test selects no subjects: this run has no test subjects, only validation scores"
         )
 
 

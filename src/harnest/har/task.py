@@ -54,7 +54,7 @@ class WindowClassification:
         data = make_data(cfg)
         if not data.split.validation_subjects and cfg.objective.metric.startswith("val/"):
             raise ConfigError(
-                f"data.validation=null: no subject is left to tell {cfg.objective.metric}; give "
+                f"data.validation=null: no subject is left to measure {cfg.objective.metric}; give "
                 "objective.metric=train/loss as well"
             )
         return data

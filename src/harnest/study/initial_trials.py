@@ -58,7 +58,7 @@ def _configurations(
         storage = open_storage(journal_address(folder))
         (name,) = optuna.get_all_study_names(storage)
     elif name not in optuna.get_all_study_names(storage):
-        raise StudyError(f"hydra.sweeper.enqueue: {source} is no folder of a study")
+        raise StudyError(f"hydra.sweeper.enqueue: {source} is not a study folder")
     study = optuna.load_study(study_name=name, storage=storage)
     best = [TrialInfo.of(trial).params for trial in study.best_trials]
     return [{key: decode(value) for key, value in params.items()} for params in best]

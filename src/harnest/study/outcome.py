@@ -68,7 +68,7 @@ def completed_outcome(value: Any, objectives: int) -> Outcome:
     try:
         values = tuple(float(number) for number in numbers)
     except (TypeError, ValueError):
-        return _unusable("error", f"the job returned {value!r}, which is no number")
+        return _unusable("error", f"the job returned {value!r}, which is not a number")
     if len(values) != objectives:
         message = f"the job returned {len(values)} numbers for {objectives} objectives"
         return _unusable("error", message)

@@ -104,6 +104,6 @@ def _full_disk_as_study_error(plan: StudyPlan) -> Iterator[None]:
         if isinstance(error, HarnestError) or not is_full:
             raise
         raise StudyError(
-            f"study {plan.name}: there is no space left in {plan.directory}; once there is, the "
-            "same command goes on"
+            f"study {plan.name}: no space left in {plan.directory}; free some "
+            "and run the same command again to resume"
         ) from error

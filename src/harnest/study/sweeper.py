@@ -188,7 +188,7 @@ class StudySweeper(Sweeper):
                 *(told["subdir"], _SUBDIR),
             )
         if _is_dated(self.config):
-            what = "starts a new study" if self.storage is None else "goes on in a new directory"
+            what = "starts a new study" if self.storage is None else "resumes in a new directory"
             _log.warning(
                 "hydra.sweep.dir=%s holds the time, so the same command %s; to resume a study in "
                 "its directory, give hydra.sweep.dir='%s'",

@@ -159,7 +159,7 @@ def load_study(name: str | Path, storage: str | None = None) -> "optuna.Study":
     folder = Path(name) if Path(name).is_dir() else Path("multirun") / name
     if storage is None:
         if not (folder / "study.journal").is_file():
-            raise StudyError(f"{name} is no study: {folder} has no study.journal")
+            raise StudyError(f"{name} is not a study: {folder} has no study.journal")
         storage = journal_address(folder)
     try:
         return optuna.load_study(study_name=folder.name, storage=open_storage(storage))

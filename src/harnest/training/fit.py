@@ -48,7 +48,9 @@ def check_checkpoint(module: torch.nn.Module, file: Path) -> None:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise CheckpointError(f"{file} is no readable checkpoint; it may be cut short") from error
+        raise CheckpointError(
+            f"{file} is not a readable checkpoint; it may be truncated"
+        ) from error
     wanted = module.state_dict()
     differ = [
         key
@@ -66,7 +68,7 @@ def check_remaining(trainer: Trainer, file: Path) -> None:
     """Raise `CheckpointError` if ``file`` has already reached a limit of ``trainer``."""
     state = torch.load(file, map_location="cpu", weights_only=True)
     if "optimizer_states" not in state:
-        raise CheckpointError(f"{file} holds weights alone; a run goes on from a last.ckpt")
+        raise CheckpointError(f"{file} contains only weights; resume from a last.ckpt")
     epochs = state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     behind: list[tuple[str, float, float | None, str]] = [
         ("trainer.max_epochs", epochs, trainer.max_epochs, "epochs"),

@@ -100,8 +100,7 @@ def refit(
         )
     if cfg.data.test in (None, []):
         raise TrackingError(
-            f"study {study.info.run_name} holds nobody out (data.test): there are no test subjects "
-            "to compare models by"
+            f"study {study.info.run_name} has no test subjects (data.test) to compare models by"
         )
     first = cfg.seed + cfg.seeds
     seeds = range(first, first + count)

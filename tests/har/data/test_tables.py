@@ -40,6 +40,6 @@ def test_numbers_are_rounded_as_numpy_rounds_them():
     ],
 )
 def test_what_is_no_such_table_is_refused_in_one_line(text, dtype):
-    with pytest.raises(DataError, match="it is no table of 2 columns of numbers") as caught:
+    with pytest.raises(DataError, match="it is not a table of 2 columns of numbers") as caught:
         parse(text, 2, dtype, "it")
     assert "\n" not in str(caught.value)

@@ -47,7 +47,7 @@ def test_an_interrupted_study_goes_on_to_its_end(bench, hanging, number):
     assert code == 130
     assert err.strip().splitlines()[-1] == "interrupted"
     assert "trial 1 interrupted" in out
-    assert "the same command goes on" in out
+    assert "the same command resumes it" in out
     assert bench.states() == ["COMPLETE", "FAIL", "WAITING"]
     assert bench.trials()[1].user_attrs["reason"] == "interrupted"
 

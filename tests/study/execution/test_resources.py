@@ -108,7 +108,7 @@ def test_a_full_disk_ends_the_sweep_with_a_line_and_the_study_goes_on_once_there
     command = ("do=finish,fill,finish-1,finish-2", "seconds=0.5")
     folder.sweep(*command, code=2)
     last = folder.said().strip().splitlines()[-1]
-    assert last.startswith("study s: there is no space left in multirun/s")
+    assert last.startswith("study s: no space left in multirun/s")
     assert "Traceback" not in last
     (small_disk / "s/1/big").unlink()
     (folder.path / "room").touch()

@@ -356,7 +356,7 @@ def test_patience_comes_to_an_end_and_the_study_can_go_on(bench, server, databas
     answer = bench.sweep(*command, code=2)
     stopping.join()
     assert "has not answered for 1.5 s" in answer.err
-    assert "the same command goes on" in answer.err
+    assert "same command again to resume" in answer.err
     assert len([line for line in answer.err.splitlines() if "has not answered" in line]) == 1
     server.start()
     bench.sweep(*command)

@@ -92,7 +92,7 @@ def _table(file: Path) -> Any:
         raise DataError(f"there is no file {file}") from error
     except (OSError, ValueError, UnicodeDecodeError) as error:  # pandas' own are ValueErrors
         first = str(error).strip().splitlines()[0]
-        raise DataError(f"{file} is no CSV table: {first}") from error
+        raise DataError(f"{file} is not a CSV table: {first}") from error
     if table.empty:
         raise DataError(f"{file} holds no samples")
     return table
@@ -128,7 +128,7 @@ def _numbers(file: Path, table: Any, column: str) -> NDArray[np.float64]:
     numbers: NDArray[np.float64] = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
     bad = np.flatnonzero(~np.isfinite(numbers))
     if len(bad) > 0:
-        raise DataError(f"{file}, line {bad[0] + 2}: {column} is no number")
+        raise DataError(f"{file}, line {bad[0] + 2}: {column} is not a number")
     return numbers
 
 

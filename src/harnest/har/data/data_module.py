@@ -153,7 +153,7 @@ class WindowModule(L.LightningDataModule):
         return signals.to(device), labels.to(device)
 
     def fits(self, device: torch.device) -> bool:
-        """Whether the windows fit on ``device`` if it were empty: its other users must not matter."""
+        """Whether the windows would fit on an empty ``device``; its other users must not matter."""
         if device.type != "cuda":
             return True
         _, whole = torch.cuda.mem_get_info(device)

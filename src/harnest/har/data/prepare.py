@@ -97,8 +97,8 @@ def _refuse_inherited_digest(source: Source) -> None:
     digests = next((one for one in kind.__mro__ if "digest" in vars(one)), None)
     if digests and getattr(digests, "read", kind.read) not in (kind.read, Source.read):
         raise ConfigError(
-            f"{kind.__qualname__} has a read() of its own and the digest() of "
-            f"{digests.__qualname__}, whose windows it would be given: it needs a digest() as well"
+            f"{kind.__qualname__} overrides read() but inherits the digest() of "
+            f"{digests.__qualname__}, whose cached windows it would get: override digest() as well"
         )
 
 

@@ -35,8 +35,8 @@ def parse(text: bytes, columns: int, dtype: type[Number], where: str) -> NDArray
     except pyarrow.ArrowInvalid as error:
         problem = " ".join(str(error).split())
         raise DataError(
-            f"{where} is no table of {columns} columns of numbers ({problem}): is it damaged, or "
-            "of another data set?"
+            f"{where} is not a table of {columns} columns of numbers ({problem}): is it damaged, "
+            "or of another data set?"
         ) from error
     numbers = np.empty((table.num_rows, columns), dtype)
     for column in range(columns):

@@ -31,7 +31,7 @@ class PackedRecurrence(nn.RNNBase):
     def forward(self, x: Tensor, states: None = None) -> tuple[Tensor, Any]:
         """Map (batch, time, features), or (time, batch, features), to outputs and last states."""
         if states is not None or x.ndim != 3:
-            raise NotImplementedError(f"{self.mode} with states of its own, or without a batch")
+            raise NotImplementedError(f"{self.mode} with initial states, or without a batch")
         layer = partial(_Each.apply, partial(one_layer, self))
         return by_layers(self, x, between=self.between, layer=layer)
 

@@ -138,7 +138,7 @@ class Terminal(StudyCallback):
             self.console.print(
                 f"{word}: trial {trial.number}, {', '.join(filter(None, described))}"
             )
-        end = "complete" if complete else "not complete; the same command goes on"
+        end = "complete" if complete else "not complete; the same command resumes it"
         self.console.print(f"\n[bold]study {self.study.name} is {end}[/]")
         hints = [f"compare: {command_for('harnest-compare')} {self.study.directory}"]
         if not complete:

@@ -56,8 +56,8 @@ class StorageRetry:
         since = self._since = self._since or now
         if now - since > TIMEOUT:
             raise StudyError(
-                f"the study's storage {self._address} has not answered for {TIMEOUT:g} s; once it "
-                f"does, the same command goes on ({error_summary(error)})"
+                f"the study's storage {self._address} has not answered for {TIMEOUT:g} s; run the "
+                f"same command again to resume ({error_summary(error)})"
             ) from error
         if now - since > _QUIET and not self._has_spoken:
             _log.warning(

@@ -47,7 +47,7 @@ class BestAndLast(ModelCheckpoint):
         if self.save_top_k not in (0, 1) and "{" not in (self.filename or "{"):
             raise ConfigError(
                 f"callbacks.checkpoint.save_top_k={self.save_top_k} cannot be used: all of them "
-                f"would be {self.filename}.ckpt; keep 1, or give each a name of its own with "
+                f"would be {self.filename}.ckpt; keep 1, or give each its own name with "
                 "callbacks.checkpoint.filename='\"{epoch}\"'"
             )
         self.writes_last = save_last

@@ -73,7 +73,7 @@ def without_last_line(name):
         ({"test/subject_test.txt": b"3\n" * 24}, r"subjects \[3\] are in both train and test"),
         (
             {"train/Inertial Signals/body_acc_x_train.txt": b" 1.0e-001" * 127 + b"\n"},
-            r"body_acc_x_train\.txt is no table of 128 columns",
+            r"body_acc_x_train\.txt is not a table of 128 columns",
         ),
     ],
 )

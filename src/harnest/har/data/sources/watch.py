@@ -16,7 +16,7 @@ from harnest.har.data.recording import Channel, DataSet, Recording, Segment
 _SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
 """Of data/watch_dataset.npy in seglearn 1.2.5."""
 
-_INSTALL = "install it anew with pip install --force-reinstall --no-deps seglearn==1.2.5"
+_INSTALL = "reinstall it with pip install --force-reinstall --no-deps seglearn==1.2.5"
 
 # The package states the rate but no units; the numbers do. The median length of the acceleration
 # vector is 1.07: it contains gravity and is in g. The angular rate reaches 29 and typically is 1 to
