@@ -19,7 +19,7 @@ _current = threading.local()
 
 
 def is_packed() -> bool:
-    """Whether this job shares its process with others, and has to call `synchronize`."""
+    """Return whether this job shares its process with others and must call `synchronize`."""
     return hasattr(_current, "job")
 
 
@@ -37,7 +37,7 @@ def synchronize(part: Any, together: Callable[[Sequence[Any]], None]) -> None:
 
 @dataclass
 class _ProcessState:
-    """What a process has once, and each job as its own while it has its turn."""
+    """Snapshot of the process-wide state that is switched between jobs."""
 
     config: Any
     folder: str
@@ -91,7 +91,7 @@ class CooperativeJob:
         self._state = _ProcessState.now()
 
     def wait(self, part: Any, together: Callable[[Sequence[Any]], None]) -> None:
-        """Give the turn back, in the job's thread."""
+        """Return control to `resume` until it is called again; runs in the job's thread."""
         self.waits_for = part, together
         self._is_back.release()
         self._go.acquire()

@@ -33,7 +33,7 @@ class ConfigCache:
         self._composed: dict[tuple[str, ...], DictConfig] = {}
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The config of a job with these overrides, which are in Hydra's language."""
+        """Return the config of a job with these overrides, given in Hydra's syntax."""
         parsed = self.parser.parse_overrides(list(overrides))
         values = self._values(parsed)
         kind = tuple(one.key_or_group if one in values else str(one.input_line) for one in parsed)
@@ -60,10 +60,10 @@ class ConfigCache:
         return self.loader.load_sweep_config(self.config, list(overrides))
 
     def _values(self, overrides: Sequence[Override]) -> list[Override]:
-        """Those that give a number or a text to a key of the config, whatever else is done to it.
+        """Return the overrides that only set a config key to a plain value.
 
-        Hydra's own keys are left out but for `_TOLD`, and so are sections that others change in
-        another way.
+        Excluded are Hydra's own keys, except `_TOLD`, and sections that another override changes
+        in another way.
         """
         keys = [one for one in overrides if not self.is_group(one)]
         plain = [one for one in keys if _is_plain(one)]
@@ -71,7 +71,7 @@ class ConfigCache:
         return [one for one in plain if _is_told(one) or _section(one) not in changed]
 
     def is_group(self, override: Override) -> bool:
-        """Whether the override chooses in a group of configs."""
+        """Return whether the override selects an option of a config group."""
         name = override.key_or_group
         if "/" in name:
             return True

@@ -24,7 +24,7 @@ _AT_ONCE = ("n_jobs", "array_parallelism")
 
 
 class Executor(Protocol):
-    """Runs jobs; `harnest.study.execution.slots_launcher.SlotsLauncher` is one."""
+    """Runs single jobs, as `harnest.study.execution.slots_launcher.SlotsLauncher` does."""
 
     @property
     def capacity(self) -> int:
@@ -37,9 +37,13 @@ class Executor(Protocol):
         replicate: str = "",
         retry_of: int | None = None,
     ) -> "Future[JobReturn]":
-        """Take a job; ``number`` is its directory's name, ``retry_of`` that of an earlier try.
+        """Submit a job.
 
-        A ``replicate`` of a trial writes in a directory of its name within the trial's.
+        Args:
+            overrides: The job's overrides, in Hydra's syntax.
+            number: Number of the trial, which is also the name of its directory.
+            replicate: Name of the replicate, which writes to a subdirectory of this name.
+            retry_of: Number of the earlier trial that this one retries.
         """
 
     def interrupt(self, number_of_signal: int, within: Path = EVERYWHERE) -> None:
@@ -49,11 +53,16 @@ class Executor(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release all resources."""
 
 
 class BatchExecutor:
-    """Any Hydra launcher: it runs the jobs of a batch and returns when all have ended."""
+    """Executor for any Hydra launcher: runs jobs in batches and waits for each whole batch.
+
+    Args:
+        launcher: The launcher, already set up.
+        capacity: How many jobs a batch has.
+    """
 
     def __init__(self, launcher: Launcher, capacity: int) -> None:
         if hasattr(launcher, "task_function"):  # where Hydra's own launchers have it
@@ -76,9 +85,10 @@ class BatchExecutor:
         return future
 
     def launch(self) -> None:
-        """Run the batch. A launcher numbers its jobs in a row, so a gap starts another batch.
+        """Run the submitted jobs.
 
-        What a launcher raises is the end of every job in its batch.
+        A launcher numbers its jobs consecutively, so a gap in the numbers starts another batch. An
+        error that the launcher raises fails every job of its batch.
         """
         batch, self._waiting = self._waiting, []
         self._running = [job[2] for job in batch]
@@ -98,9 +108,10 @@ class BatchExecutor:
                 future.set_result(returned)
 
     def interrupt(self, number_of_signal: int, within: Path = EVERYWHERE) -> None:
-        """Such a launcher was interrupted itself, and its jobs with it.
+        """Mark unfinished jobs as interrupted; no signal is sent.
 
-        Of a trial alone nothing is left to be signalled: all in its batch has ended.
+        The launcher runs in this process, so the interrupt has ended its running jobs. For a single
+        trial nothing is left to signal: its batch has ended.
         """
         for future in [*self._running, *(job[2] for job in self._waiting)]:
             if not future.done():

@@ -11,7 +11,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Holds signals back until `allowed`; a second one does not wait."""
+    """Defers signals until `allowed`; a second one raises KeyboardInterrupt at once."""
 
     def __init__(self) -> None:
         #: Signals that are held back.
@@ -20,7 +20,7 @@ class Interrupts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold signals back inside; outside they do again what they did before."""
+        """Defer signals inside the context, and restore the previous handlers after it."""
         if threading.current_thread() is not threading.main_thread():
             yield  # Python gives signals to the main thread only
             return
@@ -37,10 +37,10 @@ class Interrupts:
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """Raise KeyboardInterrupt for a signal inside, or for one that was held back.
+        """Raise KeyboardInterrupt for a signal inside the context, or for a deferred one.
 
-        One that something inside has swallowed, as libraries do while they are imported, is held
-        back until the next time.
+        If code inside suppresses the exception, as some libraries do while they are imported, the
+        signal stays deferred until the next call.
         """
         self._allowed = True
         try:

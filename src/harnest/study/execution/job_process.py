@@ -63,7 +63,7 @@ class Application:
 
     @classmethod
     def of(cls, context: HydraContext, task: TaskFunction) -> "Application":
-        """The application that this process runs."""
+        """Return the application that this process runs."""
         script: dict[str, Any] = {}
         if task.__module__ == "__main__":  # else a script without a guard would sweep again
             facts = spawn.get_preparation_data("")
@@ -74,7 +74,7 @@ class Application:
 
 @dataclass(frozen=True)
 class Job:
-    """One job on its way to a process: its application, its config, where it runs and writes."""
+    """A job to send to a process: its application, pickled config, slot and directory."""
 
     application: Application
     config: bytes
@@ -83,12 +83,12 @@ class Job:
 
     @classmethod
     def of(cls, application: Application, config: DictConfig, slot: Slot, directory: Path) -> "Job":
-        """A job with its config packed: it may hold types of the application's own modules."""
+        """Return a job with a pickled config, which may contain the application's own types."""
         return cls(application, cloudpickle.dumps(config), slot, directory)
 
     @staticmethod
     def unpack(result: bytes) -> JobReturn:
-        """The job's return, as `run` sent it."""
+        """Unpickle the result that `run` sent."""
         returned: JobReturn = cloudpickle.loads(result)
         return returned
 
@@ -113,7 +113,7 @@ class _Worker(ForkServerProcess):
 
 
 class Context(ForkServerContext):
-    """How pebble is to make its processes."""
+    """The multiprocessing context with which pebble starts its processes."""
 
     Process = _Worker
 
@@ -131,7 +131,7 @@ def exit_reason(code: int) -> str:
 
 
 def run(job: Job) -> bytes:
-    """Run one job in this process, which exists for nothing else, and pickle its return."""
+    """Run a job in this process, which runs no other job, and pickle its return."""
     begin_job(job.directory)
     redirect_output(job.directory / "output.log")
     try:
@@ -149,7 +149,7 @@ def run(job: Job) -> bytes:
 
 
 def packed(returned: JobReturn) -> bytes:
-    """Pickle a job's return here: pebble would do it while all other processes wait."""
+    """Pickle a job's return, because pebble would do so while all other processes wait."""
     try:
         return bytes(cloudpickle.dumps(returned))
     except Exception as error:  # of what the job returned, or of its config
@@ -168,7 +168,7 @@ def begin_job(directory: Path) -> None:
 
 
 def was_interrupted() -> JobReturn:
-    """The return of a job that was interrupted."""
+    """Return the result of an interrupted job."""
     returned = JobReturn(status=JobStatus.FAILED)
     # A new one: Hydra has hung the job's return on the other, and the two would hold each
     # other while they are pickled, without end.
@@ -177,7 +177,7 @@ def was_interrupted() -> JobReturn:
 
 
 def enter_application(application: Application, slot: Slot) -> tuple[HydraContext, TaskFunction]:
-    """Become the application, on ``slot``."""
+    """Restore the application in this process, restricted to ``slot``."""
     os.environ.update(application.environment)
     os.chdir(application.folder)
     # The application's modules come in after this: they may look for GPUs while imported.
@@ -192,13 +192,13 @@ def enter_application(application: Application, slot: Slot) -> tuple[HydraContex
 
 
 def restore_singletons(state: Any) -> None:
-    """Bring Hydra into this process, which has nothing of it yet but what was sent to it."""
+    """Initialize Hydra in this process from the pickled state of its singletons."""
     Singleton.set_state(state)
     setup_globals()
 
 
 def failed_return(error: BaseException) -> JobReturn:
-    """The return of a job that ``error`` ended somewhere else than in its task."""
+    """Return the result of a job that ``error`` ended outside its task."""
     # Hydra attaches the job's return to the error that it raises; pickling the cycle would not end.
     returned = _take_job_return_handoff(error) or JobReturn()
     returned.status = JobStatus.FAILED
@@ -212,7 +212,19 @@ def failed_return(error: BaseException) -> JobReturn:
 
 
 def run_task(context: HydraContext, task: TaskFunction, config: DictConfig) -> JobReturn:
-    """Run a job in this process; raises interrupts, and returns any other error."""
+    """Run a job in this process.
+
+    Args:
+        context: Hydra's context.
+        task: The application's task function.
+        config: The job's config.
+
+    Returns:
+        The job's return, a failed one if the job raised an error.
+
+    Raises:
+        KeyboardInterrupt: The job was interrupted.
+    """
     try:
         return run_job(
             hydra_context=context,
@@ -228,7 +240,7 @@ def run_task(context: HydraContext, task: TaskFunction, config: DictConfig) -> J
 
 
 def _import_script(script: Mapping[str, Any]) -> None:
-    """Import what was started, as Python's own pools do: a config may name parts of it."""
+    """Import the main module, as Python's pools do: a config may refer to its members."""
     try:
         spawn.prepare(dict(script))
     except SystemExit as end:
@@ -239,7 +251,7 @@ def _import_script(script: Mapping[str, Any]) -> None:
 
 
 def take_slot(slot: Slot) -> None:
-    """See the slot's device alone, and use no more than its threads."""
+    """Restrict this process to the slot's GPU and number of threads."""
     os.environ["CUDA_VISIBLE_DEVICES"] = slot.gpu or ""
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(slot.threads)
     torch: Any = sys.modules.get("torch")
@@ -252,7 +264,7 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when the sweeper's ends, in whatever way that was."""
+    """Wait until the sweeper's process ends, for any reason, then end this process."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -10,7 +10,12 @@ from harnest.study.execution.managed_task import ManagedTask
 
 
 class LauncherBackend:
-    """Jobs that the launcher itself launches, one each time; it may be called from many threads."""
+    """Runs single jobs, each by one call of the launcher; safe to call from several threads.
+
+    Args:
+        launcher: The launcher, already set up.
+        capacity: How many jobs run at once.
+    """
 
     def __init__(self, launcher: Any, capacity: int) -> None:
         launcher.task_function = ManagedTask(launcher.task_function)
@@ -18,10 +23,10 @@ class LauncherBackend:
         self.capacity = capacity
 
     def run(self, overrides: Sequence[str], number: int, directory: Path) -> JobReturn:
-        """Run one."""
+        """Run a job and wait for its return."""
         returned: JobReturn
         (returned,) = self.launcher.launch([list(overrides)], initial_job_idx=number)
         return returned
 
     def cancel(self, directory: Path, number_of_signal: int) -> None:
-        """One that has no process has not begun, and has none to be signalled."""
+        """Do nothing: a job without a process on this host has not started."""

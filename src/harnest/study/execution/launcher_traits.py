@@ -62,7 +62,7 @@ _PLUGINS: Mapping[str, LauncherTraits] = {
 
 
 def traits_of(target: str) -> LauncherTraits:
-    """The traits of the launcher whose class is called ``target``; in batches where unknown."""
+    """Return the traits of the launcher class ``target``; the defaults if it declares none."""
     if target in _PLUGINS:
         return _PLUGINS[target]
     try:

@@ -21,12 +21,15 @@ from harnest.study.execution.slot import mark_ended, mark_running
 
 
 class ManagedTask:
-    """An application's task in a process of another launcher, set up as a slot's process is.
+    """An application's task for a third-party launcher, set up like the process of a slot.
 
-    Its prints go to ``output.log`` in its directory, where its process leaves its number, and
-    SIGINT, or another signal of ``ends``, ends it as the error that belongs to it: these launchers
-    wait for, or are broken by, a process that KeyboardInterrupt ends. The process may serve other
-    jobs later, so all is undone.
+    Output goes to ``output.log`` in the job's directory, which also holds the process ID. A signal
+    raises an `Exception`, because these launchers hang or break when KeyboardInterrupt ends a
+    process. The process may run other jobs later, so everything is restored afterwards.
+
+    Args:
+        task: The application's task function.
+        ends: Errors to raise by signal number, in addition to `TrialInterruptedError` for SIGINT.
     """
 
     def __init__(
@@ -37,7 +40,7 @@ class ManagedTask:
         self.ends |= ends or {}
 
     def __call__(self, cfg: DictConfig) -> Any:
-        """Run the task."""
+        """Run the task; raises the error that belongs to a received signal."""
         directory = Path(HydraConfig.get().runtime.output_dir)
         try:
             with _interruptible(self.ends) as received, output_restored():
@@ -58,10 +61,10 @@ class ManagedTask:
 
 
 def with_environment_restored(task: TaskFunction) -> TaskFunction:
-    """The task, which leaves the variables that Hydra has set for its job as they are.
+    """Wrap ``task`` to restore environment variables of ``hydra.job.env_set`` that it deletes.
 
-    Hydra takes them away once the job has ended. Where one is gone already that is an error, for
-    which the job's return would be lost.
+    Hydra deletes them after the job. If one is missing then, it raises an error, and the job's
+    return is lost.
     """
 
     @wraps(task)
@@ -78,9 +81,10 @@ def with_environment_restored(task: TaskFunction) -> TaskFunction:
 
 
 def as_picklable_error(error: BaseException) -> Exception:
-    """The error of a job that raised ``error``: sys.exit would end its process, and others' jobs.
+    """Return ``error`` if it is an `Exception`, else a new `StudyError` that describes it.
 
-    Hydra hangs the job's return on that one, and to pickle two that hold each other has no end.
+    A SystemExit would end the process, which may run other jobs. The new error holds no reference
+    to it: Hydra has attached the job's return to it, and pickling the cycle would not end.
     """
     if isinstance(error, Exception):
         return error
@@ -114,7 +118,7 @@ def _interruptible(by: Iterable[int]) -> Iterator[list[int]]:
 
 @contextmanager
 def output_restored() -> Iterator[None]:
-    """Let what this process prints go afterwards where it goes now."""
+    """Restore the file descriptors of stdout and stderr at the end of the context."""
     before = [os.dup(number) for number in (1, 2)]
     try:
         yield
@@ -127,7 +131,7 @@ def output_restored() -> Iterator[None]:
 
 
 def redirect_output(file: Path) -> None:
-    """Send what this process prints to ``file``, also what C libraries print."""
+    """Append stdout and stderr of this process to ``file``, including output of C libraries."""
     with file.open("ab") as opened:
         os.dup2(opened.fileno(), 1)
         os.dup2(opened.fileno(), 2)

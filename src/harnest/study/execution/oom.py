@@ -9,11 +9,12 @@ _PREFERENCE = 500  # thousandths of the memory that there is, as if the process 
 
 
 def prefer_oom_kill() -> None:
-    """Let the kernel kill this process, or its children, before the sweeper: it ends one trial.
+    """Make the OOM killer prefer this process and its children over the sweeper.
 
-    A process that waits for a trial does so as well: the memory of a dead one takes a moment to
-    come back, and until then the kernel may kill one more. Of two such processes it still kills
-    the larger one. Where the kernel has no such rule, nothing happens.
+    Killing one of them fails one trial only. Processes that wait for a trial call this too: until
+    the memory of a killed process is freed, the kernel may kill another one. Among processes with
+    the same preference it kills the largest. Does nothing if the kernel has no
+    ``oom_score_adj``.
     """
     with suppress(OSError):
         file = Path("/proc/self/oom_score_adj")
@@ -34,11 +35,18 @@ class OomKills:
         self._claimed = 0
 
     def unexplained(self) -> int:
-        """How many such deaths there were so far that are not explained by a job's end."""
+        """Return how many OOM kills are not yet attributed to a job."""
         return _counted() - self._claimed
 
     def explain(self, before: int) -> bool:
-        """Whether there was one more than ``before``; it then explains one job's end."""
+        """Attribute an OOM kill to a job, if `unexplained` exceeds ``before``.
+
+        Args:
+            before: The value of `unexplained` when the job started.
+
+        Returns:
+            Whether there was such an OOM kill.
+        """
         if self.unexplained() <= before:
             return False
         self._claimed += 1
@@ -57,7 +65,7 @@ def _counted() -> int:
 
 
 def _counters() -> list[Path]:
-    """Where the count may be: the nearest first."""
+    """Return the files that may hold the counter, the most specific first."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:

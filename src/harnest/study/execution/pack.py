@@ -25,10 +25,16 @@ from harnest.study.execution.slot import mark_ended
 
 
 def run_pack(jobs: Sequence[Job], place: Path) -> list[bytes]:
-    """Run jobs of one application on one slot in this process, and pickle their returns.
+    """Run jobs of one application on one slot in this process.
 
-    The process is marked in ``place``: it is not the process of any one of them. A single job is
-    run as it would be without packs, and marked in its own directory.
+    A single job runs as it would without packs and is marked in its own directory.
+
+    Args:
+        jobs: The jobs, of the same application and slot.
+        place: Directory that is marked as running, since the process belongs to no single job.
+
+    Returns:
+        The pickled return of each job.
     """
     if len(jobs) == 1:
         return [run(jobs[0])]

@@ -69,7 +69,11 @@ class PackedLauncher(SlotsLauncher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Keep what `submit` needs; raises `StudyError` where jobs have nothing to do together."""
+        """Set up the launcher; called by Hydra.
+
+        Raises:
+            StudyError: The application's jobs do not call `harnest.study.synchronize`.
+        """
         if not as_study_task(task_function).synchronizes:
             raise StudyError(
                 "hydra/launcher=packed: this application's jobs cannot be computed together; "
@@ -89,7 +93,7 @@ class PackedLauncher(SlotsLauncher):
         replicate: str = "",
         retry_of: int | None = None,
     ) -> "Future[JobReturn]":
-        """Let job ``number`` join a group; the future is that of `SlotsLauncher.submit`."""
+        """Add job ``number`` to a group; arguments and future as in `SlotsLauncher.submit`."""
         config, directory = self._composed(overrides, number, replicate)
         self._application()  # raises here if the job cannot be pickled
         job = _Waiting(config, directory, Future())
@@ -117,7 +121,7 @@ class PackedLauncher(SlotsLauncher):
         super().interrupt(number_of_signal, within)
 
     def close(self) -> None:
-        """End the pool and its warm processes."""
+        """End the pool and its processes."""
         with self._lock:
             self._groups.clear()  # a timer may still be running
         super().close()
@@ -195,7 +199,7 @@ class PackedLauncher(SlotsLauncher):
 
 
 def _key(config: DictConfig, varying_keys: Sequence[str]) -> str:
-    """What all jobs of a pack have in common: the config without ``hydra`` and these keys."""
+    """Return the key of a job's group: its config as JSON without ``hydra`` and these keys."""
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)
     for path in ("hydra", *varying_keys):

@@ -43,9 +43,10 @@ class RayBackend:
 
     @property
     def capacity(self) -> int:
-        """What the cluster has room for at this moment: hosts come and go.
+        """How many jobs fit on the cluster's current hosts, which may change.
 
-        Raises `StudyError` where none of its hosts has what one job needs.
+        Raises:
+            StudyError: No host has the resources of one job, or ray cannot be started.
         """
         self._start()
         if self._at_once is not None:
@@ -63,7 +64,7 @@ class RayBackend:
         return room
 
     def run(self, overrides: Sequence[str], number: int, directory: Path) -> JobReturn:
-        """Run one; ray decides where, and when."""
+        """Run a job and wait for its return; ray decides where and when it runs."""
         import ray
 
         launcher = self._launcher
@@ -82,7 +83,7 @@ class RayBackend:
         return returned
 
     def cancel(self, directory: Path, number_of_signal: int) -> None:
-        """Let ray signal it, on whatever host."""
+        """Cancel a job through ray, on any host; by force if the signal is SIGKILL."""
         import ray
 
         job = self._running.get(directory)
@@ -96,7 +97,10 @@ class RayBackend:
         return {name: float(need) for name, need in wanted.items() if need}
 
     def _start(self) -> None:
-        """Start ray, or join a cluster: in the thread of the study's loop, with which it ends."""
+        """Start ray or connect to a cluster, if not done yet.
+
+        Runs in the thread of the study's loop, because ray ends with the thread that starts it.
+        """
         if self._application is not None:
             return
         # Nothing leaves the machine unless asked for; a ray of our own serves this machine alone.
@@ -125,12 +129,12 @@ class RayBackend:
 
 
 def _room(host: dict[str, float], needs: dict[str, float]) -> int:
-    """How many jobs fit on a host; one cannot be shared out among several."""
+    """Return how many jobs fit on a host; a job cannot span hosts."""
     return int(min((host.get(name, 0) + _LEAST / 2) / need for name, need in needs.items()))
 
 
 def _perform(application: "Application", config: DictConfig) -> JobReturn:
-    """Be the job, in one of ray's workers."""
+    """Run a job in a ray worker."""
     from harnest.study.execution.job_process import restore_singletons, run_task
 
     for name, value in application.environment.items():

@@ -21,9 +21,12 @@ _RUNNING = ".pid"
 
 @dataclass(frozen=True)
 class Slot:
-    """A place where one job can run: one GPU or a share of it, or some CPU threads.
+    """A place where one job runs: a GPU, a share of one, or some CPU threads.
 
-    ``gpu`` is what CUDA_VISIBLE_DEVICES names it by; None: no GPU.
+    Args:
+        number: Index of the slot.
+        gpu: The GPU's name in CUDA_VISIBLE_DEVICES; None: no GPU.
+        threads: Number of CPU threads.
     """
 
     number: int
@@ -68,10 +71,10 @@ def find_slots(
 
 
 def visible_gpus() -> list[str]:
-    """Names of NVIDIA's GPUs that this process may use, found without making a CUDA context.
+    """Return the names of the NVIDIA GPUs visible to this process, without a CUDA context.
 
-    They are numbers, or the identities of cards or of parts of cards (MIG), as
-    CUDA_VISIBLE_DEVICES names them; CUDA reads it up to the first name that is none.
+    Names are indices, or UUIDs of GPUs or MIG instances, as in CUDA_VISIBLE_DEVICES. Like CUDA,
+    this ignores what follows an empty name or -1.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
@@ -91,12 +94,12 @@ def visible_gpus() -> list[str]:
 
 
 def mark_running(directory: Path) -> None:
-    """Say in a job's directory that this process runs it."""
+    """Record in a job's directory that this process runs it."""
     (directory / _RUNNING).write_text(f"{os.getpid()} {socket.gethostname()}")
 
 
 def mark_ended(directory: Path) -> None:
-    """Say that no process runs it any more."""
+    """Remove the mark of `mark_running`."""
     (directory / _RUNNING).unlink(missing_ok=True)
 
 

@@ -45,11 +45,18 @@ _MOMENT = 1.0  # seconds that a process may take to begin, or to send what its j
 
 
 class SlotsLauncher(Launcher):
-    """Runs each job in a fresh process, forked from a warm one, on the next free slot.
+    """Runs each job in a new process of a fork server, on the next free slot.
 
-    ``timeout`` ends a job after so many seconds. ``preload`` names modules that the warm
-    process imports once for all jobs, beside torch, Lightning and MLflow where the application's
-    own process has them.
+    Args:
+        gpus: See `find_slots`.
+        per_gpu: See `find_slots`.
+        cpu_slots: See `find_slots`.
+        timeout: Seconds after which a job is killed; None: no limit.
+        preload: Modules that the fork server imports once for all jobs, in addition to those of
+            torch, Lightning and MLflow that the application has imported.
+
+    Raises:
+        StudyError: An argument is invalid, or a GPU or module does not exist.
     """
 
     traits: ClassVar[LauncherTraits] = LauncherTraits(Jobs.SUBMIT)
@@ -83,9 +90,10 @@ class SlotsLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Keep what `submit` needs, and start the warm process; called by Hydra.
+        """Set up the launcher and start the fork server; called by Hydra.
 
-        What it imports takes longer than all that a sweep does before its first job.
+        The fork server starts this early because its imports take longer than everything else that
+        a sweep does before its first job.
         """
         self.hydra_context = hydra_context
         self.task_function = task_function
@@ -106,7 +114,7 @@ class SlotsLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run a batch of jobs and wait for all; called by other sweepers than ours."""
+        """Run a batch of jobs and wait for all; called by third-party sweepers."""
         try:
             jobs = [
                 self.submit(overrides, initial_job_idx + index)
@@ -123,11 +131,18 @@ class SlotsLauncher(Launcher):
         replicate: str = "",
         retry_of: int | None = None,
     ) -> "Future[JobReturn]":
-        """Start job ``number`` once a slot is free.
+        """Start a job, blocking until a slot is free.
 
-        The future raises `TrialTimeoutError`, `TrialMemoryError` or `TrialKilledError` where the
-        process did not live to its end; an interrupted job returns a failed job whose error is
-        the interrupt. ``retry_of`` makes no difference here.
+        Args:
+            overrides: The job's overrides, in Hydra's syntax.
+            number: Number of the trial, which is also the name of its directory.
+            replicate: Name of the replicate, which writes to a subdirectory of this name.
+            retry_of: Ignored.
+
+        Returns:
+            A future of the job's return, which is a failed one if the job was interrupted. If the
+            process dies, it raises `TrialTimeoutError`, `TrialMemoryError` or `TrialKilledError`;
+            if the job ends before its process starts, `TrialInterruptedError`.
         """
         from harnest.study.execution.job_process import Job, run
 
@@ -155,7 +170,7 @@ class SlotsLauncher(Launcher):
     def _composed(
         self, overrides: Sequence[str], number: int, replicate: str
     ) -> tuple[DictConfig, Path]:
-        """The config of a job, and where it writes."""
+        """Return the config of a job and its directory."""
         config = self.composer.compose(overrides)
         with open_dict(config):
             config.hydra.job.id = f"{number}/{replicate}".rstrip("/")
@@ -187,7 +202,7 @@ class SlotsLauncher(Launcher):
                 time.sleep(0.01)
 
     def close(self) -> None:
-        """End the pool and its warm processes."""
+        """End the pool and its processes."""
         self._end_pool()
 
     def _end_pool(self) -> None:
@@ -253,7 +268,7 @@ class SlotsLauncher(Launcher):
 
 
 def start_fork_server(modules: Sequence[str]) -> None:
-    """Start the process that others are forked from; it imports ``modules`` meanwhile."""
+    """Start the fork server, which imports ``modules`` in the background."""
     forkserver.set_forkserver_preload(list(modules))
     # Ctrl-C reaches the warm process as well: not before it can end without a traceback.
     resource_tracker.ensure_running()  # which would let the signal through
@@ -265,7 +280,7 @@ def start_fork_server(modules: Sequence[str]) -> None:
 
 
 def _returned(job: "Future[JobReturn]") -> JobReturn:
-    """The job's return; one that did not live to its end has failed, and its sweeper decides."""
+    """Return the job's return; a failed one if its process died, for the sweeper to handle."""
     try:
         return job.result()
     except StudyError as error:

@@ -19,12 +19,18 @@ _DELAY = 30  # seconds, at most, between two questions to SLURM about all jobs
 
 
 class SlurmBackend:
-    """Jobs of SLURM's, each with the name of its study and the number of its trial.
+    """Runs jobs in SLURM's queue, each named after its study and trial.
 
-    SLURM announces a job's end: by SIGTERM where it is cancelled or makes room for another, and by
-    submitit's own signal where its time is nearly over. So its trial ends as interrupted, and is
-    run again, or as one that took too long. The queue does not do so itself, under the old number.
-    Raises `StudyError` where SLURM is not at hand.
+    SLURM sends SIGTERM to a job that is cancelled or preempted, and submitit's own signal to one
+    that is about to reach its time limit. The trial then ends as interrupted, and is retried, or as
+    timed out. Requeueing by SLURM is disabled, because it would reuse the trial's number.
+
+    Args:
+        launcher: Hydra's submitit launcher, already set up.
+        capacity: How many jobs are in the queue at once.
+
+    Raises:
+        StudyError: SLURM's commands are not installed.
     """
 
     def __init__(self, launcher: Any, capacity: int) -> None:
@@ -51,7 +57,7 @@ class SlurmBackend:
         self.capacity = capacity
 
     def run(self, overrides: Sequence[str], number: int, directory: Path) -> JobReturn:
-        """Queue one, and wait for its end."""
+        """Submit a job to the queue and wait for its return."""
         launcher = copy.copy(self._launcher)
         name = "-".join(directory.parts[directory.parts.index(str(number)) - 1 :])
         folder = str(self._folder(directory) / "%j")
@@ -61,7 +67,7 @@ class SlurmBackend:
         return returned
 
     def cancel(self, directory: Path, number_of_signal: int) -> None:
-        """Let SLURM signal it, on whatever host; it leaves the queue where it has not begun."""
+        """Signal a job through SLURM, on any host; SIGKILL, or a pending job, cancels it."""
         jobs = [path.name for path in self._folder(directory).glob("[0-9]*")]
         is_asked = number_of_signal != signal.SIGKILL and is_marked(directory)
         how = [f"--signal={signal.Signals(number_of_signal).name[3:]}"] if is_asked else []
@@ -69,12 +75,12 @@ class SlurmBackend:
             subprocess.run(["scancel", *how, job], check=False, capture_output=True)  # noqa: S603, S607
 
     def _folder(self, directory: Path) -> Path:
-        """Where submitit writes what a job is handed, and what it prints before it is a trial."""
+        """Return submitit's folder: the pickled job, and output from before the trial starts."""
         return directory / ".submitit"
 
 
 def _watcher() -> Any:
-    """Asks SLURM about all jobs; one that was pre-empted is over, since it is not queued again."""
+    """Return a watcher of job states for which a preempted job is done: it is not requeued."""
     from submitit.slurm.slurm import SlurmInfoWatcher
 
     class Watcher(SlurmInfoWatcher):

@@ -48,10 +48,10 @@ class JobBackend(Protocol):
         """How many jobs can run at once."""
 
     def run(self, overrides: Sequence[str], number: int, directory: Path) -> JobReturn:
-        """Run one that writes in ``directory``; raises what its process died of."""
+        """Run a job that writes to ``directory``; raises the launcher's error if it dies."""
 
     def cancel(self, directory: Path, number_of_signal: int) -> None:
-        """Signal one that no process on this host runs: it waits still, or is on another."""
+        """Signal or cancel a job without a process on this host: pending, or on another host."""
 
 
 class ThreadedExecutor:
@@ -84,11 +84,19 @@ class ThreadedExecutor:
         replicate: str = "",
         retry_of: int | None = None,
     ) -> "Future[JobReturn]":
-        """Launch the job, once those before it leave it the room that it needs.
+        """Start a job in a new thread; it waits if it, or a job before it, has to run alone.
 
-        The future raises `TrialKilledError` or `TrialMemoryError` where the job's process did not
-        live to its end, `TrialTimeoutError` where it took too long, and `TrialInterruptedError`
-        where it had to end with others.
+        Args:
+            overrides: The job's overrides, in Hydra's syntax.
+            number: Number of the trial, which is also the name of its directory.
+            replicate: Name of the replicate, which writes to a subdirectory of this name.
+            retry_of: Number of the earlier trial that this one retries. If that one was lost with
+                others, the job runs alone.
+
+        Returns:
+            A future of the job's return. It raises `TrialKilledError` or `TrialMemoryError` if the
+            process died, `TrialTimeoutError` after a time-out, and `TrialInterruptedError` if the
+            job was interrupted or ended with others.
         """
         future: Future[JobReturn] = Future()
         future.set_running_or_notify_cancel()
@@ -147,7 +155,7 @@ class ThreadedExecutor:
             future.set_result(returned)
 
     def _enter(self, directory: Path, alone: bool) -> bool:
-        """Wait for the room that a job needs; False where it was interrupted meanwhile."""
+        """Wait until a job may run; return False if it was interrupted meanwhile."""
 
         def is_off() -> bool:
             return directory not in self._waiting
@@ -175,7 +183,7 @@ class ThreadedExecutor:
 
 
 def _as_study_error(error: BaseException) -> BaseException:
-    """What became of the trial, in the words of `harnest.core.failure`."""
+    """Translate a launcher's error to one of `harnest.core.failure`, if possible."""
     told = " ".join(str(error).strip().splitlines()[:2])
     name = type(error).__name__
     if name == "UncompletedJobError":

@@ -24,16 +24,18 @@ def _is_lasting(log: dict[str, Any]) -> bool:
 
 
 class RepairingJournalFile(JournalFileBackend):
-    """A journal whose last entry may have been cut short, by a full disk or a power cut.
+    """A journal file that removes a truncated last entry before it appends.
 
-    Optuna skips such an entry only as long as it is the last: with another one after it, the whole
-    file is unreadable. It waits for the disk at each entry, ten milliseconds or so: at each report
-    and at each parameter of a new trial. Here the making of a study or a trial and the states of
-    trials are waited for; the death of a process loses nothing, whatever it was at.
+    A full disk or a power cut can truncate an entry. Optuna skips it only as long as it is the last
+    one; followed by another entry, it makes the whole file unreadable.
+
+    Optuna calls fsync (about 10 ms) for each entry, including each report and each parameter of a
+    new trial. This class calls it only for the creation of studies and trials, and for trial
+    states. The death of a process loses no entry.
     """
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append entries, in place of one that was cut short."""
+        """Append entries, after removing a truncated last one."""
         with get_lock_file(self._lock):  # it can be taken twice
             _cut_to_last_line(Path(self._file_path))
             lines = (f"{json.dumps(log, separators=(',', ':'))}\n" for log in logs)

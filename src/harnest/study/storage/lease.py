@@ -38,7 +38,13 @@ GRACE = int(TIMEOUT) + 4 * INTERVAL
 
 
 class Lease:
-    """This sweeper, as the others know it, and what it knows of them."""
+    """The lease of this sweeper on its running trials.
+
+    Args:
+        token: Identifies this sweeper in the storage.
+        folder: Folder of the sweepers' lock files.
+        heartbeat: Records heartbeats; None if the study is in a file.
+    """
 
     def __init__(self, token: str, folder: Path, heartbeat: "_Heartbeat | None") -> None:
         self.token = token
@@ -47,17 +53,22 @@ class Lease:
         self._heartbeat = heartbeat
 
     def acquire(self, trial: int) -> None:
-        """Look after a trial, named by its identity in the storage, from now on."""
+        """Add a trial, given by its ID in the storage, and record its first heartbeat."""
         if self._heartbeat is not None:
             self._heartbeat.beat(trial)
         self.trials.add(trial)
 
     def release(self, trial: int) -> None:
-        """Look after it no more."""
+        """Remove a trial, given by its ID in the storage."""
         self.trials.discard(trial)
 
     def stale_trials(self, study: int, running: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """Those of a study's running trials whose sweepers are dead."""
+        """Return the running trials whose sweepers are dead.
+
+        Args:
+            study: ID of the study in the storage.
+            running: The study's running trials.
+        """
         others = {
             trial._trial_id: trial.user_attrs[SWEEPER]
             for trial in running
@@ -119,12 +130,12 @@ class _Heartbeat:
                     self._storage.record_heartbeat(trial)
 
     def stale(self, study: int) -> set[int]:
-        """Running trials whose last heartbeat is too long ago."""
+        """Return the IDs of running trials whose last heartbeat is older than `GRACE`."""
         return set(self._retry(lambda: self._storage._get_stale_trial_ids(study)))
 
 
 def _is_alive(folder: Path, token: str) -> bool | None:
-    """Whether the sweeper called ``token`` still runs; None: its file is not here."""
+    """Return whether the sweeper ``token`` is running; None if its file does not exist."""
     if not _file(folder, token).exists():
         return None
     try:

@@ -38,14 +38,14 @@ Lock = Callable[[], AbstractContextManager[Any]]
 
 
 class LockLostError(Exception):
-    """A lock that its server gave up meanwhile: someone else may have held it as well."""
+    """The server released a lock while it was held; another process may have held it too."""
 
 
 def storage_lock(address: str, name: str) -> Lock:
-    """A function that takes the lock called ``name`` where ``address`` leads.
+    """Return a function that acquires the lock ``name`` of the storage at ``address``.
 
-    Leaving its context raises `LockLostError` where the server went away inside, and entering it
-    SQLAlchemy's errors.
+    It returns a context manager. Entering it may raise SQLAlchemy's errors; leaving it raises
+    `LockLostError` if the server released the lock meanwhile.
     """
     file = storage_file(address)
     if file is not None:
@@ -54,7 +54,7 @@ def storage_lock(address: str, name: str) -> Lock:
 
 
 def storage_file(address: str) -> Path | None:
-    """The file that a journal or an SQLite database is; None: it is on a server."""
+    """Return the file of a journal or an SQLite database; None for a server."""
     if address.startswith(JOURNAL):
         return Path(address.removeprefix(JOURNAL))
     from sqlalchemy.engine import make_url

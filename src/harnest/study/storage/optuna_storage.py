@@ -40,9 +40,15 @@ def absolute_address(address: str) -> str:
 
 
 def open_storage(address: str) -> BaseStorage:
-    """Open ``journal://FILE``, or any database address that Optuna takes; tables are made there.
+    """Open a storage, and create its tables if they do not exist.
 
-    Raises `StudyError` where it cannot be opened; a database that goes away later is waited for.
+    Later calls on the storage are retried while the database does not answer.
+
+    Args:
+        address: ``journal://FILE``, or a database address that Optuna accepts.
+
+    Raises:
+        StudyError: The storage cannot be opened.
     """
     if address.startswith(JOURNAL):
         return _journal(address)
@@ -59,9 +65,10 @@ def open_storage(address: str) -> BaseStorage:
 
 
 def reopen_storage(address: str) -> BaseStorage:
-    """Open what `open_storage` has opened before; where it has gone away since, wait for it.
+    """Open a storage that `open_storage` has opened before, retrying if it does not answer.
 
-    Raises `StudyError` where it does not come back.
+    Raises:
+        StudyError: The storage did not answer within the time limit.
     """
     if address.startswith(JOURNAL):
         return _journal(address)
@@ -70,7 +77,7 @@ def reopen_storage(address: str) -> BaseStorage:
 
 
 def reopen_database(address: str, **heartbeats: int) -> RDBStorage:
-    """Another connection to a database that `open_storage` has opened before."""
+    """Open another connection to a database that `open_storage` has opened before."""
     return RDBStorage(
         address,
         {"pool_pre_ping": True},
@@ -81,7 +88,7 @@ def reopen_database(address: str, **heartbeats: int) -> RDBStorage:
 
 
 class _RetryingStorage(_CachedStorage):
-    """Optuna's storage in a database, which waits where that has gone away."""
+    """Optuna's database storage, which retries calls while the database does not answer."""
 
     def __init__(self, database: RDBStorage, retry: StorageRetry) -> None:
         super().__init__(database)
@@ -106,7 +113,7 @@ class _RetryingStorage(_CachedStorage):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """Say how a trial ended; to say it again, after a try that seemed to fail, is no error."""
+        """Set a trial's state; a retry may find the state already set, which is no error."""
         tell = super().set_trial_state_values
         tries = count()
 

@@ -34,9 +34,12 @@ class StorageRetry:
         self._has_spoken = False
 
     def __call__(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns; it may have been done before, by a try that seemed to fail.
+        """Call ``work`` until the database answers, and return its result.
 
-        Raises `StudyError` where the database does not come back.
+        A failed try may have taken effect, so ``work`` has to be safe to repeat.
+
+        Raises:
+            StudyError: The database did not answer within `TIMEOUT`.
         """
         while True:
             try:
@@ -72,7 +75,7 @@ class StorageRetry:
 
 @cache
 def storage_retry(address: str) -> StorageRetry:
-    """The retry of this process for the database at ``address``: all callers share its clock."""
+    """Return this process's retry for the database at ``address``, shared by all callers."""
     return StorageRetry(address)
 
 
