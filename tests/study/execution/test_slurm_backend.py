@@ -154,5 +154,5 @@ def test_where_there_is_no_slurm_one_line_says_so(tmp_path, empty_store, monkeyp
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     folder = Folder(tmp_path, "submitit_slurm")
     folder.sweep("seconds=0,1", code=2)
-    assert "there is no sbatch here" in folder.said()
+    assert "sbatch not found" in folder.said()
     assert not (tmp_path / "multirun/s/study.journal").exists()

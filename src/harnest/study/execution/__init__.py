@@ -1,1 +1,1 @@
-"""Execution of jobs: launchers, processes, slots."""
+"""Execution of a study's jobs: launchers, executors, job processes and slots."""

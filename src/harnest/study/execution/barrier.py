@@ -24,12 +24,15 @@ def is_packed() -> bool:
 
 
 def synchronize(part: Any, together: Callable[[Sequence[Any]], None]) -> None:
-    """Wait for all running jobs of this process, then call ``together`` once.
+    """Wait at a barrier for all running jobs of this process, then call ``together`` once.
 
     Args:
         part: What this job contributes.
-        together: Called with the ``part`` of each job, in one thread. What it raises, each job
-            raises.
+        together: Called once, with the ``part`` of each job.
+
+    Raises:
+        TrialInterruptedError: The process was interrupted.
+        Exception: Whatever ``together`` raises is raised in each job.
     """
     job: CooperativeJob = _current.job
     job.wait(part, together)
@@ -52,7 +55,7 @@ class _ProcessState:
     def enter(self) -> None:
         HydraConfig.instance().cfg = self.config
         os.chdir(self.folder)
-        # One by one: other threads may be reading the rest.
+        # Not cleared and refilled: other threads may be reading the environment.
         for name in os.environ.keys() - self.environment.keys():
             del os.environ[name]
         for name, text in self.environment.items():
@@ -62,15 +65,17 @@ class _ProcessState:
 
 
 class CooperativeJob:
-    """A job in its own thread, which runs only while it is resumed.
+    """A job in its own thread that runs only between `resume` and the next barrier.
 
-    Output is redirected to the file ``output`` meanwhile.
+    Args:
+        job: The function to run.
+        output: File that receives the job's stdout and stderr.
     """
 
     def __init__(self, job: Callable[[], None], output: Path) -> None:
         self.job = job
         self.output = output
-        #: The arguments of its pending `synchronize`; None once the job has ended.
+        #: The arguments of the `synchronize` call that the job waits in; None if it has ended.
         self.waits_for: tuple[Any, Callable[[Sequence[Any]], None]] | None = None
         self._state = _ProcessState.now()
         self._error: BaseException | None = None
@@ -78,7 +83,7 @@ class CooperativeJob:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def resume(self, error: BaseException | None = None) -> None:
-        """Run the job until it synchronizes or ends; raise ``error`` in it, if given."""
+        """Run the job until its next barrier or its end; ``error`` is raised in it if given."""
         self._error = error
         self._state.enter()
         sys.stdout.flush()
@@ -109,13 +114,16 @@ class CooperativeJob:
 
 
 def run_cooperatively(jobs: Sequence[tuple[Callable[[], None], Path]]) -> None:
-    """Run jobs one at a time, switching at each call of `synchronize`.
+    """Run jobs in one process, one at a time between calls of `synchronize`.
 
-    A job may end in any way; the others continue. An interrupt is raised in each job as
-    `TrialInterruptedError` at its next `synchronize`; a second interrupt is raised at once.
+    The end of a job, including by an error, does not stop the others. An interrupt is raised in
+    each job as `TrialInterruptedError` at its next barrier.
 
     Args:
-        jobs: Functions, each with the file for its output.
+        jobs: Pairs of a job and the file that receives its output.
+
+    Raises:
+        KeyboardInterrupt: A second interrupt arrived before the first one was handled.
     """
     before = _ProcessState.now()
     try:
@@ -132,7 +140,7 @@ def _run_in_turns(turns: list[CooperativeJob]) -> None:
         while turns:
             trace = None if error is None else error.__traceback__
             for job in turns:
-                # Each job raises the same one, and is not to show the frames of those before it.
+                # All jobs raise the same error: drop the frames that other jobs have added.
                 job.resume(error and error.with_traceback(trace))
             turns = [job for job in turns if job.waits_for is not None]
             met = [job.waits_for for job in turns if job.waits_for is not None]

@@ -1,4 +1,4 @@
-"""Composes the configs of jobs faster than Hydra, by caching what they share."""
+"""Composes the configs of a sweep's jobs, with a cache."""
 
 import copy
 from collections.abc import Sequence
@@ -11,14 +11,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 _KEPT = 16  # configs: a search has about as many architectures
 
-#: Hydra keys whose values the sweep sets for each job.
+#: Hydra keys whose values a session sets for each job.
 _TOLD = ("hydra.job.env_set.", "hydra.sweep.subdir")
 
 
 class ConfigCache:
-    """Composes job configs, reusing an earlier one if only plain values differ.
+    """Composes a job's config as Hydra does, or copies a cached one and updates its values.
 
-    Hydra takes about 0.1 s to compose a config from its files.
+    Hydra composes each job's config from files, which takes about 0.1 s. If the overrides of two
+    jobs differ only in plain values, the second config is a copy of the first with its values.
 
     Args:
         loader: Hydra's config loader.
@@ -29,7 +30,7 @@ class ConfigCache:
         self.loader = loader
         self.config = config
         self.parser = OverridesParser.create()
-        self._groups: dict[str, bool] = {}  # what an override names, and whether it is a group
+        self._groups: dict[str, bool] = {}  # by override key: whether it is a group
         self._composed: dict[tuple[str, ...], DictConfig] = {}
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
@@ -47,8 +48,8 @@ class ConfigCache:
                 is_new = one.type == OverrideType.FORCE_ADD
                 OmegaConf.update(config, one.key_or_group, one.value(), force_add=is_new)
         except OmegaConfBaseException:
-            return self._compose_with_hydra(overrides)  # whose error is better
-        # The sweep's own as they stand: what they refer to may be a password.
+            return self._compose_with_hydra(overrides)  # Hydra's error message is better
+        # Unresolved: interpolations may refer to a password.
         before = OmegaConf.to_container(self.config.hydra.overrides.hydra, resolve=False)
         assert isinstance(before, list)
         told = config.hydra.overrides
@@ -76,7 +77,7 @@ class ConfigCache:
         if "/" in name:
             return True
         if name not in self._groups:
-            # Hydra's own check; listing all groups would require that every file is a config.
+            # Same check as Hydra's. Listing all groups would require every file to be a config.
             sources = self.loader.get_sources()
             self._groups[name] = any(source.is_group(name) for source in sources)
         return self._groups[name]

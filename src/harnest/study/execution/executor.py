@@ -1,4 +1,4 @@
-"""Executors: submit single jobs, or batches of them, to a Hydra launcher."""
+"""The executor interface of a study, and the executor for each Hydra launcher."""
 
 import os
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from harnest.study.execution.slot import EVERYWHERE
 from harnest.study.execution.slurm_backend import SlurmBackend
 from harnest.study.execution.threaded_executor import ThreadedExecutor
 
-#: Keys of other launchers' that say how many jobs they run at once.
+#: Config keys of third-party launchers: how many jobs run at once.
 _AT_ONCE = ("n_jobs", "array_parallelism")
 
 
@@ -28,7 +28,7 @@ class Executor(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many jobs can run at once."""
+        """How many jobs run at once."""
 
     def submit(
         self,
@@ -47,9 +47,13 @@ class Executor(Protocol):
         """
 
     def interrupt(self, number_of_signal: int, within: Path = EVERYWHERE) -> None:
-        """Signal the running jobs, or only those ``within`` the directory of a trial.
+        """Signal running jobs and cancel pending ones.
 
-        Queued jobs are cancelled, or end when they look up their trial, which has ended.
+        A pending job that starts anyway ends when it loads its trial, which has ended.
+
+        Args:
+            number_of_signal: The signal to send.
+            within: Only jobs that write to this directory or below it.
         """
 
     def close(self) -> None:
@@ -119,30 +123,31 @@ class BatchExecutor:
         self._waiting = []
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing: the launcher holds no resources."""
 
 
 def executor_for(
     launcher: Any, batch: int | None, config: DictConfig, directory: Path
 ) -> "Executor | BatchExecutor":
-    """Make the executor for a launcher, according to its `LauncherTraits`.
+    """Return the launcher itself if it takes single jobs, else an executor that uses it.
 
     Args:
-        launcher: A Hydra launcher.
-        batch: How many jobs it gets at once; None: as many as ``config`` says, or as a ray cluster
-            has room for, or one per core for a launcher with its own processes, else one.
+        launcher: The launcher, already set up.
+        batch: How many jobs run at once. None: as many as ``config`` says, else the capacity of a
+            ray cluster, one per core for another launcher that starts processes, and one for any
+            other launcher.
         config: The launcher's config.
         directory: The study's directory.
 
     Raises:
-        StudyError: ``batch`` is not a positive integer, or the launcher would wait forever for a
-            process that was killed.
+        StudyError: ``batch`` is not a whole number of at least 1, or the launcher would wait
+            forever for a killed process.
     """
     if batch is not None and not (isinstance(batch, int) and batch >= 1):
         raise StudyError(f"hydra.sweeper.batch={batch}: it must be a whole number from 1 up")
     if config.get("backend") == "multiprocessing":
         raise StudyError(
-            "hydra.launcher.backend=multiprocessing waits for killed processes without end; "
+            "hydra.launcher.backend=multiprocessing waits forever for a killed process; "
             "choose loky, or hydra/launcher=slots"
         )
     jobs = traits_of(str(config.get("_target_"))).jobs

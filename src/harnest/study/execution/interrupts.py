@@ -1,4 +1,4 @@
-"""Defers SIGINT and SIGTERM to points where work can stop safely."""
+"""Deferral of SIGINT and SIGTERM to points where work can stop safely."""
 
 import signal
 import threading
@@ -14,7 +14,7 @@ class Interrupts:
     """Defers signals until `allowed`; a second one raises KeyboardInterrupt at once."""
 
     def __init__(self) -> None:
-        #: Signals that are held back.
+        #: How many signals are deferred.
         self.pending = 0
         self._allowed = False
 
@@ -22,11 +22,11 @@ class Interrupts:
     def held(self) -> Iterator[None]:
         """Defer signals inside the context, and restore the previous handlers after it."""
         if threading.current_thread() is not threading.main_thread():
-            yield  # Python gives signals to the main thread only
+            yield  # Python handles signals in the main thread only
             return
         before: dict[signal.Signals, Any] = {one: signal.getsignal(one) for one in _SIGNALS}
         for one in _SIGNALS:
-            # What was started to ignore Ctrl-C, as a shell's background job is, still does.
+            # A shell's background job is started to ignore Ctrl-C; it keeps ignoring it.
             if before[one] is not signal.SIG_IGN:
                 signal.signal(one, self._hear)
         try:

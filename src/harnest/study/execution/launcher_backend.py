@@ -1,4 +1,4 @@
-"""Runs single jobs through a launcher that accepts concurrent calls: joblib, submitit."""
+"""Backend for launchers that run several single jobs at once: joblib, submitit."""
 
 from collections.abc import Sequence
 from pathlib import Path

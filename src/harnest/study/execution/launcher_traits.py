@@ -1,7 +1,7 @@
-"""How a Hydra launcher takes jobs, and where it runs them.
+"""Traits of Hydra launchers that a study depends on.
 
-A launcher declares it as a class attribute ``traits``. Hydra's own plugins, which know nothing of
-this, are listed here.
+A launcher declares them as a class attribute ``traits``. Hydra's own plugins, which do not, are
+listed here.
 """
 
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ from hydra.utils import get_class
 class Jobs(Enum):
     """How a launcher takes the jobs of a study."""
 
-    #: One by one, by its own ``submit``, see `harnest.study.execution.executor.Executor`.
+    #: Single jobs: the launcher is an `harnest.study.execution.executor.Executor` itself.
     SUBMIT = auto()
-    #: In batches: it runs the jobs of a batch and returns when all have ended.
+    #: In batches: ``launch`` returns when all jobs of a batch have ended.
     BATCH = auto()
-    #: One per call of ``launch``, from many threads at once: its jobs have their own processes.
+    #: One per call of ``launch``, from several threads at once; each job has its own process.
     THREADS = auto()
-    #: As tasks of ray.
+    #: As ray tasks.
     RAY = auto()
-    #: As jobs in SLURM's queue.
+    #: As SLURM jobs.
     SLURM = auto()
 
 
@@ -30,10 +30,10 @@ class Jobs(Enum):
 class LauncherTraits:
     """How a launcher takes jobs, and where they run.
 
-    Attributes:
-        jobs: How it takes them.
-        runs_elsewhere: Whether jobs run on other machines than the sweep.
-        sees_all_gpus: Whether a job sees every GPU of the machine, instead of its own share.
+    Args:
+        jobs: How the launcher takes jobs.
+        runs_elsewhere: Whether jobs run on other machines than the sweeper.
+        sees_all_gpus: Whether a job sees every GPU of the machine instead of its own share.
     """
 
     jobs: Jobs = Jobs.BATCH
@@ -67,6 +67,6 @@ def traits_of(target: str) -> LauncherTraits:
         return _PLUGINS[target]
     try:
         traits = getattr(get_class(target), "traits", None)
-    except Exception:  # Hydra reports a launcher that cannot be imported
+    except Exception:  # Hydra itself reports a launcher that cannot be imported
         traits = None
     return traits if isinstance(traits, LauncherTraits) else LauncherTraits()

@@ -1,4 +1,4 @@
-"""Wraps a task function for processes that another launcher owns."""
+"""Setup of a job in a process that a third-party launcher manages."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ class ManagedTask:
         directory = Path(HydraConfig.get().runtime.output_dir)
         try:
             with _interruptible(self.ends) as received, output_restored():
-                mark_running(directory)  # not before a signal ends this job alone
+                mark_running(directory)  # once a signal can no longer end the whole process
                 try:
                     redirect_output(directory / "output.log")
                     return with_environment_restored(self.task)(cfg)
@@ -93,13 +93,13 @@ def as_picklable_error(error: BaseException) -> Exception:
 
 @contextmanager
 def _interruptible(by: Iterable[int]) -> Iterator[list[int]]:
-    """Handle these signals as interrupts, even if the process ignores or blocks them, as ray does.
+    """Raise KeyboardInterrupt on these signals, even if the process ignores or blocks them.
 
-    Yields the list of signals that were received.
+    Ray blocks them. Yields the list of received signals.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield received  # Python gives signals to the main thread only
+        yield received  # Python handles signals in the main thread only
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:

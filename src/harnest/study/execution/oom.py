@@ -1,11 +1,11 @@
-"""Detects kills by the kernel's OOM killer, and sets OOM scores."""
+"""Detects kills by the kernel's OOM killer and sets OOM scores."""
 
 import re
 from contextlib import suppress
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_PREFERENCE = 500  # thousandths of the memory that there is, as if the process had them as well
+_PREFERENCE = 500  # added to oom_score_adj: thousandths of the available memory
 
 
 def prefer_oom_kill() -> None:
@@ -22,13 +22,15 @@ def prefer_oom_kill() -> None:
 
 
 class OomKills:
-    """Attributes deaths by SIGKILL to the kernel's OOM killer.
+    """Attributes deaths of job processes to the kernel's OOM killer.
 
-    A process killed by SIGKILL does not know the sender. The kernel counts its OOM kills before it
-    sends the signal, per control group (v2 or v1) or for the machine. A death during which the
-    counter rose is attributed to the kernel; each increment explains one death. A SIGKILL from
-    elsewhere is misattributed if the kernel killed another process of the same group meanwhile.
-    Kills by userspace watchdogs (earlyoom, systemd-oomd) are not counted.
+    SIGKILL does not reveal its sender. The kernel increments a counter before each OOM kill: per
+    control group (version 2 or 1), else for the whole machine. A process that died of SIGKILL while
+    the counter rose is taken to be an OOM kill, and each increment explains one death.
+
+    Limits: an increment by a process outside the study, in the same control group, may be
+    attributed to a SIGKILL from another sender. Memory watchdogs in user space (earlyoom,
+    systemd-oomd) are not counted.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A Hydra launcher that runs jobs with similar configs in one process."""
+"""A Hydra launcher that runs similar jobs in one process, where they can compute together."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ class _Waiting:
 
 @dataclass
 class _Group:
-    """Jobs that may share a process; ``is_ripe`` once ``batch_timeout`` has passed."""
+    """Jobs that may share a process; ``is_ripe`` once ``batch_timeout`` has elapsed."""
 
     key: str
     jobs: list[_Waiting] = field(default_factory=list)
@@ -40,13 +40,22 @@ class _Group:
 
 
 class PackedLauncher(SlotsLauncher):
-    """Runs up to ``pack`` jobs per process whose configs differ only in ``varying_keys``.
+    """Runs several jobs in each process if their configs differ only in given keys.
 
-    Jobs run cooperatively and compute together in `harnest.study.synchronize`; the application
-    declares this with ``StudyTask(..., synchronizes=True)``. A group that is not full starts after
-    ``batch_timeout`` seconds without a new job. A single job runs as in `SlotsLauncher`.
-    ``timeout`` applies to a whole pack. A signal that kills the process fails all of its jobs; an
-    exception fails only its own.
+    The jobs of a pack run one at a time, and compute together when they call
+    `harnest.study.synchronize`. An application declares that its jobs do so with
+    ``StudyTask(..., synchronizes=True)``. A job without others to share with runs as in
+    `SlotsLauncher`. An exception ends only its own job; the death of the process fails all jobs of
+    the pack.
+
+    Args:
+        pack: Maximum number of jobs in a process.
+        batch_timeout: A group that is not full starts after this many seconds without any new job.
+        varying_keys: Config keys in which jobs of a pack may differ.
+        slots: Arguments of `SlotsLauncher`. ``timeout`` applies to a whole pack.
+
+    Raises:
+        StudyError: An argument is out of range.
     """
 
     def __init__(
@@ -61,7 +70,7 @@ class PackedLauncher(SlotsLauncher):
         self.batch_timeout = batch_timeout
         self.varying_keys = list(varying_keys)
         self._groups: list[_Group] = []
-        self._arrivals = 0  # jobs submitted so far
+        self._arrivals = 0  # number of jobs submitted
         self._lock = threading.RLock()
         self._numbers = count()
         self._places: Path | None = None
@@ -83,7 +92,7 @@ class PackedLauncher(SlotsLauncher):
 
     @property
     def capacity(self) -> int:
-        """How many jobs can run at once."""
+        """How many jobs run at once."""
         return len(self.slots) * self.pack
 
     def submit(
@@ -95,7 +104,7 @@ class PackedLauncher(SlotsLauncher):
     ) -> "Future[JobReturn]":
         """Add job ``number`` to a group; arguments and future as in `SlotsLauncher.submit`."""
         config, directory = self._composed(overrides, number, replicate)
-        self._application()  # raises here if the job cannot be pickled
+        self._application()  # raises here if the application cannot be pickled
         job = _Waiting(config, directory, Future())
         job.result.set_running_or_notify_cancel()
         with self._lock:
@@ -105,9 +114,9 @@ class PackedLauncher(SlotsLauncher):
         return job.result
 
     def interrupt(self, number_of_signal: int = signal.SIGTERM, within: Path = EVERYWHERE) -> None:
-        """Interrupt running packs and cancel queued jobs.
+        """Signal running packs and end pending jobs as interrupted.
 
-        A single job of a pack cannot be interrupted; it runs on.
+        A single trial of a running pack cannot be signalled: its pack keeps running.
         """
         from harnest.study.execution.job_process import was_interrupted
 
@@ -161,7 +170,7 @@ class PackedLauncher(SlotsLauncher):
                     slot = self._free.get()
                     try:
                         self._start(group.jobs, slot)
-                    except Exception as error:  # an exception in a timer's thread would be lost
+                    except Exception as error:  # a timer's thread would lose it
                         self._free.put(slot)
                         for job in group.jobs:
                             job.result.set_exception(error)
@@ -192,7 +201,7 @@ class PackedLauncher(SlotsLauncher):
                 for one, returned in zip(waiting, returns, strict=True):
                     one.result.set_result(returned)
             self._free.put(slot)
-            # Not in the pool's own thread: to open another pool is to wait for its end.
+            # Not in the pool's thread, which opening another pool would wait for.
             threading.Thread(target=self._start_groups, daemon=True).start()
 
         pool_future.add_done_callback(finish)

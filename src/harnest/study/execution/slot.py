@@ -1,4 +1,4 @@
-"""Slots: a GPU, a share of one, or some CPU threads for one job."""
+"""Slots, the places where single jobs run, and marks of running jobs."""
 
 import os
 import shutil
@@ -12,10 +12,10 @@ from typing import Literal
 
 from harnest.core.errors import StudyError
 
-#: The directory that holds those of all jobs.
+#: Contains the directories of all jobs.
 EVERYWHERE = Path("/")
 
-#: In a job's directory while it runs: the number of its process, and its host.
+#: File in a job's directory while it runs: process ID and host name.
 _RUNNING = ".pid"
 
 
@@ -39,12 +39,15 @@ def find_slots(
     per_gpu: int,
     cpu_slots: Literal["auto"] | int,
 ) -> list[Slot]:
-    """Find the slots of this machine: ``per_gpu`` on each GPU, else ``cpu_slots``.
+    """Return the slots of this machine; each gets an equal share of the CPU threads.
 
-    CPU threads are divided evenly among slots.
+    Args:
+        gpus: ``auto`` (all visible GPUs), ``none``, or names of GPUs.
+        per_gpu: Slots per GPU.
+        cpu_slots: Slots if no GPU is used; ``auto``: one per core.
 
     Raises:
-        StudyError: A count is not a positive integer, or a requested GPU does not exist.
+        StudyError: A number is not a whole number of at least 1, or a requested GPU does not exist.
     """
     cores = len(os.sched_getaffinity(0))
     at_once = cores if cpu_slots == "auto" else cpu_slots
@@ -58,7 +61,7 @@ def find_slots(
         missing = [str(card) for card in gpus if str(card) not in cards]
         if missing:
             there = ", ".join(cards) or "none"
-            raise StudyError(f"hydra.launcher.gpus: there is no GPU {missing[0]}; there is {there}")
+            raise StudyError(f"hydra.launcher.gpus: no GPU {missing[0]}; available: {there}")
         cards = [str(card) for card in gpus]
     elif gpus == "none":
         cards = []
@@ -104,17 +107,17 @@ def mark_ended(directory: Path) -> None:
 
 
 def signal_job(directory: Path, number_of_signal: int) -> bool:
-    """Signal the process of the job in ``directory``; returns whether it runs on this host."""
+    """Signal the process of the job in ``directory``; return whether it is on this host."""
     try:
         pid, host = (directory / _RUNNING).read_text().split(maxsplit=1)
         if host == socket.gethostname():
             os.kill(int(pid), number_of_signal)
             return True
     except (OSError, ValueError):
-        pass  # not started yet, or gone already
+        pass  # not started yet, or ended
     return False
 
 
 def is_marked(directory: Path) -> bool:
-    """Whether the job in ``directory`` is marked as running, on any host."""
+    """Return whether a process on any host runs the job in ``directory``."""
     return (directory / _RUNNING).exists()

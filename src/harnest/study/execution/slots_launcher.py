@@ -1,4 +1,4 @@
-"""A Hydra launcher that runs each job in its own process, on a share of this machine."""
+"""A Hydra launcher that runs each job in its own process, on a slot of this machine."""
 
 import queue
 import signal
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
     from harnest.study.execution.job_process import Application
 
-#: What takes long to import, and is imported by the warm process if the application did.
+#: Slow imports, which the fork server preloads if the application has imported them.
 _FAMILIAR = ("torch", "pytorch_lightning", "lightning", "mlflow")
 
-_MOMENT = 1.0  # seconds that a process may take to begin, or to send what its job returned
+_MOMENT = 1.0  # seconds that a process may take to start, or to send its job's return
 
 
 class SlotsLauncher(Launcher):
@@ -71,7 +71,7 @@ class SlotsLauncher(Launcher):
     ) -> None:
         if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
             raise StudyError(f"hydra.launcher.timeout={timeout}: it must be a number above 0")
-        # The warm process passes over what it cannot import, and each trial would be slow.
+        # The fork server ignores modules that it cannot import, which would slow down each trial.
         missing = [name for name in preload if find_spec(name.partition(".")[0]) is None]
         if missing:
             raise StudyError(f"hydra.launcher.preload: there is no module {missing[0]}")
@@ -108,7 +108,7 @@ class SlotsLauncher(Launcher):
 
     @property
     def capacity(self) -> int:
-        """How many jobs can run at once."""
+        """How many jobs run at once."""
         return len(self.slots)
 
     def launch(
@@ -156,8 +156,8 @@ class SlotsLauncher(Launcher):
         self._running[directory] = pool_future
 
         def finish(done: "Future[bytes]") -> None:
-            self._running.pop(directory, None)  # another sweeper may give two jobs one directory
-            mark_ended(directory)  # its process may have died before
+            self._running.pop(directory, None)  # third-party sweepers may reuse a directory
+            mark_ended(directory)  # a killed process has not done so
             self._free.put(slot)
             try:
                 result.set_result(Job.unpack(done.result()))
@@ -186,16 +186,18 @@ class SlotsLauncher(Launcher):
         return self._prepared
 
     def interrupt(self, number_of_signal: int = signal.SIGTERM, within: Path = EVERYWHERE) -> None:
-        """Signal running jobs and cancel queued ones.
+        """Signal running jobs and cancel pending ones; a job that has just ended is left alone.
 
-        A job that has just ended may still send its return.
+        Args:
+            number_of_signal: SIGTERM interrupts a job as Ctrl-C does; SIGKILL kills it.
+            within: Only jobs that write to this directory or below it.
         """
         until = time.monotonic() + _MOMENT
         for directory, job in list(self._running.items()):
             if not directory.is_relative_to(within.absolute()):
                 continue
             while not (job.done() or signal_job(directory, number_of_signal)):
-                # A process that has the job and is not marked has just ended, or is about to begin.
+                # A running job without a mark has just ended, or is about to start.
                 if not job.running() or time.monotonic() > until:
                     job.cancel()
                     break
@@ -214,11 +216,11 @@ class SlotsLauncher(Launcher):
             sys.modules["__main__"].__spec__ = self._spec
 
     def _schedule(self, work: Callable[..., Any], *arguments: Any) -> "Future[Any]":
-        """Schedule a call in a new process of the pool."""
+        """Run ``work`` in a new process of the pool."""
         pool = self._opened()
         future: Future[Any] = pool.schedule(work, args=arguments, timeout=self.timeout)
 
-        def look() -> None:  # what comes just as a pool breaks is forgotten by it
+        def look() -> None:  # a pool that breaks loses a job scheduled at this moment
             if not pool.active:
                 future.cancel()
 
@@ -229,17 +231,17 @@ class SlotsLauncher(Launcher):
 
     def _opened(self) -> "ProcessPool":
         if self._pool is not None and not self._pool.active:
-            self._end_pool()  # a pool whose idle process was killed counts as broken
+            self._end_pool()  # pebble deactivates a pool whose idle process was killed
         if self._pool is None:
             import pebble
 
             from harnest.study.execution.job_process import Context
 
-            # A process imports what was started by itself, once it knows its slot: a script that
-            # looks for GPUs while it is imported would see, and then use, those of all slots.
+            # Stops multiprocessing from importing the main module: a job imports it after it has
+            # taken its slot. A script that looks for GPUs at import would use those of all slots.
             self._spec = sys.modules["__main__"].__spec__
             sys.modules["__main__"].__spec__ = ModuleSpec("__main__", None)
-            # One process more than slots: it waits, ready, for the slot that is freed next.
+            # One spare process, ready for the slot that is freed next.
             self._pool = pebble.ProcessPool(
                 max_workers=len(self.slots) + 1,
                 max_tasks=1,
@@ -270,8 +272,8 @@ class SlotsLauncher(Launcher):
 def start_fork_server(modules: Sequence[str]) -> None:
     """Start the fork server, which imports ``modules`` in the background."""
     forkserver.set_forkserver_preload(list(modules))
-    # Ctrl-C reaches the warm process as well: not before it can end without a traceback.
-    resource_tracker.ensure_running()  # which would let the signal through
+    # Ctrl-C also reaches the fork server: block SIGINT until it can exit without a traceback.
+    resource_tracker.ensure_running()  # started later, it would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()

@@ -1,4 +1,4 @@
-"""Runs single jobs in SLURM's queue, through submitit."""
+"""Backend that runs single jobs in SLURM's queue, through submitit."""
 
 import copy
 import shutil
@@ -15,7 +15,7 @@ from harnest.core.failure import TrialInterruptedError, TrialTimeoutError
 from harnest.study.execution.managed_task import ManagedTask
 from harnest.study.execution.slot import is_marked
 
-_DELAY = 30  # seconds, at most, between two questions to SLURM about all jobs
+_DELAY = 30  # seconds, at most, between two queries of the states of all jobs
 
 
 class SlurmBackend:
@@ -37,8 +37,8 @@ class SlurmBackend:
         missing = [name for name in ("sbatch", "srun", "sacct") if shutil.which(name) is None]
         if missing:
             raise StudyError(
-                f"there is no {missing[0]} here: sweep on a host from which SLURM's jobs are "
-                "submitted, or choose hydra/launcher=submitit_local"
+                f"{missing[0]} not found: run the sweep on a host that can submit SLURM jobs, or "
+                "choose hydra/launcher=submitit_local"
             )
         from submitit.slurm.slurm import SlurmJob, SlurmJobEnvironment
 

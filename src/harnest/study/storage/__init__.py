@@ -1,1 +1,1 @@
-"""Optuna storages, and the locks and leases of sweepers that share one."""
+"""Optuna storages, and the locks, leases and retries with which sweepers share them."""

@@ -1,4 +1,4 @@
-"""Optuna's journal file, repaired after a partial write, and with fewer waits for the disk."""
+"""Optuna's journal file with repair of truncated entries and fewer fsync calls."""
 
 import json
 import os
@@ -10,16 +10,16 @@ from optuna.storages.journal._file import get_lock_file
 from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
-#: What a power cut may not undo: on the disk with it is all that was written before.
+#: Operations that must survive a power cut; fsync also writes all earlier entries to disk.
 _LASTING = {
     JournalOperation.CREATE_STUDY,
-    JournalOperation.CREATE_TRIAL,  # its number would be given again, and its folder is there
+    JournalOperation.CREATE_TRIAL,  # else its number would be reused, but its directory exists
     JournalOperation.SET_TRIAL_STATE_VALUES,
 }
 
 
 def _is_lasting(log: dict[str, Any]) -> bool:
-    # Enqueued trials have no directory yet, and a grid enqueues a thousand at once.
+    # An enqueued trial has no directory yet, and a grid enqueues a thousand trials at once.
     return log["op_code"] in _LASTING and log.get("state") != TrialState.WAITING
 
 
@@ -36,7 +36,7 @@ class RepairingJournalFile(JournalFileBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append entries, after removing a truncated last one."""
-        with get_lock_file(self._lock):  # it can be taken twice
+        with get_lock_file(self._lock):  # reentrant
             _cut_to_last_line(Path(self._file_path))
             lines = (f"{json.dumps(log, separators=(',', ':'))}\n" for log in logs)
             with Path(self._file_path).open("ab") as journal:

@@ -1,11 +1,11 @@
-"""Leases: which sweeper owns a running trial, and whether that sweeper is alive.
+"""Leases of sweepers on running trials, and detection of trials whose sweeper is dead.
 
-A sweeper holds an operating-system lock on a file of its own. The kernel lets go of it when the
-process ends, in whatever way, so a lock that can be taken belongs to a dead sweeper. Unlike a
-process number it cannot be mistaken for another process.
+Each sweeper holds an operating-system lock on its own file. The kernel releases the lock when the
+process ends for any reason, so a lock that can be acquired belongs to a dead sweeper. Unlike a
+process ID, it cannot be confused with that of another process.
 
-Where a server keeps the study, the file may be on another host. So such a sweeper also records
-Optuna's heartbeats for its trials: in the database, and by the database's clock.
+With a database on a server, the file may be on another host. There a sweeper also records Optuna's
+heartbeats for its trials, in the database and by the database's clock.
 """
 
 import threading
@@ -24,16 +24,16 @@ from harnest.study.storage.lock import storage_file
 from harnest.study.storage.optuna_storage import reopen_database
 from harnest.study.storage.retry import TIMEOUT, storage_retry
 
-#: Trial attribute: the sweeper that started it.
+#: Trial attribute: token of the sweeper that started the trial.
 SWEEPER = "sweeper"
 
-#: A sweeper's file, by its name.
+#: Name of a sweeper's lock file, by its token.
 FILE = ".sweeper-{}.lock"
 
 #: Seconds between two heartbeats of a trial.
 INTERVAL = 15
-#: Seconds after its last one at which a trial's sweeper counts as dead; one that waits for the
-#: server to come back does not.
+#: Seconds after a trial's last heartbeat at which its sweeper counts as dead; longer than a sweeper
+#: waits for a server that does not answer.
 GRACE = int(TIMEOUT) + 4 * INTERVAL
 
 
@@ -88,9 +88,14 @@ class Lease:
 
 @contextmanager
 def hold_lease(address: str, directory: Path) -> Iterator[Lease]:
-    """Hold a lease on trials of the study at ``address`` until the context or the process ends."""
+    """Hold a lease on trials of the study stored at ``address``.
+
+    Args:
+        address: Address of the study's storage.
+        directory: The study's directory, for the lock file if the storage is on a server.
+    """
     file = storage_file(address)
-    # Beside the storage's file, which all sweepers of the study share.
+    # Next to a file that holds the study, because all its sweepers use that folder.
     folder = directory if file is None else file.absolute().parent
     token = uuid.uuid4().hex[:12]
     heartbeat = _Heartbeat(address) if file is None else None
@@ -105,12 +110,12 @@ def hold_lease(address: str, directory: Path) -> Iterator[Lease]:
             yield owner
     finally:
         ended.set()
-        if not owner.trials:  # otherwise the file marks its trials as stale
+        if not owner.trials:  # else the unlocked file marks the trials as stale
             _file(folder, token).unlink(missing_ok=True)
 
 
 class _Heartbeat:
-    """Records heartbeats over its own database connection."""
+    """Records heartbeats over a separate database connection."""
 
     def __init__(self, address: str) -> None:
         self._retry = storage_retry(address)
@@ -126,7 +131,7 @@ class _Heartbeat:
     def beat_periodically(self, trials: set[int], ended: threading.Event) -> None:
         while not ended.wait(INTERVAL):
             for trial in tuple(trials):
-                with suppress(StorageInternalError):  # the next one will do
+                with suppress(StorageInternalError):  # the next heartbeat follows soon
                     self._storage.record_heartbeat(trial)
 
     def stale(self, study: int) -> set[int]:

@@ -1,7 +1,7 @@
-"""Locks that all sweepers of a study share, in its storage.
+"""Locks shared by all sweepers of a study, held where the study is stored.
 
-For a file that is a lock of the operating system's beside it; for a server, whose sweepers may
-run on several hosts, a lock of the server's, which goes when its connection does.
+For a file, this is an operating-system lock next to it. For a database on a server, whose sweepers
+may run on several hosts, it is a lock of the server, which is released with its connection.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal://"
 
-# What is asked of a server, by SQLAlchemy's name for it. The first lets it end the session, and
-# the lock, of a host that has vanished, in minutes.
+# SQL by SQLAlchemy's name of the server. _SET_UP makes the server end the session of an unreachable
+# host, and so release its lock, within minutes.
 _SET_UP = {
     "postgresql": "SELECT set_config('tcp_keepalives_idle', '60', false),"
     " set_config('tcp_keepalives_interval', '10', false),"
@@ -70,7 +70,7 @@ def _server_lock(address: str, name: str) -> Iterator[None]:
 
     engine = create_engine(address, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     server = _server(engine.url)
-    # MySQL's locks are the server's, not the database's; their names have 64 characters at most.
+    # MySQL's locks are global to the server; their names have at most 64 characters.
     key = hashlib.sha256(f"{engine.url.database}/{name}".encode()).hexdigest()[:40]
     with engine.connect() as connection:
         connection.execute(text(_SET_UP[server]))
@@ -85,7 +85,7 @@ def _server_lock(address: str, name: str) -> Iterator[None]:
             if not is_held:
                 raise LockLostError
         finally:
-            connection.invalidate()  # which fails on no server, as a proper end might
+            connection.invalidate()  # unlike close, it cannot fail when the connection is lost
 
 
 def _server(url: "URL") -> str:
