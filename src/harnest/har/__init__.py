@@ -1,1 +1,1 @@
-"""Human activity recognition (HAR): the first field, plugged in as a task."""
+"""Human activity recognition (HAR), as a `harnest.training.task.Task`."""

@@ -1,4 +1,4 @@
-"""A run's artifacts: figures of its predictions, and the exported model."""
+"""Artifacts of a finished training: figures of the validation windows, and the model."""
 
 import logging
 import os
@@ -24,19 +24,23 @@ from harnest.training.logger import MLflowLogger
 
 log = logging.getLogger(__name__)
 
-#: What loads a saved classifier where harnest is not installed.
+#: The module that loads a saved classifier where harnest is not installed.
 _LOADER = Path(__file__).with_name("serving") / "harnest_classifier.py"
 
-_UNTAKEN = re.compile(r"[^\w.\- :]")  # in a metric's name; a slash would make a path of it
-_AT_ONCE = 128  # windows in one pass: more leave the cache, and take up to twice as long
+_UNTAKEN = re.compile(r"[^\w.\- :]")  # not in metric names; a slash would nest them
+_AT_ONCE = 128  # windows per pass: more exceed the CPU cache and take up to twice as long
 
 
 def save_artifacts(components: RunComponents, directory: Path) -> None:
-    """Record figures of the validation windows, and the model, in the runs of the MLflow loggers.
+    """Log figures of the validation windows, and the model, to the MLflow runs of a training.
 
-    Uses the weights of the best epoch if they were saved, else the last ones. Without validation
-    subjects only the model is recorded. Errors are logged, not raised: a run that has its score
-    does not fail because of its artifacts.
+    The weights are those of the best epoch if a checkpoint was kept, else the last ones. Without
+    validation subjects only the model is logged. An error is logged as a warning, since a training
+    that has its score must not fail because of an artifact.
+
+    Args:
+        components: The data, module and trainer of the training.
+        directory: The run's directory.
     """
     loggers = [one for one in components.trainer.loggers if isinstance(one, MLflowLogger)]
     runs = [(one, one.run) for one in loggers if one.run is not None]
@@ -69,7 +73,14 @@ def save_artifacts(components: RunComponents, directory: Path) -> None:
 def predict(
     classifier: Classifier, data: WindowModule, part: str, device: torch.device
 ) -> Predictions:
-    """Let ``classifier`` judge the windows of ``validation`` or ``test``, on ``device``."""
+    """Classify the windows of one part of the data.
+
+    Args:
+        classifier: The classifier; afterwards it is on the CPU, in evaluation mode.
+        data: The windows.
+        part: ``validation`` or ``test``.
+        device: The device to compute on.
+    """
     signals, labels = data.tensors(part)
     windows = data.windows
     return Predictions(
@@ -104,7 +115,15 @@ def log_model(
     directory: Path,
     epoch: int,
 ) -> None:
-    """Log the model with its scores on the validation windows, if there are any.
+    """Log the model to MLflow, with its scores on the validation windows.
+
+    Args:
+        classifier: The classifier, with the weights of ``epoch``.
+        data: The windows that it was trained on.
+        predictions: Predictions of the validation windows; None if there are none.
+        run: The MLflow run.
+        directory: The run's directory.
+        epoch: The epoch of the weights.
 
     Raises:
         NotPortableError: The network cannot be exported.
@@ -141,7 +160,7 @@ def _scores(predictions: Predictions) -> Mapping[str, float]:
 
 
 def _load_best(components: RunComponents) -> int | None:
-    """Put the best epoch's weights into the classifier; returns which epoch that was, if any."""
+    """Load the best epoch's weights into the classifier; return the epoch, None if not kept."""
     file = components.checkpoint.best_model_path if components.checkpoint is not None else ""
     if not file:
         return None

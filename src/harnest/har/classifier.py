@@ -1,4 +1,4 @@
-"""The classifier of windows: normalization, network, loss, metrics, optimizer."""
+"""The classifier: normalization, network, loss, metrics and optimizer."""
 
 import inspect
 import math
@@ -26,35 +26,39 @@ Batch = tuple[Tensor, Tensor]
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[..., Scheduler]
 
-_BLOCK = 8192  # steps that stay in a processor's cache while their statistics are taken
+_BLOCK = 8192  # steps per block of the channel statistics, so that it fits into the CPU cache
 
-#: In a checkpoint: the name of the optimizer's class.
+#: Checkpoint key of the name of the optimizer's class.
 _OPTIMIZER = "optimizer"
 
 _PARTS = ("train_", "val_", "test_")  # nn.Module has a method called train
 
 
 class Classifier(L.LightningModule):
-    """Classifies windows of raw physical units, (batch, time, channels).
+    """Classifies windows in raw physical units, (batch, time, channels).
 
-    Validation and test windows are classified as they are or, with ``copies``, by the mean
-    probability over the window and its augmented copies. Dropout masks and augmentations depend
-    only on ``seed`` and the epoch, so a resumed run learns like an uninterrupted one.
+    The augmentations change training windows only. Dropout and augmentations depend only on
+    ``seed`` and the epoch, so a resumed run trains exactly like an uninterrupted one.
 
     Args:
-        network: Maps normalized windows to logits (batch, classes).
-        mean: Of the training subjects, (channels,). A buffer, so checkpoints contain it.
-        std: Of the training subjects, (channels,). A buffer.
-        classes: Number of activities.
-        class_weights: Weights of the loss, (classes,), or None.
-        label_smoothing: Share of each target that is spread over all classes.
-        optimizer: Makes the optimizer of parameters.
-        scheduler: Makes the scheduler of an optimizer.
-        monitor: The metric for schedulers that need one.
-        augmentations: Change training windows.
-        triads: Indices of the channels that are the three axes of one sensor.
-        copies: Augmented copies of each validation and test window.
-        seed: Of dropout and augmentations.
+        network: Maps normalized windows (batch, time, channels) to logits (batch, classes).
+        mean: Mean of each channel over the training subjects, (channels,). A buffer, so that a
+            checkpoint contains everything that inference needs; so is ``std``.
+        std: Standard deviation of each channel, (channels,).
+        classes: The number of classes.
+        class_weights: Weight of each class in the loss, (classes,).
+        label_smoothing: Label smoothing of the loss, 0 to 1.
+        optimizer: Makes the optimizer of the parameters.
+        scheduler: Makes the scheduler of the optimizer.
+        monitor: The metric that a `ReduceLROnPlateau` scheduler monitors.
+        augmentations: Applied to training windows.
+        triads: The channels that are the three axes of one sensor, for the augmentations.
+        copies: If above 0, validation and test windows are classified by the mean probability
+            over the window and this many augmented copies of it.
+        seed: Seed of all random numbers.
+
+    Raises:
+        ConfigError: ``copies`` is negative.
     """
 
     mean: Tensor
@@ -94,7 +98,7 @@ class Classifier(L.LightningModule):
         self.seed = seed
         self._measured_before: dict[str, float] = {}
         self._is_validated = False  # in this epoch
-        self._aside = ExitStack()  # where training's chance waits while copies are made
+        self._aside = ExitStack()  # holds training's random state while copies are made
         self.losses = nn.ModuleDict({part: MeanMetric(nan_strategy="disable") for part in _PARTS})
         self.scores = nn.ModuleDict({part: _scores(classes) for part in _PARTS})
         self._judged: dict[str, list[tuple[Tensor, ...]]] = {part: [] for part in _PARTS}
@@ -105,15 +109,15 @@ class Classifier(L.LightningModule):
         return logits
 
     def augmented(self, batch: Batch) -> Batch:
-        """Augment a training batch: windows and targets, see `Augment`."""
+        """Return the batch augmented for training: windows and targets, see `Augment`."""
         x, y = batch
         return self.augment.mixed(self._augment_signals(x), y, self.classes)
 
     @torch.no_grad()
     def examples(self, x: Tensor, y: Tensor) -> Batch:
-        """All normalized windows and labels, for `DataDependentInit.init_from_data`.
+        """Return the normalized windows and labels to initialize a network from.
 
-        With augmentations other than mixup, an augmented copy of each window follows.
+        If training uses augmentations, the augmented windows are appended, without mixup.
         """
         if self.augment.signal:
             x, y = torch.cat([x, self._augment_signals(x)]), y.repeat(2)
@@ -123,32 +127,39 @@ class Classifier(L.LightningModule):
         return self.augment.windows(x, Layout(self.mean, self.std, self.triads))
 
     def _evaluation_logits(self, x: Tensor) -> Tensor:
-        """Logits of windows that are not trained on, (batch, classes)."""
+        """Return the logits of validation or test windows, (batch, classes)."""
         if self.copies == 0:
             return cast(Tensor, self(x))
         each = [self(x), *(self(self._augment_signals(x)) for _ in range(self.copies))]
-        # The logarithm of the mean probability, but for a constant.
+        # The logarithm of the mean probability, up to a constant.
         return torch.stack([logits.log_softmax(dim=1) for logits in each]).logsumexp(dim=0)
 
     def _step(self, logits: Tensor, targets: Tensor, part: str) -> Tensor:
-        """Keep what to count of a batch; targets are labels (batch,) or shares (batch, classes)."""
+        """Return the loss of a batch, and store its predictions for the epoch's metrics.
+
+        ``targets`` are labels (batch,) or probabilities (batch, classes).
+        """
         loss: Tensor = self.loss(logits, targets)
         labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
-        # One value for each window: torchmetrics 1.9 ignores weights where it keeps NaNs.
+        # One value per window: torchmetrics 1.9 ignores weights with nan_strategy="disable".
         losses = loss.detach().expand(len(labels))
         self._judged[f"{part}_"].append((losses, logits.argmax(dim=1), labels))
         return loss
 
     def count(self, part: str, losses: Tensor, predicted: Tensor, labels: Tensor) -> None:
-        """Count windows of ``train``, ``val`` or ``test`` in the epoch's metrics.
+        """Add n windows to the epoch's metrics.
 
-        Takes a loss, the class predicted and the label of each, (n,).
+        Args:
+            part: ``train``, ``val`` or ``test``.
+            losses: The loss of each window, (n,).
+            predicted: The predicted class of each window, (n,).
+            labels: The label of each window, (n,).
         """
         cast(MeanMetric, self.losses[f"{part}_"]).update(losses)
         cast(MetricCollection, self.scores[f"{part}_"]).update(predicted, labels)
 
     def _log_epoch(self, part: str) -> None:
-        """Count the epoch's batches and read its metrics: once an epoch, not once a step."""
+        """Compute and log the epoch's metrics: once per epoch, since once per step is slower."""
         predictions = self._judged[f"{part}_"]
         if predictions:
             self.count(part, *map(torch.cat, zip(*predictions, strict=True)))
@@ -165,7 +176,7 @@ class Classifier(L.LightningModule):
         scores.reset()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of one batch, augmented."""
+        """Return the loss of one augmented batch."""
         x, targets = self.augmented(batch)
         return self._step(self(x), targets, "train")
 
@@ -180,12 +191,12 @@ class Classifier(L.LightningModule):
         self._step(self._evaluation_logits(x), y, "test")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say what was measured last, and which optimizer's state a checkpoint has."""
+        """Add the last metrics and the name of the optimizer's class to the checkpoint."""
         checkpoint[METRICS] = {name: float(value) for name, value in self.metrics.items()}
         checkpoint[_OPTIMIZER] = type(self.trainer.optimizers[0]).__name__
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Raise `ConfigError` if the checkpoint is of another kind of optimizer."""
+        """Raise `ConfigError` if the checkpoint to resume has the state of another optimizer."""
         if self.make_optimizer is None:
             return
         self._measured_before = checkpoint.get(METRICS, {})
@@ -196,12 +207,12 @@ class Classifier(L.LightningModule):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The last value of each metric, also of epochs before a resume."""
+        """The last value of each metric, including epochs before a resume."""
         now = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         return {**self._measured_before, **now}
 
     def on_train_start(self) -> None:
-        """After a resume, apply the options and learning rates of the current config."""
+        """On resume, replace the checkpoint's optimizer options and rates by the config's."""
         if self.trainer.ckpt_path is None:
             return
         made, follow = self._make_optimizer()
@@ -213,20 +224,20 @@ class Classifier(L.LightningModule):
         restore_options(self.trainer.optimizers[0], scheduler, made, follow)
 
     def on_train_epoch_start(self) -> None:
-        """Seed the epoch, and log its learning rate: at its end the scheduler has changed it."""
+        """Seed the epoch, and log its learning rate before the scheduler changes it."""
         torch.manual_seed(self.epoch_seed())
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
         self.log("lr", optimizer.param_groups[0]["lr"])
 
     def epoch_seed(self) -> int:
-        """The seed of all random numbers of this epoch on this device."""
+        """Return the seed of all random numbers in this epoch on this device."""
         return (self.seed * 1_000_003 + self.current_epoch) * 1009 + self.global_rank
 
     def on_validation_epoch_start(self) -> None:
         """Seed the augmented copies, so that they are the same in each validation.
 
-        The random state of training is saved, because this may happen within a training epoch.
+        Validation may occur within a training epoch, so training's random state is restored later.
         """
         if self.copies:
             devices = [self.device] if self.device.type == "cuda" else []
@@ -234,18 +245,18 @@ class Classifier(L.LightningModule):
             torch.manual_seed(self.seed)
 
     def on_test_epoch_start(self) -> None:
-        """Seed the copies of windows: the same ones each time."""
+        """Seed the augmented copies, so that they are the same in each test."""
         self.on_validation_epoch_start()
 
     def on_train_epoch_end(self) -> None:
-        """Log the training metrics, and step a scheduler that needs a metric.
+        """Log the training metrics, and step a `ReduceLROnPlateau` scheduler.
 
         Lightning would step it after the checkpoint is written, and also without a new metric.
         """
         self._log_epoch("train")
         is_new = self.monitor.startswith("train/") or self._is_validated
         self._is_validated = False
-        value = self.trainer.callback_metrics.get(self.monitor)  # None in a first epoch cut short
+        value = self.trainer.callback_metrics.get(self.monitor)  # None in a truncated first epoch
         for config in self.trainer.lr_scheduler_configs:
             if isinstance(config.scheduler, ReduceLROnPlateau) and is_new and value is not None:
                 config.scheduler.step(value)
@@ -264,8 +275,8 @@ class Classifier(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """Make the optimizer and the scheduler, which steps after each epoch.
 
-        A scheduler with the argument ``total_steps`` gets the number of training steps of the run,
-        and steps after each.
+        A scheduler with a parameter ``total_steps`` gets the run's number of training steps and
+        steps after each of them.
         """
         optimizer, scheduler = self._make_optimizer()
         if scheduler is None:
@@ -294,18 +305,18 @@ class Classifier(L.LightningModule):
         return "total_steps" in inspect.signature(self.make_scheduler).parameters
 
     def _total_steps(self) -> int:
-        """Training steps of the whole run; any number without a trainer."""
+        """Return the number of training steps of the run; a placeholder without a trainer."""
         if self._trainer is None:
             return 1000
         return int(self.trainer.estimated_stepping_batches)
 
     def _steps_in_an_epoch(self) -> int:
-        """Training steps of one epoch; needs a trainer."""
+        """Return the number of training steps per epoch; needs a trainer that trains."""
         return math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
 
 
 def _scores(classes: int) -> MetricCollection:
-    # Recall weighted by how often each class occurs is accuracy; so both count the same, once.
+    # Recall weighted by class frequency is accuracy, so both metrics share one state.
     return MetricCollection(
         {
             "accuracy": MulticlassAccuracy(classes, average="weighted", validate_args=False),
@@ -316,12 +327,13 @@ def _scores(classes: int) -> MetricCollection:
 
 
 def channel_statistics(signals: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, (channels,), over (n, time, channels).
+    """Return mean and standard deviation of each channel, (channels,), of (n, time, channels).
 
-    A channel that never changes gets the deviation 1, so that normalising leaves it at 0.
+    A constant channel gets the deviation 1, so that normalization maps it to 0.
     """
     steps = signals.reshape(-1, signals.shape[2])
-    first = steps[0].to(torch.float64)  # from it on: what never changes has no deviation at all
+    # Subtracting the first step gives a constant channel a deviation of exactly 0.
+    first = steps[0].to(torch.float64)
     total, squares = torch.zeros_like(first), torch.zeros_like(first)
     for block in torch.split(steps, _BLOCK):
         away = block.to(torch.float64) - first
@@ -333,6 +345,6 @@ def channel_statistics(signals: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def inverse_frequencies(labels: Tensor, classes: int) -> Tensor:
-    """Weights (classes,) inverse to how often each class occurs, their mean over windows 1."""
+    """Return weights (classes,) inverse to the class frequencies, with mean 1 over the windows."""
     counts = torch.bincount(labels, minlength=classes).clamp(min=1)
     return (len(labels) / (classes * counts)).float()

@@ -1,4 +1,4 @@
-"""Makes the data module and the classifier that a config describes."""
+"""Windows and classifiers from a config, for training and for evaluation."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -28,14 +28,14 @@ from harnest.training.precision import precision_error
 
 log = logging.getLogger(__name__)
 
-# What a network is tried on where there are no windows yet: channels, and steps of a window.
+# Channels and steps of the windows that a network is tested on before the data are read.
 _CHANNELS, _STEPS = 6, 64
 
 
 def make_data(cfg: DictConfig, *, warn: bool = True) -> WindowModule:
-    """Prepare the config's data set, or take it from the cache, and split it by subject.
+    """Prepare the config's data set, or load it from the cache, and split it by subject.
 
-    With ``warn``, each part that lacks activities is named in a warning.
+    With ``warn``, a warning is logged for each part that lacks activities.
     """
     data = cfg.data
     windows = prepare(
@@ -60,15 +60,24 @@ def make_data(cfg: DictConfig, *, warn: bool = True) -> WindowModule:
 
 
 def make_module(cfg: DictConfig, data: WindowModule, trainer: L.Trainer) -> Classifier:
-    """Make the classifier that ``trainer`` is to train on ``data``.
+    """Make the classifier that ``trainer`` trains on ``data``.
 
-    Raises `ConfigError` where this CPU cannot compute it in the trainer's precision.
+    It is a member of a pack in a packed trial, and on a GPU where a pack of one is possible.
+
+    Args:
+        cfg: The run's config.
+        data: The windows.
+        trainer: The trainer. For a member of a pack its batch limits are set to 1.
+
+    Raises:
+        ConfigError: The config is invalid, or this CPU cannot compute the network in the trainer's
+            precision.
     """
     classifier = make_classifier(cfg, data, kind=_classifier_factory(cfg, data, trainer))
     few = torch.from_numpy(data.windows.signals[:2])
     _check_computable(trainer, classifier.network, few, str(cfg.trainer.precision))
     if isinstance(classifier, PackedClassifier):
-        # Its epoch is one batch to Lightning; the limits are its pack's to keep.
+        # For Lightning an epoch is one batch; the pack applies the configured limits.
         trainer.limit_train_batches = trainer.limit_val_batches = 1
     return classifier
 
@@ -80,9 +89,17 @@ def make_classifier(
     init_from_data: bool = True,
     kind: Callable[..., Classifier] = Classifier,
 ) -> Classifier:
-    """Make the untrained classifier for ``data``; its statistics are the training subjects'.
+    """Make an untrained classifier with the channel statistics of the training subjects.
 
-    Without ``init_from_data`` a network lacks the constants that a checkpoint is to bring.
+    Args:
+        cfg: The run's config.
+        data: The windows.
+        init_from_data: Whether to initialize a `DataDependentInit` network from the training
+            windows; False if a checkpoint is loaded afterwards.
+        kind: The class of the classifier.
+
+    Raises:
+        ConfigError: The network, an augmentation, the optimizer or the scheduler is invalid.
     """
     signals, labels = data.tensors("train")
     classes = len(data.windows.activities)
@@ -103,7 +120,7 @@ def make_classifier(
         copies=cfg.tta.copies,
         seed=cfg.seed,
     )
-    # Once in vain, here and below: training would come to it too late.
+    # Augmentations and optimizer run once here, so that errors occur before training starts.
     with torch.random.fork_rng(devices=[]):
         classifier.augmented((signals[:2], labels[:2]))
     if init_from_data and isinstance(network, DataDependentInit):
@@ -118,9 +135,9 @@ def make_classifier(
 def _classifier_factory(
     cfg: DictConfig, data: WindowModule, trainer: L.Trainer
 ) -> Callable[..., Classifier]:
-    """Return what makes a classifier: one that Lightning trains, or one of a pack.
+    """Return the class or factory of the classifier: trained by Lightning, or member of a pack.
 
-    On a GPU a single run is a pack of one if possible, so that a step is one CUDA graph.
+    On a GPU a single run is a pack of one where possible, so that its steps run as one CUDA graph.
     """
     member = partial(
         PackedClassifier,
@@ -152,10 +169,10 @@ def _classifier_factory(
 
 
 def check_precision(cfg: DictConfig) -> None:
-    """Raise `ConfigError` where this CPU cannot compute the config's network in its precision.
+    """Raise `ConfigError` if this CPU cannot compute the config's network in its precision.
 
-    It needs no data, so that a sweep can ask before its first trial: the network is made for
-    windows of an arbitrary shape. Whatever else is wrong with the config is left to `assemble`.
+    It needs no data, so a sweep calls it before its first trial: the network is made for windows
+    of an arbitrary shape. Any other error in the config is ignored here and raised by `assemble`.
     """
     silence_libraries()
     precision = str(cfg.trainer.precision)
@@ -185,15 +202,14 @@ def _check_computable(
 
 
 def folds_of(cfg: DictConfig) -> list[tuple[str, tuple[str, ...]]]:
-    """The folds of ``cfg.folds``: names, and overrides.
+    """Return the name and the config overrides of each fold that ``cfg`` defines.
 
-    Raises:
-        HarnestError: There are fewer subjects than folds.
+    Raises `HarnestError` if there are fewer subjects than folds.
     """
     made = make_data(cfg, warn=False).split
     everyone = [*made.train_subjects, *made.validation_subjects]
     dealt = folds(everyone, cfg.folds, seed=cfg.data.split_seed)
-    # By number: a share would select other test subjects in each fold.
+    # A list, since a fraction for data.test could select other subjects in each fold.
     tested = _subjects_override("test", made.test_subjects)
     return [
         (f"fold-{number}", (_subjects_override("validation", held_out), tested))

@@ -1,4 +1,4 @@
-"""Scores of a checkpoint on the test subjects."""
+"""Evaluation of a checkpoint on the test subjects."""
 
 import logging
 from functools import partial
@@ -18,18 +18,22 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(cfg: "DictConfig", checkpoint: Path, figures: Path | None = None) -> dict[str, float]:
-    """Loss, accuracy and macro-F1 of a checkpoint on the test subjects.
+    """Evaluate a checkpoint on the test subjects.
 
-    If this CPU cannot compute the network in the config's precision, it warns and uses 32-true.
+    If this CPU cannot compute the network in the config's precision, a warning is logged and the
+    scores are computed in 32-true.
 
     Args:
-        cfg: The config of the run.
-        checkpoint: Its checkpoint.
-        figures: A folder for figures of the test subjects; None: none.
+        cfg: The config of the run that wrote the checkpoint.
+        checkpoint: The checkpoint file.
+        figures: Folder for the figures of the test windows; None draws none.
+
+    Returns:
+        ``test/loss``, ``test/accuracy`` and ``test/macro_f1``.
 
     Raises:
-        CheckpointError: The checkpoint is not one of this config's network.
-        ConfigError: There are no test subjects.
+        ConfigError: The config holds out no test subjects.
+        CheckpointError: The checkpoint does not belong to this config's network.
     """
     import torch
 
@@ -41,7 +45,7 @@ def evaluate(cfg: "DictConfig", checkpoint: Path, figures: Path | None = None) -
     data, classifier = _loaded(cfg, checkpoint)
     make = partial(
         make_trainer,
-        devices=1,  # several would each take as many windows, some of them twice
+        devices=1,  # several devices would evaluate some windows twice to get equal shares
         strategy="auto",
         logger=False,
         enable_checkpointing=False,
@@ -51,7 +55,7 @@ def evaluate(cfg: "DictConfig", checkpoint: Path, figures: Path | None = None) -
     trainer = make(cfg)
     few = torch.from_numpy(data.windows.signals[:2])
     if (why := precision_error(trainer, classifier.network, few)) is not None:
-        # The run was trained on another machine.
+        # Happens if the run was trained on another machine.
         log.warning(
             "this CPU does not compute %s in %s (%s); the test is computed in 32-true",
             type(classifier.network).__name__,
@@ -69,13 +73,13 @@ def evaluate(cfg: "DictConfig", checkpoint: Path, figures: Path | None = None) -
 
 
 def chance_scores(cfg: "DictConfig") -> dict[str, float]:
-    """The scores of guessing on the test subjects: loss, accuracy and macro-F1.
+    """Return loss, accuracy and macro-F1 of guessing on the test subjects of a config.
 
-    A guess is either uniform over the classes or always the most frequent class of the test
-    windows; the better accuracy and the better macro-F1 count. With a uniform guess, a class with
-    share ``p`` of the windows has an expected F1 of ``2 p q / (p + q)``, where ``q`` is one over
-    the number of classes; the mean is over the classes that occur. The loss is the logarithm of the
-    number of classes.
+    A guess is either uniform over the classes, or always the most frequent class of the test
+    windows. Accuracy and macro-F1 are each the better one of the two. The expected F1 of a uniform
+    guess is ``2 p q / (p + q)`` for a class whose share of the windows is ``p``, where ``q`` is one
+    over the number of classes; macro-F1 is the mean over the classes that occur. The loss is that
+    of the uniform guess: the logarithm of the number of classes.
     """
     import numpy as np
 
@@ -98,9 +102,9 @@ def chance_scores(cfg: "DictConfig") -> dict[str, float]:
 
 
 def test_predictions(cfg: "DictConfig", checkpoint: Path) -> "tuple[Classifier, Predictions]":
-    """The classifier of ``checkpoint``, and its predictions for the test subjects.
+    """Load the classifier of ``checkpoint`` and predict every window of the test subjects.
 
-    Raises the same errors as `evaluate`.
+    Raises the errors that `evaluate` raises.
     """
     import torch
 
@@ -111,10 +115,11 @@ def test_predictions(cfg: "DictConfig", checkpoint: Path) -> "tuple[Classifier, 
 
 
 def check_has_test_data(data: "WindowModule") -> None:
-    """Raise `ConfigError` where no subject is held out for testing."""
+    """Raise `ConfigError` if no subject is held out for testing."""
     if not data.split.test_subjects:
         raise ConfigError(
-            "data.test selects no subjects: this run has no test subjects, only validation scores"
+            "data.test holds out no subject: this run has no test data to evaluate on, only "
+            "validation scores"
         )
 
 
@@ -128,9 +133,8 @@ def _loaded(cfg: "DictConfig", checkpoint: Path) -> "tuple[WindowModule, Classif
     silence_libraries()
     data = make_data(cfg)
     check_has_test_data(data)
-    classifier = make_classifier(
-        cfg, data, init_from_data=False
-    )  # the checkpoint has what it finds
+    # The checkpoint contains the constants that the initialization from data would compute.
+    classifier = make_classifier(cfg, data, init_from_data=False)
     check_checkpoint(classifier, checkpoint)
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     classifier.load_state_dict(state["state_dict"])

@@ -1,4 +1,4 @@
-"""Figures of predictions, as pictures and as interactive plots."""
+"""Figures of predictions, each as a PNG and as an interactive plot."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: A metric's steps and values.
 Curve = Sequence[tuple[int, float]]
 
-_SAMPLES = 6  # windows that are shown
+_SAMPLES = 6  # windows in the figure of samples
 _DPI = 80
 _MARK = "#d1603d"
 
@@ -25,22 +25,22 @@ _MARK = "#d1603d"
 def draw(
     predictions: Predictions, history: Mapping[str, Curve], folder: Path, kept: int | None = None
 ) -> list[Path]:
-    """Write every figure as a PNG, and one HTML page with all of them.
+    """Write every figure as a PNG, and one HTML page with interactive plots of all.
 
     Args:
-        predictions: What is drawn.
-        history: Metrics by epoch, for the learning curves; empty: none.
-        folder: Where the files go.
-        kept: The saved epoch, which the curves mark.
+        predictions: The predictions.
+        history: The metrics of the training by name; if empty, no learning curves are drawn.
+        folder: The folder for the files; it is created if missing.
+        kept: The epoch of the kept weights, which the learning curves mark; None marks none.
 
     Returns:
-        The files.
+        The files written.
     """
     import matplotlib as mpl
 
     folder.mkdir(parents=True, exist_ok=True)
-    # Letters are most of the work: unhinted they take a fifth less. So is the search for a title's
-    # place, where none is given. A name may hold a dollar.
+    # Text takes most of the time: without hinting a fifth less. An explicit y for each title saves
+    # the search for its position. Math is off since a name may contain a dollar sign.
     with mpl.rc_context({"text.hinting": "none", "text.parse_math": False}):
         return _draw(predictions, history, folder, kept)
 
@@ -48,7 +48,14 @@ def draw(
 def save_to_draw(
     predictions: Predictions, history: Mapping[str, Curve], directory: Path, kept: int | None = None
 ) -> None:
-    """Save what `draw` takes in a run's directory: its study has it drawn by another process."""
+    """Save the arguments of `draw`, for the study's figure process to draw.
+
+    Args:
+        predictions: The predictions.
+        history: The metrics of the training by name.
+        directory: The run's directory.
+        kept: The epoch of the kept weights; None if none were kept.
+    """
     arrays = {name: one for name, one in vars(predictions).items() if isinstance(one, np.ndarray)}
     facts = {name: one for name, one in vars(predictions).items() if name not in arrays}
     renderer = f"{__name__}.{draw_saved.__name__}"
@@ -57,7 +64,7 @@ def save_to_draw(
 
 
 def draw_saved(arrays: Mapping[str, Any], saved: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Draw what `save_to_draw` has saved; returns the files."""
+    """Draw the figures saved by `save_to_draw` into ``folder``; return the files."""
     return draw(Predictions(**arrays, **saved["facts"]), saved["rest"][0], folder, saved["rest"][1])
 
 
@@ -80,7 +87,7 @@ def _draw(
 
 
 def _new(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple["Picture", Any]:
-    # Not pyplot: it keeps references to figures, and may need a display.
+    # Not pyplot, which keeps every figure in memory and may need a display.
     from matplotlib.figure import Figure as Picture
 
     picture = Picture(figsize=(width, height))
@@ -204,7 +211,7 @@ def _curves(history: Mapping[str, Curve], kept: int | None) -> tuple["Picture", 
             )
         if kept is not None:
             axes.axvline(kept, color=_MARK, linestyle=":", label=f"kept: epoch {kept}")
-            # A trace, not a shape: it is in the legend and is hidden with a click.
+            # A trace, unlike a shape, has a legend entry and can be hidden with a click.
             data.append(
                 {
                     "name": f"kept: epoch {kept}",
@@ -229,7 +236,7 @@ def _curves(history: Mapping[str, Curve], kept: int | None) -> tuple["Picture", 
 
 
 def _span(history: Mapping[str, Curve], name: str) -> list[float]:
-    """The least and the greatest finite value of a metric's curves."""
+    """Return the smallest and the largest finite value of a metric's curves."""
     every = [value for part in ("train", "val") for _, value in history.get(f"{part}/{name}", ())]
     finite = [value for value in every if np.isfinite(value)]
     return [min(finite), max(finite)] if finite else [0.0, 1.0]
@@ -240,7 +247,7 @@ def _samples(predictions: Predictions) -> tuple["Picture", Figure]:
 
     picked = _picked(predictions)
     colors = list(TABLEAU_COLORS.values())
-    title = f"{predictions.part}: sample windows, the surest mistakes first"
+    title = f"{predictions.part}: sample windows, the most confident errors first"
     picture, rows = _new(11, 6, rows=2)
     picture.subplots_adjust(left=0.05, right=0.99, bottom=0.15, top=0.9, hspace=0.38)
     picture.suptitle(title, fontsize="medium")
@@ -272,7 +279,7 @@ def _samples(predictions: Predictions) -> tuple["Picture", Figure]:
         note = {"showarrow": False, "yanchor": "bottom", "font": {"size": 11}}
         layout["annotations"].append({"text": told.replace(", ", "<br>"), **note, **place})
         layout[f"xaxis{index}"] = {"title": {"text": "time [s]", "standoff": 4}}
-    # The windows of a row share one pair of axes: six pairs take four times as long to draw.
+    # All windows of a row share one pair of axes: six pairs take four times as long to draw.
     for axes, of in zip(rows, np.array_split(picked, 2), strict=True):
         if len(of) == 0:
             axes.set_axis_off()
@@ -281,7 +288,7 @@ def _samples(predictions: Predictions) -> tuple["Picture", Figure]:
         row = np.concatenate([predictions.signals[of], gap], axis=1)
         axes.plot(row.reshape(-1, row.shape[2]), linewidth=0.9)
         begins = [number * row.shape[1] for number in range(len(of))]
-        # Each window has its own time axis, from its first step.
+        # The time of each window starts at 0.
         seconds = [0, steps / predictions.rate / 2, steps / predictions.rate]
         axes.set_xticks(
             [begin + second * predictions.rate for begin in begins for second in seconds],
@@ -302,7 +309,7 @@ def _samples(predictions: Predictions) -> tuple["Picture", Figure]:
 
 
 def _picked(predictions: Predictions) -> NDArray[np.int64]:
-    """Half of them the surest mistakes, the others evenly from all windows."""
+    """Pick samples: half are the most confident errors, the others are evenly spaced windows."""
     certainty = predictions.probabilities.max(axis=1)
     wrong = np.flatnonzero(predictions.predicted != predictions.labels)
     surest = wrong[np.argsort(-certainty[wrong], kind="stable")][: _SAMPLES // 2]
@@ -322,5 +329,5 @@ def _told(predictions: Predictions, sample: int) -> str:
 
 
 def _json(values: Sequence[float] | NDArray[np.float64]) -> list[float | None]:
-    """Numbers as JSON; NaN becomes null."""
+    """Convert to JSON numbers; NaN and infinity become None."""
     return [float(value) if np.isfinite(value) else None for value in values]

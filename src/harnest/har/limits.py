@@ -1,12 +1,12 @@
-"""Allowed values of HAR's config keys."""
+"""Limits on the values of HAR's config keys."""
 
 from collections.abc import Mapping
 
 from harnest.training.config import PARAMETERS
 from harnest.training.limits import COUNT, POSITIVE, SHARE, Limit
 
-#: What the classifier logs in each epoch and a run can be scored by; ``train/loss`` where all
-#: subjects are trained on.
+#: Metrics that the classifier logs in each epoch and that can be a run's objective.
+#: ``train/loss`` is for runs that train on all subjects.
 METRICS = ("val/loss", "val/accuracy", "val/macro_f1", "train/loss")
 
 _METRIC: Limit = (lambda x: x in METRICS, f"one of {', '.join(METRICS)}")
@@ -26,6 +26,6 @@ LIMITS: Mapping[str, Limit] = {
         lambda x: set(x) <= {*METRICS, PARAMETERS} and set(x.values()) <= set(_MODES),
         f"max or min for each of {', '.join((*METRICS, PARAMETERS))}",
     ),
-    # Early stopping ignores a metric that is not logged, and so a misspelt one.
+    # Early stopping silently ignores a metric that is not logged, such as a misspelled one.
     "callbacks.early_stopping.monitor": _METRIC,
 }

@@ -1,4 +1,4 @@
-"""Predicts the activities in a recording with a saved model."""
+"""Prediction of the activities in a recording by a trained model."""
 
 import math
 import os
@@ -22,16 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """What to predict, and where the table goes.
+    """A request to predict the activities in a recording.
 
-    Attributes:
-        model: A run's directory or MLflow id, or a registered model.
-        file: The recording, a CSV file.
-        tracking_uri: The MLflow store.
-        rate: Samples per second of a recording without a column of times [Hz].
-        step: Time from the start of a window to the next [s]; None: half a window.
-        output: File of the table; None: standard output.
-        plot: File of a picture; None: none.
+    ``rate`` [Hz] is the sampling rate of a recording without a time column. ``step`` [s] is the
+    distance between the starts of consecutive windows; None means half a window. ``output`` is the
+    file for the table; None means standard output. ``plot`` is the file for the plot; None means
+    no plot.
     """
 
     model: str
@@ -44,7 +40,7 @@ class PredictionRequest:
 
 
 def predict_recording(request: PredictionRequest) -> None:
-    """Write the table of predictions; raises `HarnestError` for a request that cannot be used."""
+    """Write the requested table and plot; raises `HarnestError` for invalid input."""
     silence_libraries()
     _check_place("-o", request.output)
     _check_place("--plot", request.plot)
@@ -70,7 +66,7 @@ def predict_recording(request: PredictionRequest) -> None:
 
 
 def _check_place(option: str, file: Path | None) -> None:
-    """Raise `ConfigError` where ``file`` could not be written once the work is done."""
+    """Raise `ConfigError` if ``file`` cannot be written, before any work is done."""
     if file is None:
         return
     if not file.parent.is_dir():
@@ -78,27 +74,31 @@ def _check_place(option: str, file: Path | None) -> None:
     elif file.is_dir():
         why = "it is a folder; choose another place"
     elif not os.access(file if file.exists() else file.parent, os.W_OK):
-        why = "you may not write there; choose another place"
+        why = "no permission to write there; choose another place"
     else:
         return
     raise ConfigError(f"{option} {file}: {why}")
 
 
 def _check_picture(file: Path | None) -> None:
-    """Raise `ConfigError` where ``file`` ends like no picture; without an end it is a PNG."""
+    """Raise `ConfigError` if the suffix of ``file`` is no image format; without one it is a PNG."""
     if file is None or not file.suffix:
         return
     from matplotlib.figure import Figure
 
     if file.suffix[1:].lower() not in Figure().canvas.get_supported_filetypes():
-        raise ConfigError(f"--plot {file}: no picture can be {file.suffix}; choose .png or .pdf")
+        raise ConfigError(
+            f"--plot {file}: unsupported image format {file.suffix}; choose .png or .pdf"
+        )
 
 
 def _facts(name: str, model: Any) -> dict[str, Any]:
 
     facts: dict[str, Any] = model.metadata.metadata or {}
     if not {"activities", "channels", "rate", "steps"} <= set(facts):
-        raise TrackingError(f"{name} is no model of harnest's: it does not say what it takes")
+        raise TrackingError(
+            f"{name} is not a HAR model of harnest: its metadata do not describe its input"
+        )
     return facts
 
 
@@ -115,10 +115,10 @@ def _step(request: PredictionRequest, facts: dict[str, Any], rate: float) -> int
 
 
 def _check_units(file: Path, signal: Any, facts: dict[str, Any]) -> None:
-    """Tell of a channel that is far from anything that the model was trained on."""
+    """Print a warning if a channel is far outside the range of the training data."""
     mean, std = np.array(facts["mean"]), np.array(facts["std"])
     spread = np.sqrt(np.square((signal - mean) / std).mean(axis=0))
-    if spread.max() > 5:  # a g is 9.8 m/s², a radian 57 degrees
+    if spread.max() > 5:  # a wrong unit differs by more: 1 g is 9.8 m/s², 1 radian 57 degrees
         worst = facts["channels"][int(spread.argmax())]
         print(
             f"{file}: {worst['name']} is {spread.max():.0f} times as far from the mean as in "
@@ -130,12 +130,13 @@ def _check_units(file: Path, signal: Any, facts: dict[str, Any]) -> None:
 def _table(
     model: Any, facts: dict[str, Any], recording: Any, step: int, file: Path
 ) -> "pd.DataFrame":
-    """One line for each window, the last one flush with the end: when, what, how probable."""
+    """Return one row per window; the last window ends with the recording."""
 
     steps, rate, signal = int(facts["steps"]), recording.rate, recording.signal
     if len(signal) < steps:
         raise DataError(
-            f"{file} has {len(signal) / rate:g} s; the model looks at {steps / rate:g} s at once"
+            f"{file} is {len(signal) / rate:g} s long, shorter than the model's window of "
+            f"{steps / rate:g} s"
         )
     starts = np.unique([*range(0, len(signal) - steps + 1, step), len(signal) - steps])
     windows = sliding_window_view(signal, steps, axis=0).transpose(0, 2, 1)[starts]

@@ -1,4 +1,4 @@
-"""Predictions with their labels, and the scores derived from them."""
+"""Predictions with their labels, and the scores computed from them."""
 
 from dataclasses import dataclass
 
@@ -8,19 +8,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """n windows of one part of a data set, and a classifier's probabilities for them.
-
-    Attributes:
-        part: ``validation`` or ``test``.
-        data_set: Its name.
-        signals: (n, time, channels).
-        labels: (n,).
-        subjects: (n,).
-        probabilities: (n, classes).
-        activities: Names of the classes.
-        channels: Names of the channels with their units.
-        rate: Samples per second [Hz].
-    """
+    """n windows of one part of a data set, and a classifier's predictions."""
 
     part: str
     """``validation`` or ``test``."""
@@ -30,7 +18,7 @@ class Predictions:
     labels: NDArray[np.int64]
     """(n,), the true activities."""
     subjects: NDArray[np.int64]
-    """(n,), whose windows they are."""
+    """(n,), the subject of each window."""
     probabilities: NDArray[np.float32]
     """(n, activities)."""
     activities: tuple[str, ...]
@@ -41,7 +29,7 @@ class Predictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The most probable activities, (n,)."""
+        """The most probable activity of each window, (n,)."""
         predicted: NDArray[np.int64] = self.probabilities.argmax(axis=1)
         return predicted
 
@@ -55,10 +43,10 @@ def confusion(
 
 
 def per_class(matrix: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """Precision, recall and F1 of each activity, (classes,), from a confusion matrix.
+    """Return precision, recall and F1 of each activity, (classes,), from a confusion matrix.
 
-    They are NaN where undefined. F1 is 2 TP / (2 TP + FP + FN), which is 0 if only one of the
-    others is undefined.
+    A score is NaN where its denominator is 0. F1 is 2 TP / (2 TP + FP + FN), which is 0 where only
+    one of precision and recall is undefined.
     """
     hits, true, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
     return {
@@ -69,7 +57,7 @@ def per_class(matrix: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
 
 
 def macro_f1(matrix: NDArray[np.int64]) -> float:
-    """The mean F1 over the activities that occur or were predicted, as torchmetrics has it."""
+    """Return the mean F1 over activities that occur or are predicted, as torchmetrics does."""
     return float(np.nanmean(per_class(matrix)["F1"]))
 
 

@@ -1,11 +1,11 @@
-"""Tags and data set facts of a run's record."""
+"""Facts about a run's windows for its MLflow record."""
 
 from harnest.har.data.data_module import WindowModule
 from harnest.tracking.outbox.operations import DatasetInfo
 
 
 def tags(data: WindowModule) -> dict[str, str]:
-    """The digest of the data, and the subjects of each part."""
+    """Return the digest of the data and the subjects of each part, as MLflow tags."""
     split = data.split
     return {
         "data.digest": data.windows.digest,
@@ -16,7 +16,7 @@ def tags(data: WindowModule) -> dict[str, str]:
 
 
 def dataset_info(data: WindowModule) -> DatasetInfo:
-    """Describe the windows, and the subjects of each part."""
+    """Describe the windows and their split, for MLflow's data set record."""
     windows, split = data.windows, data.split
     return DatasetInfo(
         name=windows.name,

@@ -1,4 +1,4 @@
-"""Human activity recognition as a `Task`: classification of windows."""
+"""Human activity recognition as a training task: classification of windows."""
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from harnest.training.components import RunComponents
 
 
-#: What the extra ``har`` installs.
+#: Packages that the extra ``har`` installs.
 _NEEDS = ("torchmetrics", "pyarrow", "pooch", "platformdirs", "scipy")
 
 
 class WindowClassification:
-    """Windows of recordings, split by subject, and a classifier of their activities.
+    """Classification of windows by activity, with splits by subject.
 
-    It implements `harnest.training.task.Task`.
+    Implements `harnest.training.task.Task`.
     """
 
     limits = LIMITS
     trial_imports: Sequence[str] = ("harnest.har.trial_imports",)
-    #: The data module's batches are distributed among devices by themselves.
+    #: The data module's own sampler distributes batches among devices.
     trainer_arguments: Mapping[str, Any] = {"use_distributed_sampler": False}
 
     def __init__(self) -> None:
@@ -42,19 +42,19 @@ class WindowClassification:
             )
 
     def check_precision(self, cfg: DictConfig) -> None:
-        """Try the network on windows of an arbitrary shape: no data is needed."""
+        """Test the network on windows of an arbitrary shape, without data."""
         from harnest.har.components import check_precision
 
         check_precision(cfg)
 
     def make_data(self, cfg: DictConfig) -> "L.LightningDataModule":
-        """Make the windows; raises `ConfigError` where none are left to measure the objective."""
+        """Make the windows; raises `ConfigError` if the objective needs validation subjects."""
         from harnest.har.components import make_data
 
         data = make_data(cfg)
         if not data.split.validation_subjects and cfg.objective.metric.startswith("val/"):
             raise ConfigError(
-                f"data.validation=null: no subject is left to measure {cfg.objective.metric}; give "
+                f"data.validation=null: {cfg.objective.metric} needs validation subjects; set "
                 "objective.metric=train/loss as well"
             )
         return data
@@ -62,41 +62,41 @@ class WindowClassification:
     def make_module(
         self, cfg: DictConfig, data: "L.LightningDataModule", trainer: "L.Trainer"
     ) -> "L.LightningModule":
-        """Make the classifier: one that Lightning trains, or one of a pack."""
+        """Make the classifier: trained by Lightning, or a member of a pack."""
         from harnest.har.components import make_module
 
         return make_module(cfg, cast("WindowModule", data), trainer)
 
     def fit_data(self, components: "RunComponents") -> "L.LightningDataModule | None":
-        """The data module; None for a packed classifier, which has its own data loaders."""
+        """Return the windows; None for a member of a pack, which has its own loaders."""
         from harnest.har.packed.packed_classifier import PackedClassifier
 
         return None if isinstance(components.module, PackedClassifier) else components.data
 
     def metrics(self, components: "RunComponents") -> Mapping[str, float]:
-        """The classifier's metrics."""
+        """Return the classifier's metrics."""
         return cast("Classifier", components.module).metrics
 
     def folds(self, cfg: DictConfig) -> Sequence[tuple[str, tuple[str, ...]]]:
-        """Each subject is validated on once; test subjects are in no fold."""
+        """Return the folds: each subject is in one validation set; test subjects are in no fold."""
         from harnest.har.components import folds_of
 
         return folds_of(cfg)
 
     def tags(self, components: "RunComponents") -> Mapping[str, str]:
-        """The digest of the data, and the subjects of each part."""
+        """Return the digest of the data and the subjects of each part."""
         from harnest.har.schema import tags
 
         return tags(cast("WindowModule", components.data))
 
     def dataset(self, components: "RunComponents") -> "DatasetInfo":
-        """The windows, and the subjects of each part."""
+        """Describe the windows and their split."""
         from harnest.har.schema import dataset_info
 
         return dataset_info(cast("WindowModule", components.data))
 
     def save_artifacts(self, components: "RunComponents", directory: Path) -> None:
-        """Figures of the validation windows, and the classifier."""
+        """Log figures of the validation windows, and the classifier."""
         from harnest.har.artifacts import save_artifacts
 
         save_artifacts(components, directory)
@@ -104,13 +104,13 @@ class WindowClassification:
     def evaluate(
         self, cfg: DictConfig, checkpoint: Path, figures: Path | None = None
     ) -> dict[str, float]:
-        """Loss, accuracy and macro-F1 on the test subjects."""
+        """Return loss, accuracy and macro-F1 on the test subjects."""
         from harnest.har.evaluation import evaluate
 
         return evaluate(cfg, checkpoint, figures)
 
     def chance_scores(self, cfg: DictConfig) -> Mapping[str, float]:
-        """Loss, accuracy and macro-F1 of guessing."""
+        """Return loss, accuracy and macro-F1 of guessing."""
         from harnest.har.evaluation import chance_scores
 
         return chance_scores(cfg)

@@ -1,4 +1,4 @@
-"""A picture of a recording with its predicted activities over time."""
+"""Plot of a recording and its predicted activities over time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +17,14 @@ def timeline(
     activities: Sequence[str],
     file: Path,
 ) -> None:
-    """Draw the signal, a panel for each unit, above the probability of each activity.
+    """Plot the signal, one panel per unit, above the probability of each activity.
 
-    ``table`` has a line for each window: start and end [s], and each activity's probability.
+    Args:
+        recording: The recording.
+        channels: The channels of its signal.
+        table: One row per window: start and end [s], and the probability of each activity.
+        activities: Names of the activities.
+        file: The image file to write.
     """
     from matplotlib.figure import Figure
 
@@ -36,7 +41,7 @@ def timeline(
         axes.set_ylabel(unit)
         axes.legend(loc="upper right", fontsize="small", ncols=3)
     axes = panels[-1, 0]
-    # Windows overlap: each is drawn around its middle, up to where the next one's begins.
+    # Windows overlap, so each is drawn from halfway to its predecessor to halfway to the next.
     middles = ((table["start"] + table["end"]) / 2).to_numpy()
     between = (middles[1:] + middles[:-1]) / 2
     edges = [table["start"].iloc[0], *between, table["end"].iloc[-1]]

@@ -1,4 +1,4 @@
-"""Imports what a trial of HAR needs, in the process that trials are forked from."""
+"""Imports everything that HAR trials need, to preload the process that trials are forked from."""
 
 import importlib
 import pkgutil
@@ -15,7 +15,7 @@ import harnest.training.trial_imports
 
 __all__ = ["harnest", "platformdirs"]
 
-# A config names what it needs of these.
+# Configs name networks and sources as strings, so no import statement lists them.
 for package in (harnest.har.networks, harnest.har.data.sources):
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)

@@ -144,7 +144,7 @@ def test_a_full_disk_leaves_nothing_and_is_explained(folder, monkeypatch):
 def test_a_folder_that_cannot_be_made_is_named_with_the_option(tmp_path):
     (tmp_path / "file").touch()
     folder = tmp_path / "file" / "prepared" / "made"
-    with pytest.raises(DataError, match=r"file/prepared: cannot keep .*data\.cache=PATH") as caught:
+    with pytest.raises(DataError, match=r"file/prepared: cannot store .*data\.cache=") as caught:
         load_or_build(folder, DIGEST, entry)
     assert "\n" not in str(caught.value)
 

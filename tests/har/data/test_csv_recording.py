@@ -134,7 +134,7 @@ GOOD = np.arange(200) / RATE
         ),
         ({"time": GOOD * 4, "acc_x": GOOD, "gyro_x": GOOD}, None, "12.5 samples a second"),
         ({"time": GOOD[::-1], "acc_x": GOOD, "gyro_x": GOOD}, None, "line 3: time does not"),
-        ({"time": GOOD + (GOOD > 2), "acc_x": GOOD, "gyro_x": GOOD}, None, "nothing for 1.02 s"),
+        ({"time": GOOD + (GOOD > 2), "acc_x": GOOD, "gyro_x": GOOD}, None, "no samples for 1.02 s"),
         ({"acc_x": GOOD, "gyro_x": np.where(GOOD == 1, np.nan, GOOD)}, 50, "line 52: gyro_x"),
         ({"time": GOOD[:1], "acc_x": GOOD[:1], "gyro_x": GOOD[:1]}, None, "one sample only"),
         ({"acc_x": GOOD[:0], "gyro_x": GOOD[:0]}, 50, "holds no samples"),

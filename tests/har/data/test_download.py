@@ -106,8 +106,8 @@ def test_a_download_is_checked_and_kept(server, own_cache):
     ("kind", "words"),
     [
         ("404", "the server says 404 Not Found"),
-        ("truncated", "cannot be downloaded|what it sends is not the data set"),
-        ("wrong", r"what it sends is not the data set \(the file is not right\)"),
+        ("truncated", "cannot be downloaded|the response is not the data set"),
+        ("wrong", r"the response is not the data set \(the file is not right\)"),
     ],
 )
 def test_a_wrong_answer_leaves_nothing(server, own_cache, kind, words):

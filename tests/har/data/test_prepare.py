@@ -79,7 +79,7 @@ class Shy(Loud):
 
 def test_a_source_made_from_another_needs_a_digest_of_its_own():
     prepare(Source(), window=0.4, step=0.2)
-    with pytest.raises(ConfigError, match=r"Loud has a read\(\) of its own.* digest\(\) of Source"):
+    with pytest.raises(ConfigError, match=r"Loud overrides read\(\) .* digest\(\) from Source"):
         prepare(Loud(), window=0.4, step=0.2)
     assert prepare(Shy(), window=0.4, step=0.2).name == "loud"
 

@@ -31,9 +31,9 @@ def test_a_sound_data_set_passes_unchanged():
         (with_first(subject=1.5), r"subject 1\.5"),
         (with_first(segments=(Segment(0, 5, "walk"),)), "whole numbers"),
         (with_first(segments=(Segment(0, 5, 0.5),)), "whole numbers"),
-        (replace(GOOD, activities=("walk", "walk")), "activity names are the same"),
-        (replace(GOOD, channels=GOOD.channels[:1] * 2), "channel names are the same"),
-        (replace(GOOD, recordings=(FIRST, FIRST)), "recording names are the same"),
+        (replace(GOOD, activities=("walk", "walk")), "duplicate activity names"),
+        (replace(GOOD, channels=GOOD.channels[:1] * 2), "duplicate channel names"),
+        (replace(GOOD, recordings=(FIRST, FIRST)), "duplicate recording names"),
         (replace(GOOD, test_subjects=(2, 3)), r"test subjects \[3\] have no recording"),
         (with_first(signal=FIRST.signal.astype(float)), "float64"),
         (with_first(signal=FIRST.signal[:, :1]), "1 channels instead of 2"),
@@ -41,7 +41,7 @@ def test_a_sound_data_set_passes_unchanged():
         (with_first(segments=(Segment(0, 1000, 0),)), "outside"),
         (with_first(segments=(Segment(5, 5, 0),)), "outside"),
         (with_first(segments=(Segment(-1, 5, 0),)), "outside"),
-        (with_first(segments=(Segment(0, 5, 2),)), "names no activity"),
+        (with_first(segments=(Segment(0, 5, 2),)), "has an unknown activity"),
     ],
 )
 def test_a_broken_promise_is_named(broken, words):

@@ -89,7 +89,7 @@ def test_lists_and_the_official_choice_are_taken_as_they_are():
         ({"test": "official"}, r"data\.test=official: this data set names no test subjects"),
         ({"test": [1, 2, 3], "validation": list(range(4, 11))}, "no subject is left for training"),
         ({"test": 0.99, "validation": 0.2}, "no subject is left for validation|for training"),
-        ({"validation": []}, r"data\.validation=\[\]: nobody is named"),
+        ({"validation": []}, r"data\.validation=\[\]: the list is empty"),
         ({"test": 1.0}, r"data\.test=1\.0: a fraction lies between 0 and 1"),
         ({"validation": 0.0}, r"data\.validation=0\.0: a fraction"),
         ({"validation": float("nan")}, r"data\.validation=nan: a fraction"),

@@ -356,7 +356,7 @@ def test_a_callback_that_is_told_of_batches_is_known():
 
 def test_an_lstm_that_projects_its_states_is_refused():
     networks = [nn.LSTM(CHANNELS, 8, proj_size=4) for _ in range(2)]
-    with pytest.raises(ConfigError, match="projects its states"):
+    with pytest.raises(ConfigError, match="its LSTM has a projection"):
         template_of(networks, [torch.Generator() for _ in networks])
 
 
@@ -373,9 +373,9 @@ def test_what_cannot_be_packed_is_refused_in_a_line(told, options, tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (({"pooling": "last"}, {"pooling": "mean"}), "it has other options in another trial"),
-        (({"layers": 1}, {"layers": 2}), "it has other layers or sizes in another trial"),
-        (({"hidden_size": 8}, {"hidden_size": 9}), "it has other layers or sizes in"),
+        (({"pooling": "last"}, {"pooling": "mean"}), "options of the network differ"),
+        (({"layers": 1}, {"layers": 2}), "its layers or sizes differ between trials"),
+        (({"hidden_size": 8}, {"hidden_size": 9}), "its layers or sizes differ"),
     ],
 )
 def test_networks_that_differ_in_more_than_may_be_are_refused(options, told, tmp_path):
@@ -420,7 +420,7 @@ def test_members_that_are_clipped_otherwise_are_refused(tmp_path):
 def test_a_limit_that_leaves_no_batch_is_told(part, tmp_path):
     member = {"network": NETWORKS["lstm"], "seed": 1, f"limit_{part}": 0.01}
     (end,) = packed([member], [trainer_for()], tmp_path)
-    assert str(end) == f"trainer.limit_{part}_batches=0.01 leaves no batch of an epoch: give more"
+    assert str(end) == f"trainer.limit_{part}_batches=0.01 leaves no batch in an epoch: increase it"
 
 
 def test_a_largest_norm_below_0_is_none(tmp_path):

@@ -56,7 +56,7 @@ def test_four_trials_share_a_gpu_and_each_end_makes_room_for_the_next(place):
 def test_what_no_host_has_is_told_and_no_trial_is_lost(place):
     folder = Folder(place, "ray", *HERE, "+hydra.launcher.ray.remote.num_gpus=2")
     folder.sweep("seconds=0,1", code=2)
-    assert "a trial needs CPU 1, GPU 2, and no host of ray's has that" in folder.said()
+    assert "a trial needs CPU 1, GPU 2, and no ray host has that" in folder.said()
     assert {trial.state.name for trial in folder.trials()} == {"WAITING"}
 
 

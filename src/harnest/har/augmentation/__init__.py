@@ -1,1 +1,1 @@
-"""Augmentations of training windows, one file each."""
+"""Augmentations: random, realistic changes of training windows."""

@@ -1,4 +1,4 @@
-"""Applies a run's augmentations to batches, in order."""
+"""Application of a run's augmentations to batches."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from harnest.har.augmentation.mixup import Mixup
 
 
 class Augment:
-    """Applies ``members`` in their order; mixup, which changes targets as well, comes last."""
+    """Applies ``members`` in order, but mixup, which also changes the targets, last."""
 
     def __init__(self, members: Sequence[Augmentation | Mixup]) -> None:
         self.signal = [member for member in members if not isinstance(member, Mixup)]
@@ -18,7 +18,7 @@ class Augment:
 
     @torch.no_grad()
     def windows(self, x: Tensor, layout: Layout) -> Tensor:
-        """Return the windows, (batch, time, channels), as they might have been recorded."""
+        """Return the augmented windows, (batch, time, channels), without mixup."""
         with torch.autocast(x.device.type, enabled=False):
             for member in self.signal:
                 chosen = torch.rand_like(x[:, :1, :1]) < member.probability
@@ -27,7 +27,7 @@ class Augment:
 
     @torch.no_grad()
     def mixed(self, x: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-        """Return windows and targets: labels (batch,), or with mixup (batch, classes)."""
+        """Return the mixed windows and targets: labels (batch,), or with mixup (batch, classes)."""
         if not self.mixups:
             return x, labels
         targets = torch.nn.functional.one_hot(labels, classes).to(x)

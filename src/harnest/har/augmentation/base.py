@@ -1,4 +1,4 @@
-"""The protocol of augmentations, and what they know about the channels."""
+"""Interface of augmentations, and the channel layout that they receive."""
 
 import re
 from collections.abc import Iterable
@@ -14,9 +14,10 @@ Triad = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The channels of a window: ``mean`` and ``std``, (channels,), are the training subjects'.
+    """The channels of a window.
 
-    ``triads`` are the three axes of each sensor, as indices of channels.
+    ``mean`` and ``std``, (channels,), are statistics of the training subjects. ``triads`` are the
+    channel indices of the three axes of each sensor.
     """
 
     mean: Tensor
@@ -25,22 +26,23 @@ class Layout:
 
 
 class Augmentation(Protocol):
-    """Changes every window of a batch; it is applied to a window with ``probability``.
+    """Changes every window of a batch; the caller applies it to a window with ``probability``.
 
-    Windows are raw, (batch, time, channels), on whichever device they are trained on, and keep
-    shape and dtype. All chance comes from torch's own generator, which each epoch seeds.
+    Windows are in raw physical units, (batch, time, channels), on the training device. Shape and
+    dtype are preserved. Random numbers come from torch's default generator, which is seeded in each
+    epoch.
     """
 
     @property
     def probability(self) -> float:
-        """Share of the windows that are changed."""
+        """Probability that a window is changed."""
 
     def __call__(self, x: Tensor, layout: Layout) -> Tensor:
         """Return a changed copy of the windows."""
 
 
 def check(strength: float, probability: float) -> None:
-    """Raise `ConfigError` for a negative strength, or a probability outside [0, 1]."""
+    """Raise `ConfigError` for a strength below 0, or a probability outside 0 to 1."""
     if strength < 0:
         raise ConfigError(f"strength={strength} cannot be used: it must be at least 0")
     if not 0 <= probability <= 1:
@@ -48,9 +50,10 @@ def check(strength: float, probability: float) -> None:
 
 
 def triads(channels: Iterable[tuple[str, str]]) -> tuple[Triad, ...]:
-    """Which channels, given by name and unit, are the three axes of one sensor.
+    """Return the channel indices of the axes x, y and z of each three-axis sensor.
 
-    They are called alike but for an x, y or z at the end, as ``acc_x`` is, and have one unit.
+    ``channels`` are names and units. Channels belong to one sensor if they have the same unit, and
+    names that differ only in a final x, y or z, such as ``acc_x``.
     """
     axes: dict[tuple[str, str], dict[str, int]] = {}
     for index, (name, unit) in enumerate(channels):

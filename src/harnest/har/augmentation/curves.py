@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 
 KNOTS = 6
-"""Values that a curve runs through, spread evenly from the window's first step to its last."""
+"""Number of knots of a curve, evenly spaced from the window's first step to its last."""
 
 
 def smooth_curves(x: Tensor, curves: int) -> Tensor:
-    """Random curves for each window of ``x``: (batch, time, curves), around 0.
+    """Return random curves around 0 for each window of ``x``, (batch, time, curves).
 
-    Independent normal values of deviation 1 at the knots, cubic in between.
+    The knots are independent standard normal values, with cubic interpolation between them.
     """
     knots = torch.randn(x.shape[0], curves, 1, KNOTS, device=x.device, dtype=x.dtype)
     size = (1, x.shape[1])

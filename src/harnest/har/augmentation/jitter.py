@@ -1,4 +1,4 @@
-"""Jitter: adds sensor noise."""
+"""Jitter: simulates sensor noise."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from harnest.har.augmentation.base import Layout, check
 class Jitter:
     """Adds white noise to every value.
 
-    ``strength`` is its standard deviation, as a share of the channel's own. Um et al., "Data
+    ``strength`` is its standard deviation relative to that of the channel. Um et al., "Data
     augmentation of wearable sensor data for Parkinson's disease monitoring using convolutional
     neural networks", 2017.
     """
@@ -21,7 +21,7 @@ class Jitter:
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse options that cannot be meant."""
+        """Validate the options."""
         check(self.strength, self.probability)
 
     def __call__(self, x: Tensor, layout: Layout) -> Tensor:

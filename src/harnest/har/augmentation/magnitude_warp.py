@@ -1,4 +1,4 @@
-"""Magnitude warp: scales a window by a smooth random curve."""
+"""Magnitude warping: simulates movements of varying force within a window."""
 
 from dataclasses import dataclass
 
@@ -19,9 +19,9 @@ class MagnitudeWarp:
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse options that cannot be meant."""
+        """Validate the options."""
         check(self.strength, self.probability)
 
     def __call__(self, x: Tensor, layout: Layout) -> Tensor:
-        """Return windows of changing size."""
+        """Return windows of varying magnitude."""
         return x * (1 + self.strength * smooth_curves(x, x.shape[2]))

@@ -1,4 +1,4 @@
-"""Mirror: simulates a device worn on the other side of the body."""
+"""Mirroring: simulates a device worn on the other side of the body."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,17 +11,18 @@ from harnest.har.augmentation.base import Layout, check
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """Turns the sign of some ``channels``, by number: what the other arm would have shown.
+    """Inverts the sign of some channels, as if the device were worn on the other arm.
 
-    A plane across the axis x turns the accelerometer's x, and the gyroscope's y and z, which say
-    about which axis and which way round it turns: 0, 4 and 5 of a smart watch's six channels.
+    ``channels`` are indices. A reflection along the x axis inverts x of the accelerometer, and y
+    and z of the gyroscope, whose signal is an axial vector: channels 0, 4 and 5 of a smartwatch
+    with six channels.
     """
 
     channels: Sequence[int] = (0, 4, 5)
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse options that cannot be meant."""
+        """Validate the options."""
         check(0, self.probability)
 
     def __call__(self, x: Tensor, layout: Layout) -> Tensor:

@@ -1,4 +1,4 @@
-"""Mixup: interpolates between two windows and their labels."""
+"""Mixup: interpolation between windows and their targets."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,18 @@ from harnest.har.augmentation.base import check
 
 @dataclass(frozen=True, slots=True)
 class Mixup:
-    """Mixes each window with another one of its batch, and what is to be learned of them too.
+    """Mixes each window and its target with another one of the batch.
 
-    The shares are Beta(``strength``, ``strength``), of which the window itself has the larger one:
-    a large strength mixes halves, a small one mostly leaves windows as they are. Zhang et al.,
-    "mixup: Beyond Empirical Risk Minimization", 2018.
+    The share of the window is drawn from Beta(``strength``, ``strength``) and is at least one half:
+    a large strength mixes equal shares, a small one leaves most windows nearly unchanged. Zhang et
+    al., "mixup: Beyond Empirical Risk Minimization", 2018.
     """
 
     strength: float = 0.2
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse options that cannot be meant."""
+        """Validate the options."""
         check(self.strength, self.probability)
         if self.strength == 0:
             raise ConfigError("strength=0 cannot be used: it must be above 0")

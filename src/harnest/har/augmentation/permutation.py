@@ -1,4 +1,4 @@
-"""Permutation: reorders the segments of a window."""
+"""Permutation: reorders the parts of a window."""
 
 from dataclasses import dataclass
 
@@ -11,16 +11,16 @@ from harnest.har.augmentation.base import Layout, check
 
 @dataclass(frozen=True, slots=True)
 class Permutation:
-    """Cuts a window at random into ``strength`` pieces and shuffles them, all channels alike.
+    """Cuts a window into ``strength`` pieces at random steps and shuffles them.
 
-    Um et al. 2017.
+    All channels of a window are permuted alike. Um et al. 2017.
     """
 
     strength: int = 4
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse options that cannot be meant."""
+        """Validate the options."""
         check(self.strength, self.probability)
         if self.strength < 1:
             raise ConfigError(
@@ -28,7 +28,7 @@ class Permutation:
             )
 
     def __call__(self, x: Tensor, layout: Layout) -> Tensor:
-        """Return windows in another order."""
+        """Return permuted windows."""
         batch, time, _ = x.shape
         cuts = torch.rand(batch, self.strength - 1, device=x.device).sort(dim=1).values * time
         steps = torch.arange(time, device=x.device).expand(batch, time).contiguous().to(cuts)

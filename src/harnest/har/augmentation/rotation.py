@@ -1,4 +1,4 @@
-"""Rotation: simulates another orientation of the device."""
+"""Rotation: simulates a device worn in another orientation."""
 
 import math
 from dataclasses import dataclass
@@ -12,26 +12,26 @@ from harnest.har.augmentation.base import Layout, check
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """Turns all sensors of a window together, as a device turns that is worn differently.
+    """Rotates all sensors of a window about a random axis.
 
-    About an axis of any direction, by an angle of at most ``strength`` degrees either way: 180
-    makes every orientation possible. Accelerometer and gyroscope turn by the same rotation, since
-    they sit in the same device. Um et al. 2017; the matrix is Rodrigues' formula.
+    The angle is at most ``strength`` degrees in either direction; 180 allows every orientation.
+    Accelerometer and gyroscope get the same rotation, since they are in the same device. Um et al.
+    2017; the matrix is Rodrigues' formula.
     """
 
     strength: float = 20.0
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse options that cannot be meant."""
+        """Validate the options."""
         check(self.strength, self.probability)
 
     def __call__(self, x: Tensor, layout: Layout) -> Tensor:
-        """Return turned windows; raises `ConfigError` where no sensor has three axes."""
+        """Return rotated windows; raises `ConfigError` if no sensor has three axes."""
         if not layout.triads:
             raise ConfigError(
-                "there is nothing that augmentation.rotation could turn: no three channels are "
-                "called NAME_x, NAME_y and NAME_z; leave it out with augmentation.rotation=null"
+                "augmentation.rotation needs a sensor with three axes, but no channels are named "
+                "NAME_x, NAME_y and NAME_z; disable it with augmentation.rotation=null"
             )
         columns = [channel for triad in layout.triads for channel in triad]
         sensors = x[:, :, columns].reshape(*x.shape[:2], -1, 3)  # (batch, time, triads, 3)
@@ -41,7 +41,7 @@ class Rotation:
         return turned
 
     def _matrices(self, x: Tensor) -> Tensor:
-        """A rotation for each window, (batch, 3, 3)."""
+        """Return a random rotation matrix per window, (batch, 3, 3)."""
         axis = torch.nn.functional.normalize(torch.randn_like(x[:, :1, :1].expand(-1, 1, 3)), dim=2)
         angle = math.radians(self.strength) * (2 * torch.rand_like(x[:, :1, :1]) - 1)
         skew = torch.linalg.cross(torch.eye(3).to(x).expand(len(x), 3, 3), axis.expand(-1, 3, 3))

@@ -1,4 +1,4 @@
-"""Scaling: multiplies each channel by a random factor."""
+"""Scaling: simulates sensors of other sensitivity, and movements of more or less force."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from harnest.har.augmentation.base import Layout, check
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """Multiplies each channel of a window by its own factor.
+    """Multiplies each channel of a window by a random factor.
 
     Factors are normal around 1 with the standard deviation ``strength``. Um et al. 2017.
     """
@@ -19,9 +19,9 @@ class Scaling:
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse options that cannot be meant."""
+        """Validate the options."""
         check(self.strength, self.probability)
 
     def __call__(self, x: Tensor, layout: Layout) -> Tensor:
-        """Return windows of another size."""
+        """Return scaled windows."""
         return x * (1 + self.strength * torch.randn_like(x[:, :1]))

@@ -1,4 +1,4 @@
-"""Time warp: locally speeds up and slows down a window."""
+"""Time warping: simulates movements of varying speed within a window."""
 
 from dataclasses import dataclass
 
@@ -9,29 +9,29 @@ from harnest.har.augmentation.base import Layout, check
 from harnest.har.augmentation.curves import smooth_curves
 
 SLOWEST = 0.1
-"""No part is stretched more than tenfold before all is fitted into the window again."""
+"""Minimum pace: no part is stretched more than tenfold before rescaling to the window."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimeWarp:
-    """Lets time run at a smoothly changing pace, the same for all channels.
+    """Resamples a window at a smoothly varying pace, the same for all channels.
 
-    ``strength`` is the standard deviation of the pace's knots around 1. The first and the last
-    step stay where they are; between steps, values are interpolated linearly. Um et al. 2017.
+    ``strength`` is the standard deviation of the pace's knots around 1. The first and the last step
+    keep their positions. Values between steps are interpolated linearly. Um et al. 2017.
     """
 
     strength: float = 0.2
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse options that cannot be meant."""
+        """Validate the options."""
         check(self.strength, self.probability)
 
     def __call__(self, x: Tensor, layout: Layout) -> Tensor:
-        """Return windows of changing pace."""
+        """Return windows of varying pace."""
         last = x.shape[1] - 1
         pace = (1 + self.strength * smooth_curves(x, 1)[:, 1:]).clamp(min=SLOWEST)
-        # A sum up to each step. Torch's own, cumsum, may not repeat itself on a GPU.
+        # A cumulative sum: torch.cumsum is not deterministic on a GPU.
         elapsed = torch.ones(last, last, device=x.device, dtype=x.dtype).tril() @ pace
         place = x.new_zeros(x.shape[0], x.shape[1], 1)
         place[:, 1:] = last * elapsed / elapsed[:, -1:]

@@ -1,1 +1,1 @@
-"""Data: from the files of a source to batches of labelled windows."""
+"""Data pipeline: sources, recordings, windows, splits and batches."""

@@ -1,4 +1,4 @@
-"""Files of a published data set: from its archive, a folder, or its download address."""
+"""Access to a published data set: a zip archive, a folder, or a download."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +13,20 @@ from harnest.har.data.download import fetch
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSource:
-    """A data set's zip file, the folder that it unpacks to, or (both None) a download of it.
+    """A data set's zip archive, its unpacked folder, or (if both are None) a download of it.
 
-    ``marker`` is a file by which its top folder is found, ``inner`` the name of an archive in
-    which that may lie once more, and ``reads`` how the names of the files begin that are used.
-    A download comes from ``url``, is kept as ``name``, and must pass ``check``, which raises
-    `DataError`.
+    Args:
+        archive: The zip archive.
+        root: The unpacked folder.
+        url: Address of the download.
+        name: File name of the download in the cache.
+        marker: A file that identifies the data set's top folder.
+        reads: Prefixes of the names of the files that are used.
+        check: Called with the files of a download; raises `DataError` if they are not the data set.
+        inner: Name of a nested zip archive that may contain the data set.
+
+    Raises:
+        ConfigError: Both ``archive`` and ``root`` are given.
     """
 
     archive: str | Path | None
@@ -31,12 +39,15 @@ class ArchiveSource:
     inner: str | None = None
 
     def __post_init__(self) -> None:
-        """Reject two origins."""
+        """Check that at most one origin is given."""
         if self.archive is not None and self.root is not None:
             raise ConfigError("data.archive and data.root are both given: leave one of them out")
 
     def digest(self) -> str:
-        """Return the digest of the archive, or of the folder's files that are used."""
+        """Return the digest of the archive, or of the files used in the folder.
+
+        Raises `DataError` if a file cannot be read or the download fails.
+        """
         if self.root is not None:
             folder = self._folder(self.root)
             names = sorted(name for name in folder.names if name.startswith(self.reads))
@@ -53,7 +64,7 @@ class ArchiveSource:
 
     @contextmanager
     def open(self) -> Iterator[Files]:
-        """Give the files while the context lasts; raises `DataError` for another data set's."""
+        """Open the files for a context; raises `DataError` if they are not this data set's."""
         if self.root is not None:
             yield self._folder(self.root)
         else:

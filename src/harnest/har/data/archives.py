@@ -1,4 +1,4 @@
-"""Reads files of a data set from a zip archive or a folder, without unpacking to disk."""
+"""Uniform access to the files of a data set in a folder, or in a zip archive without unpacking."""
 
 import io
 import os
@@ -11,13 +11,13 @@ from typing import Protocol
 
 from harnest.core.errors import DataError
 
-# Far above what a data set of this kind holds, far below what fills a computer's memory.
+# Far above the size of such data sets, far below a computer's memory.
 _LARGEST = 512 * 2**20
-"""Bytes that one member may have unpacked."""
+"""Maximum unpacked size of one archive member [bytes]."""
 _RATIO = 100
-"""Times that a member may grow when unpacked; text of numbers grows three to ten times."""
+"""Maximum ratio of unpacked to packed size; that of numeric text is 3 to 10."""
 _FREE = 2**20
-"""Bytes below which any ratio is let pass: a column of equal labels shrinks to nearly nothing."""
+"""Unpacked size [bytes] below which any ratio is valid: columns of equal labels compress well."""
 
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -33,29 +33,37 @@ _KNOWN = {
     "UCI HAR Dataset.zip": "the UCI HAR archive (data set 240): use data=uci_har",
     "train/y_train.txt": "the UCI HAR archive (data set 240): use data=uci_har",
 }
-"""A file that gives a data set away, and what to do about it."""
+"""Files that identify a data set, each with a hint for the error message."""
 
 
 class Files(Protocol):
-    """The files of a data set by their names below its top folder, with / between the parts."""
+    """The files of a data set, named by their path below its top folder, separated by /."""
 
     @property
     def where(self) -> str:
-        """The archive or folder, for messages."""
+        """Description of the archive or folder, for messages."""
 
     @property
     def names(self) -> frozenset[str]:
         """Every file's name."""
 
     def read(self, name: str) -> bytes:
-        """Return a file's content; raises `DataError` where it is missing or damaged."""
+        """Return a file's content; raises `DataError` if it is missing or damaged."""
 
 
 class ZipFiles:
-    """The members of a zip archive that lie beside, or below, one of them: ``marker``.
+    """The members of a zip archive in the folder of the member ``marker``, and below it.
 
-    Members are unpacked into memory, one by one, and only as far as they keep to sane sizes:
-    nothing is ever written, so no member's name can reach outside. May be read from many threads.
+    Members are unpacked into memory one by one, within size limits. Nothing is written to disk, so
+    no member name can cause a path traversal. Thread-safe.
+
+    Args:
+        archive: The open archive.
+        where: Its description, for messages.
+        marker: Name of the member that identifies the top folder.
+
+    Raises:
+        DataError: ``marker`` is missing or ambiguous, or two members have the same name.
     """
 
     def __init__(self, archive: zipfile.ZipFile, where: str, marker: str) -> None:
@@ -70,7 +78,7 @@ class ZipFiles:
         self.names = frozenset(self._infos)
 
     def read(self, name: str) -> bytes:
-        """Return a member's content; raises `DataError` where it is missing, damaged or a bomb."""
+        """Return a member's content; raises `DataError` if it is missing, damaged or a zip bomb."""
         if name not in self._infos:
             raise _missing(self.where, name)
         info = self._infos[name]
@@ -83,8 +91,8 @@ class ZipFiles:
             )
         try:
             with self._archive.open(info) as file:
-                # Asked for no more than the size that is declared, zipfile unpacks no more, and
-                # finds by the checksum that there was more.
+                # Limited to the declared size, zipfile unpacks no more than that, and its
+                # checksum fails if there is more.
                 content = file.read(info.file_size)
         except _DAMAGED as error:
             raise DataError(
@@ -97,14 +105,17 @@ class ZipFiles:
 
 
 class FolderFiles:
-    """The files of an unpacked data set: ``marker`` lies in ``root`` or one folder further down."""
+    """The text files of an unpacked data set; ``marker`` is in ``root`` or a direct subfolder.
+
+    Raises `DataError` if ``root`` is no folder, or ``marker`` is missing or ambiguous.
+    """
 
     def __init__(self, root: Path, marker: str) -> None:
         if not root.is_dir():
             problem = "is not a folder" if root.exists() else "does not exist"
             raise DataError(f"{root} {problem}: give data.root the folder that holds {marker}")
         self.where = str(root)
-        # By name, not by walking the tree: the folder may be a home folder, by mistake.
+        # Checks single paths instead of walking: root may be a home folder, given by mistake.
         _, folders, _ = next(os.walk(root), ("", [], []))
 
         def seen(name: str) -> list[str]:
@@ -112,7 +123,7 @@ class FolderFiles:
             return [place for place in places if (root / place).is_file()]
 
         found = seen(marker) or [place for name in _KNOWN for place in seen(name)]
-        # By strings: pathlib's own walk takes longer than all else that is asked of a cached set.
+        # Strings, since Path.walk takes longer than the rest of opening a cached data set.
         self._top = str(root / _top(found, self.where, marker))
         self.names = frozenset(
             f"{folder}/{name}"[len(self._top) :].lstrip("/")
@@ -122,11 +133,11 @@ class FolderFiles:
         )
 
     def path(self, name: str) -> str:
-        """Return where a file lies."""
+        """Return the path of a file."""
         return f"{self._top}/{name}"
 
     def read(self, name: str) -> bytes:
-        """Return a file's content; raises `DataError` where it is missing or cannot be read."""
+        """Return a file's content; raises `DataError` if it is missing or cannot be read."""
         if name not in self.names:
             raise _missing(self.where, name)
         try:
@@ -137,10 +148,15 @@ class FolderFiles:
 
 @contextmanager
 def open_zip(path: Path, marker: str, inner: str | None = None) -> Iterator[ZipFiles]:
-    """Open the zip archive at ``path``, or the archive ``inner`` inside it, if there is one.
+    """Open a zip archive, or the nested archive in it.
+
+    Args:
+        path: The archive.
+        marker: Name of the member that identifies the data set's top folder.
+        inner: Name of a nested archive; it is opened instead if ``path`` contains it.
 
     Raises:
-        DataError: It is not a zip archive, or does not contain ``marker``.
+        DataError: The file is no valid zip archive, or does not contain ``marker``.
     """
     if not path.is_file():
         problem = "is a folder: give it as data.root" if path.is_dir() else "does not exist"
@@ -167,14 +183,14 @@ def _opened(file: Path | io.BytesIO, where: str) -> zipfile.ZipFile:
 
 
 def _top(names: Sequence[str], where: str, marker: str) -> str:
-    """Return the folder that holds ``marker``: empty, or a path that ends with a slash."""
+    """Return the folder that contains ``marker``: empty, or a path that ends with a slash."""
     tops = {
         name.removesuffix(marker) for name in names if name == marker or name.endswith(f"/{marker}")
     }
     if len(tops) == 1:
         return tops.pop()
     if tops:
-        raise DataError(f"{where}: {marker} lies in {len(tops)} folders of it: give one data set")
+        raise DataError(f"{where}: {marker} lies in {len(tops)} folders; give a single data set")
     for other, hint in _KNOWN.items():
         if any(name == other or name.endswith(f"/{other}") for name in names):
             raise DataError(f"{where}: no {marker} in it; it looks like {hint}")

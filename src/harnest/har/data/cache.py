@@ -1,4 +1,4 @@
-"""A cache of arrays on disk that several processes share."""
+"""On-disk cache of arrays, built once and shared between processes."""
 
 import json
 import os
@@ -22,14 +22,14 @@ _META = "meta.json"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """A folder of the cache: named arrays, and facts as JSON."""
+    """Content of one cache folder: named arrays, and metadata that JSON can represent."""
 
     arrays: dict[str, NDArray[Any]]
     meta: dict[str, Any]
 
 
 def cache_folder(cache: Path | None = None) -> Path:
-    """Return ``cache``; for None, $HARNEST_CACHE or else the user's cache folder."""
+    """Return ``cache``; if None, $HARNEST_CACHE, or else the user's cache folder."""
     if cache is not None:
         return Path(cache).expanduser()
     chosen = os.environ.get("HARNEST_CACHE")
@@ -41,19 +41,24 @@ def cache_folder(cache: Path | None = None) -> Path:
 
 
 def load_or_build(folder: Path, digest: str, build: Callable[[], Entry]) -> Entry:
-    """Load the entry in ``folder``; build it if it is missing or damaged.
+    """Return the cache entry in ``folder``, and build it if it is missing or damaged.
 
-    One process builds while the others wait. An entry gets its name once it is complete and on
-    disk.
+    A lock ensures that one process builds the entry while others wait. An entry gets its final
+    name only when it is complete and flushed to disk.
+
+    Args:
+        folder: The entry's folder.
+        digest: Digest of the expected content; an entry with another one is rebuilt.
+        build: Builds the entry; its exceptions propagate.
 
     Raises:
-        DataError: ``folder`` cannot be written.
+        DataError: The folder cannot be written or read back.
     """
     entry = load(folder, digest)
     if entry is not None:
         return entry
     with _locked(folder):
-        entry = load(folder, digest)  # another process may have made it while this one waited
+        entry = load(folder, digest)  # another process may have built it meanwhile
         if entry is not None:
             return entry
         built = build()
@@ -69,11 +74,11 @@ def load_or_build(folder: Path, digest: str, build: Callable[[], Entry]) -> Entr
 
 
 def load(folder: Path, digest: str) -> Entry | None:
-    """Return the entry that ``folder`` holds under ``digest``, or None where it is not whole.
+    """Return the entry in ``folder``; None if it is missing, incomplete or has another digest.
 
-    Its arrays are memory-mapped: their pages are read when used and shared between processes.
-    Writing to them changes a private copy. To find out whether the entry is whole costs no reading
-    of the arrays: their sizes, shapes and types are compared with what was stored.
+    Its arrays are memory-mapped: pages are read on access and shared between processes. Writing to
+    an array changes a private copy. The check for completeness does not read the arrays: it
+    compares sizes, shapes and types with the stored metadata.
     """
     try:
         stored = json.loads((folder / _META).read_text())
@@ -84,11 +89,11 @@ def load(folder: Path, digest: str) -> Entry | None:
         }
         return Entry(arrays, dict(stored["meta"]))
     except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError):
-        return None  # any damaged entry is rebuilt
+        return None  # any kind of damage leads to a rebuild
 
 
 def _mapped(path: Path, dtype: str, shape: list[int], header: str) -> NDArray[Any]:
-    # The header is compared, not parsed, and the map made by hand: a fifth of np.load's time.
+    # Comparing the header and mapping the file directly takes a fifth of np.load's time.
     begins = header.encode("latin1")
     with path.open("rb") as file:
         if file.read(len(begins)) != begins:
@@ -101,7 +106,7 @@ def _mapped(path: Path, dtype: str, shape: list[int], header: str) -> NDArray[An
 
 
 def _store(entry: Entry, folder: Path, digest: str) -> None:
-    """Write ``entry`` beside ``folder``, then give it that name. The caller holds the lock."""
+    """Write ``entry`` to a temporary folder and rename it. The caller holds the lock."""
     _remove_old(folder)
     building = folder.with_name(f".{folder.name}.{uuid4().hex}.tmp")
     building.mkdir()
@@ -109,7 +114,7 @@ def _store(entry: Entry, folder: Path, digest: str) -> None:
         kinds = {}
         for name, array in entry.arrays.items():
             path = building / f"{name}.npy"
-            with path.open("wb") as file:  # not "w+b": numpy would copy the array first
+            with path.open("wb") as file:  # with "w+b" numpy would copy the array first
                 np.save(file, np.asarray(array, order="C"), allow_pickle=False)
                 _to_disk(file)
                 header_size = file.tell() - array.nbytes
@@ -120,7 +125,7 @@ def _store(entry: Entry, folder: Path, digest: str) -> None:
             json.dump({"digest": digest, "arrays": kinds, "meta": entry.meta}, file, indent=1)
             _to_disk(file)
         _folder_to_disk(building)
-        if folder.exists():  # damaged: out of the way first, since a rename replaces no full folder
+        if folder.exists():  # damaged; a rename cannot replace a non-empty folder
             shutil.rmtree(folder)
         building.rename(folder)
         _folder_to_disk(folder.parent)
@@ -130,10 +135,10 @@ def _store(entry: Entry, folder: Path, digest: str) -> None:
 
 
 def _remove_old(folder: Path) -> None:
-    """Remove what builders that were killed have left beside ``folder``."""
+    """Remove temporary folders of killed builders beside ``folder``."""
     for left in folder.parent.glob(".*.tmp"):
         entry = left.name[1:].rsplit(".", 2)[0]
-        if entry == folder.name:  # this process holds its lock, so its builder is dead
+        if entry == folder.name:  # this process holds the lock, so its builder is dead
             shutil.rmtree(left, ignore_errors=True)
             continue
         lock = _lock(folder.with_name(entry))
@@ -142,7 +147,7 @@ def _remove_old(folder: Path) -> None:
 
 
 def _lock(folder: Path) -> filelock.BaseFileLock:
-    # The kernel releases the lock when its holder dies.
+    # The operating system releases the lock when its holder dies.
     return filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
 
 
@@ -164,8 +169,8 @@ def _errors_as_data_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"{folder}: cannot keep prepared data here ({error.strerror or error}): choose a "
-            f"folder that you can write with data.cache=PATH or the variable HARNEST_CACHE"
+            f"{folder}: cannot store prepared data here ({error.strerror or error}): choose a "
+            f"writable folder with data.cache=PATH or the variable HARNEST_CACHE"
         ) from error
 
 
@@ -175,7 +180,7 @@ def _to_disk(file: IO[Any]) -> None:
 
 
 def _folder_to_disk(folder: Path) -> None:
-    # A rename is durable once the folder that holds the names is.
+    # A rename is durable only after the parent folder is flushed.
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Data module: prepared windows to batches on the training device."""
+"""The Lightning data module: batches of prepared windows on the training device."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -14,24 +14,25 @@ from harnest.har.data.splits import Split
 
 log = logging.getLogger(__name__)
 
-_SHARE = 0.5  # of a device's free memory: the network and what it computes need the rest
-_WORKERS = 2  # processes that gather batches: they copy, and compute nothing
+_SHARE = 0.5  # of a device's free memory; network and activations need the rest
+_WORKERS = 2  # processes that gather batches; they only copy
 
 
 class EpochBatchSampler(SequentialSampler):
-    """Yields the indices of each batch of a pass, (batch,) int64.
+    """Batch sampler that yields the indices of the windows of each batch, (batch,) int64.
 
-    The last, smaller batch is not dropped. It derives from SequentialSampler because Lightning
-    replaces any other sampler if it overfits on few batches.
+    The last, smaller batch is never dropped. It derives from SequentialSampler because Lightning
+    replaces any other sampler by one of single windows when ``overfit_batches`` is set.
 
     Args:
-        count: Number of windows.
-        batch_size: Windows of a batch.
-        key: Returns the number of the pass, which determines its permutation, so that a resumed run
-            sees the same batches; None: in order.
+        count: The number of windows.
+        batch_size: Windows per batch.
+        key: Returns the seed of the next pass's permutation, which depends only on that seed, so
+            that a resumed run trains on the same batches as an uninterrupted one. None keeps the
+            order of the windows.
         rank: Index of this device.
-        world: Number of devices. Each takes every ``world``-th window; the first ones are repeated
-            so that all take equally many steps.
+        world: The number of devices. Each takes every ``world``-th window of the same permutation;
+            the first windows are repeated so that all devices make equally many steps.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class EpochBatchSampler(SequentialSampler):
         self.world = world
 
     def __len__(self) -> int:
-        """Batches in one pass."""
+        """Return the number of batches in one pass."""
         share = -(-self.count // self.world)
         return -(-share // self.batch_size)
 
@@ -58,7 +59,7 @@ class EpochBatchSampler(SequentialSampler):
         return iter(torch.split(self.indices(), self.batch_size))
 
     def indices(self) -> Tensor:
-        """All of a pass in a row, (n,) int64."""
+        """Return the indices of a whole pass, (n,) int64."""
         indices = torch.arange(self.count) if self.key is None else shuffled(self.count, self.key())
         if self.world > 1:
             padded = self.count + -self.count % self.world
@@ -67,12 +68,12 @@ class EpochBatchSampler(SequentialSampler):
 
 
 def shuffled(count: int, seed: int) -> Tensor:
-    """A permutation of ``count``; made on the CPU, the same one whichever device trains."""
+    """Return a permutation of ``count``, made on the CPU so that it is the same on all devices."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
 class DeviceLoader:
-    """All windows of one part, batch by batch, gathered where they live.
+    """Loader of all windows of one part; batches are gathered on the device of the windows.
 
     Yields ``(signals, labels)``: (batch, time, channels) float32 and (batch,) int64.
     """
@@ -83,11 +84,11 @@ class DeviceLoader:
         self.order = order
 
     def __len__(self) -> int:
-        """Batches in one pass."""
+        """Return the number of batches in one pass."""
         return len(self.order)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        # All of a pass at once: nothing is copied to the device at a step.
+        # Indices of the whole pass at once, so that no step copies anything to the device.
         indices = self.order.indices().to(self.labels.device)
         for chosen in torch.split(indices, self.order.batch_size):
             yield self.signals[chosen], self.labels[chosen]
@@ -97,11 +98,17 @@ Loader = DeviceLoader | DataLoader[tuple[Tensor, ...]]
 
 
 class WindowModule(L.LightningDataModule):
-    """The data module of one split of windows.
+    """Lightning data module of the windows of one split.
 
-    Windows are moved to the training device once and batches are gathered there, without worker
-    processes, collation or a copy per step. If they need more than half of a GPU's free memory,
-    they stay in main memory, and worker processes gather the same batches.
+    The windows are copied to the training device once, and batches are gathered there, without
+    collation, worker processes or a copy per step. Windows that take more than half of a GPU's
+    free memory stay in main memory, where worker processes gather the same batches.
+
+    Args:
+        windows: All windows of the data set.
+        split: The split by subject.
+        batch_size: Windows per batch.
+        seed: Seed of the order of the training windows.
     """
 
     def __init__(self, windows: Windows, split: Split, *, batch_size: int, seed: int) -> None:
@@ -113,7 +120,7 @@ class WindowModule(L.LightningDataModule):
         self.parts: dict[str, tuple[Tensor, Tensor]] = {}
 
     def tensors(self, part: str) -> tuple[Tensor, Tensor]:
-        """Signals (n, time, channels) and labels (n,) of ``train``, ``validation`` or ``test``."""
+        """Return signals (n, time, channels) and labels (n,) of train, validation or test."""
         chosen = getattr(self.split, part)
         return (
             torch.from_numpy(self.windows.signals[chosen]),
@@ -137,11 +144,11 @@ class WindowModule(L.LightningDataModule):
             num_workers=_WORKERS,
             pin_memory=True,
             persistent_workers=True,
-            generator=torch.Generator(),  # it would draw its workers' seed from the run's numbers
+            generator=torch.Generator(),  # else workers' seeds would advance torch's generator
         )
 
     def _placed(self, part: str, device: torch.device) -> tuple[Tensor, Tensor]:
-        """The windows of ``part`` on ``device``, or where they are if they are too many for it."""
+        """Return the windows of ``part``, on ``device`` if they fit there."""
         signals, labels = self.tensors(part)
         if not self._has_room(part, device):
             log.info(
@@ -153,7 +160,10 @@ class WindowModule(L.LightningDataModule):
         return signals.to(device), labels.to(device)
 
     def fits(self, device: torch.device) -> bool:
-        """Whether the windows would fit on an empty ``device``; its other users must not matter."""
+        """Return whether the training and validation windows fit on ``device`` when it is empty.
+
+        Current memory use is ignored, since the way a run is trained must not depend on it.
+        """
         if device.type != "cuda":
             return True
         _, whole = torch.cuda.mem_get_info(device)
@@ -170,30 +180,30 @@ class WindowModule(L.LightningDataModule):
         return size
 
     def train_dataloader(self) -> Loader:
-        """Batches of the training subjects, in a new order each epoch.
+        """Return batches of the training subjects, in a new order each epoch.
 
-        To overfit a few batches means to synchronize the same ones each time.
+        With ``overfit_batches`` the order is fixed, so that each epoch has the same batches.
         """
         trainer = self.trainer
         assert trainer is not None
         if trainer.overfit_batches > 0:  # type: ignore[attr-defined]  # set by its constructor
             return self._batches("train")
-        # Not trainer.current_epoch: after a resume it still is the checkpoint's while a DataLoader
-        # starts its first pass.
-        progress: Any = trainer.fit_loop.epoch_progress  # typed without what it counts
+        # Not trainer.current_epoch: in a resumed run it is still the checkpoint's last epoch when a
+        # DataLoader starts its first pass.
+        progress: Any = trainer.fit_loop.epoch_progress  # its type lacks the counters
         return self._batches("train", lambda: self._order_seed(progress.current.processed))
 
     def order(self, epoch: int) -> Tensor:
-        """The order of the training windows in an epoch, (n,)."""
+        """Return the order of the training windows in an epoch, (n,)."""
         return shuffled(len(self.split.train), self._order_seed(epoch))
 
     def _order_seed(self, epoch: int) -> int:
         return self.seed * 1_000_003 + epoch
 
     def val_dataloader(self) -> Loader | list[Loader]:
-        """Batches of the validation subjects, if there are any."""
+        """Return batches of the validation subjects, or an empty list if there are none."""
         return self._batches("validation") if self.split.validation_subjects else []
 
     def test_dataloader(self) -> Loader | list[Loader]:
-        """Batches of the test subjects, if there are any."""
+        """Return batches of the test subjects, or an empty list if there are none."""
         return self._batches("test") if self.split.test_subjects else []

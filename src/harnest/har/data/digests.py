@@ -1,4 +1,4 @@
-"""Cached digests of files and code: what a prepared data set was made from."""
+"""Cached digests of the files and code that a prepared data set is made from."""
 
 import functools
 import hashlib
@@ -15,22 +15,29 @@ from typing import Any
 from harnest.har.data.cache import cache_folder
 
 _RESTED = 2.0
-"""A file changed less than this many seconds ago may change again within one tick of its clock."""
+"""Age [s] of a change above which the time stamp is reliable: a later change alters it."""
 
 
 def source_digest(name: str, version: int, options: Mapping[str, Any], content: str) -> str:
-    """Return the digest of a source: its reader, that reader's version, options and content."""
+    """Return the digest of a source.
+
+    Args:
+        name: Name of the reader.
+        version: Version of the reader.
+        options: Options of the reader, which JSON can represent.
+        content: Digest of the files, see `files_digest`.
+    """
     return hashlib.sha256(json.dumps([name, version, options, content]).encode()).hexdigest()
 
 
 @functools.cache
 def code_digest(kind: type) -> str:
-    """Digest of the code of a class; empty for classes of harnest, whose readers have versions.
+    """Return a digest of the code of a class, or "" for a class of harnest itself.
 
-    It covers the files of the modules that define the class and its base classes, except those of
-    harnest and the standard library. A class without a file, such as one in a notebook, counts by
-    its compiled methods. The digest of a class is cached for the life of the process, since an
-    edited file does not affect an imported class.
+    It covers the module files of the class and its base classes, except those of harnest, whose
+    readers have versions, and of the standard library. For a class without a file, such as one
+    defined in a notebook, it covers the compiled methods. The result is cached for the life of the
+    process, since editing a file does not change a class that is already imported.
     """
     files: dict[str, str] = {}
     compiled: list[str] = []
@@ -51,7 +58,7 @@ def code_digest(kind: type) -> str:
 
 
 def _compiled(kind: type) -> list[str]:
-    """Describe what a class does: the byte code and constants of its methods, its plain fields."""
+    """Return the byte code and constants of a class's methods, and its plain attributes."""
     found = []
     for name, value in sorted(vars(kind).items()):
         function = getattr(value, "fget", getattr(value, "__func__", value))
@@ -76,8 +83,9 @@ def _described(code: CodeType) -> list[str]:
 def files_digest(files: Mapping[str, str | Path]) -> str:
     """Return the SHA-256, in hex, of the files' names (the keys) and contents, in the keys' order.
 
-    The user's cache folder remembers the answer for as long as each file keeps its path, size,
-    inode and time stamps, so that asking again reads no file. Raises OSError for a missing file.
+    The result is cached in the user's cache folder while each file keeps its path, size, inode and
+    time stamps; a cached result is returned without reading the files. Raises OSError for a missing
+    file.
     """
     stamp, newest = _stamp(files)
     memo = cache_folder() / "digests" / stamp
@@ -88,7 +96,7 @@ def files_digest(files: Mapping[str, str | Path]) -> str:
     if len(known) == 64:
         return known
     digest = hashlib.sha256()
-    with ThreadPoolExecutor() as threads:  # they hash outside of Python's lock
+    with ThreadPoolExecutor() as threads:  # hashing releases the GIL
         for name, content in zip(files, threads.map(_hashed, files.values()), strict=True):
             digest.update(f"{name}\0{content}\n".encode())
     if time.time() - newest > _RESTED and _stamp(files)[0] == stamp:
@@ -102,7 +110,7 @@ def _hashed(path: str | Path) -> str:
 
 
 def _stamp(files: Mapping[str, str | Path]) -> tuple[str, float]:
-    """Digest of the files' metadata, and the latest change [s]."""
+    """Return a digest of the files' metadata, and the time of the latest change [s]."""
     marks, newest = [], 0.0
     for name, path in files.items():
         at, stat = os.path.abspath(path), os.stat(path)  # noqa: PTH100, PTH116  for speed
@@ -112,8 +120,8 @@ def _stamp(files: Mapping[str, str | Path]) -> tuple[str, float]:
 
 
 def _memoize(memo: Path, digest: str) -> None:
-    # To forget costs some milliseconds the next time: no reason to fail where nothing can be
-    # written. A write cut short has fewer than 64 characters, and is not believed.
+    # A missing memo costs only some milliseconds next time, so a failed write is ignored. A
+    # truncated memo has fewer than 64 characters and is ignored.
     try:
         memo.parent.mkdir(parents=True, exist_ok=True)
         memo.write_text(digest)

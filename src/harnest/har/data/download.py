@@ -57,8 +57,8 @@ def fetch(url: str, name: str, check: Callable[[Path], object]) -> Path:
                 raise
     except OSError as error:
         raise DataError(
-            f"{folder}: cannot keep a download here ({error.strerror or error}): choose a folder "
-            "that you can write with the variable HARNEST_CACHE, or from "
+            f"{folder}: cannot store a download here ({error.strerror or error}): choose a "
+            "writable folder with the variable HARNEST_CACHE, or from "
             f"{url} {_manual_steps(url)}"
         ) from error
     return target
@@ -81,7 +81,7 @@ def _download(url: str, target: Path, check: Callable[[Path], object]) -> None:
         except DataError as error:
             problem = str(error).replace(str(part), "the file")
             raise DataError(
-                f"{url}: what it sends is not the data set ({problem}): {_manual_steps(url)}"
+                f"{url}: the response is not the data set ({problem}): {_manual_steps(url)}"
             ) from error
         part.replace(target)
     finally:

@@ -1,4 +1,4 @@
-"""Distributes subjects over folds; each subject is held out once."""
+"""Cross-validation folds of subjects."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -11,9 +11,15 @@ from harnest.core.errors import ConfigError
 def folds(
     subjects: Sequence[int], count: int | Literal["loso"], *, seed: int
 ) -> tuple[tuple[int, ...], ...]:
-    """Distribute ``subjects`` evenly over ``count`` folds; ``loso``: one subject per fold.
+    """Distribute subjects evenly among folds.
 
-    The order depends only on ``seed``.
+    Args:
+        subjects: The subjects.
+        count: The number of folds; ``loso`` (leave one subject out) makes one fold per subject.
+        seed: Seed of the random assignment.
+
+    Returns:
+        The subjects that each fold holds out, ascending.
 
     Raises:
         ConfigError: There are fewer subjects than folds.

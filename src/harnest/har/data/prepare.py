@@ -1,4 +1,4 @@
-"""Prepares windows from a source once, and caches them for all trials."""
+"""Preparation of windows from a source, cached on disk and shared by all trials."""
 
 import hashlib
 import json
@@ -19,18 +19,18 @@ from harnest.har.data.source import Source
 from harnest.har.data.windows import cut_windows
 
 _FORMAT = 1
-"""Raise this whenever the same source and parameters give other arrays or other facts."""
+"""Version of the cached entries; increase it when the same input gives different entries."""
 
 _PLAIN = frozenset(f"{string.ascii_letters}{string.digits}_-")
-"""Letters that the name of a folder may have."""
+"""Characters allowed in the name of a cache folder."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Windows:
     """All n windows of a data set, in the order of its recordings.
 
-    The arrays are memory-mapped copy-on-write: their pages are shared with every process that
-    opened the same windows. ``digest`` names the content: equal digests, equal windows.
+    The arrays are memory-mapped copy-on-write: processes that open the same windows share their
+    pages. ``digest`` identifies the content: equal digests mean equal windows.
     """
 
     signals: NDArray[np.float32]
@@ -38,31 +38,33 @@ class Windows:
     labels: NDArray[np.int64]
     """(n,), indices into ``activities``."""
     subjects: NDArray[np.int64]
-    """(n,), the data set's own subject numbers."""
+    """(n,), the data set's subject numbers."""
     rate: float
     """Steps per second [Hz]."""
     channels: tuple[Channel, ...]
     activities: tuple[str, ...]
     test_subjects: tuple[int, ...]
-    """Those whom the data set's authors set aside for testing; empty where they named none."""
+    """The test subjects defined by the data set's authors; empty if there are none."""
     name: str
     digest: str
 
 
 def prepare(source: Source, *, window: float, step: float, cache: Path | None = None) -> Windows:
-    """Prepare the windows of ``source``, or load them from the cache.
+    """Return the windows of a source, from the cache if they are there.
 
-    Other processes that need the same windows wait for the first.
+    Windows that are missing from the cache or damaged are built. Of several concurrent processes
+    one builds them while the others wait.
 
     Args:
-        source: A data source.
-        window: Length of a window [s], rounded to whole samples.
-        step: Time from the start of a window to the next [s], rounded to whole samples.
-        cache: The cache folder; None: the user's.
+        source: The source of the recordings.
+        window: Length of a window [s], rounded to whole steps of the data set's rate.
+        step: Distance between the starts of consecutive windows [s], rounded likewise.
+        cache: Cache folder, in whose subfolder ``prepared`` the windows are stored; None means the
+            user's cache folder.
 
     Raises:
-        ConfigError: The length is impossible, or the source has the digest of another one.
-        DataError: The data or the folder cannot be used.
+        ConfigError: A length is invalid, or the source overrides ``read`` but not ``digest``.
+        DataError: The data are missing or damaged, or the cache folder cannot be used.
     """
     _refuse_inherited_digest(source)
     for key, seconds in (("window", window), ("step", step)):
@@ -92,26 +94,29 @@ def prepare(source: Source, *, window: float, step: float, cache: Path | None = 
 
 
 def _refuse_inherited_digest(source: Source) -> None:
-    """Reject a source with its own ``read`` and an inherited ``digest``."""
+    """Raise `ConfigError` if a source overrides ``read`` but not ``digest``.
+
+    It would get the cached windows of the class from which it inherits ``digest``.
+    """
     kind = type(source)
     digests = next((one for one in kind.__mro__ if "digest" in vars(one)), None)
     if digests and getattr(digests, "read", kind.read) not in (kind.read, Source.read):
         raise ConfigError(
-            f"{kind.__qualname__} overrides read() but inherits the digest() of "
-            f"{digests.__qualname__}, whose cached windows it would get: override digest() as well"
+            f"{kind.__qualname__} overrides read() but inherits digest() from "
+            f"{digests.__qualname__}, and would get its cached windows: override digest() as well"
         )
 
 
 def _build(source: Source, window: float, step: float, digest: str) -> Entry:
     data_set = check(source.read())
-    if source.digest() != digest:  # they would be kept as the windows of what is there no more
-        raise DataError(f"{data_set.name}: its files were changed while they were read: try again")
+    if source.digest() != digest:  # the windows would be cached under the old digest
+        raise DataError(f"{data_set.name}: its files changed while they were read: try again")
     length, stride = (round(seconds * data_set.rate) for seconds in (window, step))
     for key, seconds, steps in (("window", window, length), ("step", step, stride)):
         if steps < 1:
             raise ConfigError(
-                f"data.{key}={seconds:g}: shorter than one step of {data_set.name}, which has "
-                f"{data_set.rate:g} a second: give at least {1 / data_set.rate:g}"
+                f"data.{key}={seconds:g}: shorter than one step of {data_set.name} at "
+                f"{data_set.rate:g} Hz: give at least {1 / data_set.rate:g}"
             )
     meta: dict[str, Any] = {
         "name": data_set.name,

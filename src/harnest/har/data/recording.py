@@ -19,7 +19,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Steps ``start`` (inclusive) to ``stop`` (exclusive) show one activity, an index."""
+    """Steps ``start`` (inclusive) to ``stop`` (exclusive) with one activity, given by index."""
 
     start: int
     stop: int
@@ -41,10 +41,10 @@ class Recording:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DataSet:
-    """All recordings of one source, and what they share.
+    """All recordings of one source, and their common properties.
 
-    ``rate`` is in Hz. ``test_subjects`` are those whom the data set's authors set aside for
-    testing; empty where they named none.
+    ``rate`` is in Hz. ``test_subjects`` are those defined by the data set's authors; empty if there
+    are none.
     """
 
     name: str
@@ -61,7 +61,7 @@ class DataSet:
 
 
 def check(data_set: DataSet) -> DataSet:
-    """Return ``data_set`` unchanged, or raise `DataError` for the first promise it breaks."""
+    """Return ``data_set`` unchanged, or raise `DataError` for the first violated requirement."""
     if not data_set.recordings:
         raise DataError(f"{data_set.name}: no recordings; is the source empty?")
     if not 0 < data_set.rate < math.inf:
@@ -72,7 +72,7 @@ def check(data_set: DataSet) -> DataSet:
         ("recording", tuple(recording.name for recording in data_set.recordings)),
     ):
         if len(set(names)) != len(names):
-            raise DataError(f"{data_set.name}: two of its {kind} names are the same: {names}")
+            raise DataError(f"{data_set.name}: duplicate {kind} names: {names}")
     for recording in data_set.recordings:
         _check_recording(data_set, recording)
     unknown = set(data_set.test_subjects) - set(data_set.subjects)
@@ -101,4 +101,4 @@ def _check_recording(data_set: DataSet, recording: Recording) -> None:
         if not 0 <= segment.start < segment.stop <= len(signal):
             raise DataError(f"{where}: segment {segment} lies outside its {len(signal)} steps")
         if not 0 <= segment.activity < len(data_set.activities):
-            raise DataError(f"{where}: segment {segment} names no activity of the data set")
+            raise DataError(f"{where}: segment {segment} has an unknown activity")

@@ -1,4 +1,4 @@
-"""The protocol of data sources, see `harnest.har.data.sources`."""
+"""Interface of a data set's reader, which every file in `harnest.har.data.sources` implements."""
 
 from typing import Protocol, runtime_checkable
 
@@ -7,27 +7,26 @@ from harnest.har.data.recording import DataSet
 
 @runtime_checkable
 class Source(Protocol):
-    """The protocol of a data source.
+    """A source of recordings.
 
-    A source of your own is a class with these three members in any importable module, named by
-    ``data.source._target_``. Sources of harnest are frozen dataclasses whose fields are their
-    options.
+    A custom source is a class with these three members, in any importable module, named by
+    `data.source._target_`. Those of harnest are frozen dataclasses whose fields are their options.
     """
 
     @property
     def name(self) -> str:
-        """The data set's short name, the same as that of the `DataSet` that `read` returns."""
+        """The data set's short name, equal to that of the `DataSet` that `read` returns."""
 
     def digest(self) -> str:
-        """Hexadecimal digest of everything that determines what `read` returns, and nothing else.
+        """Return a hexadecimal digest of everything that determines the result of `read`.
 
-        That is the content of the files, the options and the version of the reader, but neither
-        paths nor times. The source files of a class outside harnest are added. It is called before
-        every run, so it should be cheap when repeated: see `harnest.har.data.digests`.
+        It covers the bytes to read, the options and the version of the reader, but neither paths
+        nor times. For a class outside harnest its source files are added automatically. It is
+        called before every run, so repeated calls should be cheap: see `harnest.har.data.digests`.
 
         Raises:
             DataError: There is nothing to read.
         """
 
     def read(self) -> DataSet:
-        """Return all recordings; raises `DataError` where they are missing, damaged or others."""
+        """Return all recordings; raises `DataError` if they are missing, damaged or unexpected."""

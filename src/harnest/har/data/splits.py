@@ -1,4 +1,4 @@
-"""Splits subjects into training, validation and test; windows of a subject stay together."""
+"""Split of windows into training, validation and test parts by subject."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from harnest.core.errors import ConfigError, DataError
 
 Share = float | Sequence[int]
-"""Whom a part takes: a fraction of the subjects, or a list of them."""
+"""The subjects of a part: a fraction of the subjects, or a list of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """Which windows, as ascending indices, and which subjects belong to each part."""
+    """Window indices, ascending, and subjects of each part."""
 
     train: NDArray[np.intp]
     validation: NDArray[np.intp]
@@ -35,24 +35,25 @@ def split(
     official: Sequence[int] = (),
     activities: Sequence[str] = (),
 ) -> Split:
-    """Split windows into training, validation and test; each subject is in one part only.
+    """Split n windows into training, validation and test parts, so that parts share no subject.
 
-    A part may lack activities: see `missing_activities`.
+    A list names subjects. A fraction, between 0 and 1, selects that share of them, at least one, at
+    random. A part may lack some of the activities: see `missing_activities`.
 
     Args:
-        subjects: Of the windows, (n,).
-        labels: Of the windows, (n,).
-        validation: A list of subjects, or a fraction of those who are not tested; None: all of them
-            are trained on.
-        test: A list of subjects, a fraction of all, or ``official``; None or an empty list: no test
-            subjects.
-        seed: Determines the subjects of a fraction, of which there is at least one.
-        official: The data set's own test subjects.
-        activities: Names of the labels.
+        subjects: The subject of each window, (n,).
+        labels: The label of each window, (n,).
+        validation: The validation subjects; a fraction is of those not in the test part. None
+            trains on all of them.
+        test: The test subjects; a fraction is of all subjects. ``official`` selects the subjects in
+            ``official`` that have windows. None or an empty list leaves the test part empty.
+        seed: Seed of the random selection; nothing else affects it.
+        official: The test subjects defined by the data set's authors.
+        activities: The names of the labels.
 
     Raises:
-        ConfigError: The choice is impossible.
-        DataError: No subject has a window of an activity.
+        ConfigError: The selection is invalid, or leaves a part without subjects.
+        DataError: No subject has a window of one of the activities.
     """
     subject_of, label_of = np.asarray(subjects), np.asarray(labels)
     everyone: list[int] = np.unique(subject_of).tolist()
@@ -98,7 +99,7 @@ def split(
         if not members and is_wanted:
             raise ConfigError(
                 f"no subject is left for {part}: of {len(everyone)}, data.test takes "
-                f"{len(testing)} and data.validation {len(validating)}: let them take others"
+                f"{len(testing)} and data.validation {len(validating)}: select other subjects"
             )
         indices[part] = np.flatnonzero(np.isin(subject_of, members))
     return Split(
@@ -116,7 +117,7 @@ def _is_list(share: object) -> bool:
 
 
 def _named(key: str, share: Share, everyone: list[int]) -> list[int] | None:
-    """Return the subjects that ``share`` lists, ascending, or None where it is a fraction."""
+    """Return the subjects that ``share`` lists, ascending; None if it is a fraction."""
     if isinstance(share, float):
         if not 0 < share < 1:
             raise ConfigError(f"data.{key}={share}: a fraction lies between 0 and 1, both excluded")
@@ -129,7 +130,7 @@ def _named(key: str, share: Share, everyone: list[int]) -> list[int] | None:
         )
     unknown = [subject for subject in share if subject not in everyone]
     if unknown or not share:
-        problem = f"no subject {', '.join(map(str, unknown))}" if unknown else "nobody is named"
+        problem = f"no subject {', '.join(map(str, unknown))}" if unknown else "the list is empty"
         raise ConfigError(f"data.{key}={list(share)}: {problem}; subjects are {everyone}")
     return sorted(set(share))
 
@@ -137,7 +138,7 @@ def _named(key: str, share: Share, everyone: list[int]) -> list[int] | None:
 def _chosen(
     key: str, share: Share, everyone: list[int], taken: set[int], seed: tuple[int, int]
 ) -> list[int]:
-    """The subjects that ``share`` lists, or the fraction of ``everyone`` that ``seed`` selects."""
+    """Return the subjects that ``share`` lists, or a random fraction of ``everyone``."""
     named = _named(key, share, everyone)
     if named is not None:
         return named
@@ -149,7 +150,7 @@ def _chosen(
 
 
 def _check_activities(labels: NDArray[np.int64], activities: Sequence[str]) -> None:
-    """Raise `DataError` for activities that no subject has a window of."""
+    """Raise `DataError` if no subject has a window of some activity."""
     missing = sorted(set(range(len(activities))) - set(np.unique(labels).tolist()))
     if missing:
         names = ", ".join(activities[label] for label in missing)
@@ -159,10 +160,10 @@ def _check_activities(labels: NDArray[np.int64], activities: Sequence[str]) -> N
 
 
 def missing_activities(made: Split, labels: ArrayLike, activities: Sequence[str]) -> list[str]:
-    """Return one line for each part that lacks activities.
+    """Return one warning for each part that lacks activities.
 
-    In the scores of a part, an activity that it lacks counts only where it is predicted: macro-F1
-    then takes it as 0. A training part is named only for activities that are validated or tested.
+    An activity that a part lacks affects its macro-F1 only if it is predicted: its F1 is then 0.
+    The training part is listed only for activities that occur in validation or test.
 
     Args:
         made: The split.

@@ -1,4 +1,4 @@
-"""Parses text tables of numbers with pyarrow."""
+"""Parser of numeric text tables, based on pyarrow."""
 
 from typing import Any, TypeVar
 
@@ -11,18 +11,22 @@ Number = TypeVar("Number", np.float32, np.int64)
 
 
 def parse(text: bytes, columns: int, dtype: type[Number], where: str) -> NDArray[Number]:
-    """Parse a table of numbers separated by blanks, without a header: (lines, columns).
+    """Parse a table of numbers separated by blanks, without a header.
 
-    It releases the GIL, so several threads can parse at once.
+    Any number of blanks may precede, separate and follow the columns. Parsing releases the GIL, so
+    several threads can parse texts in parallel.
 
     Args:
-        text: The table. Blanks may lead, separate and trail the columns.
-        columns: Their number.
-        dtype: Of the result.
-        where: Name of the text, for errors.
+        text: The table.
+        columns: The number of columns.
+        dtype: The type of the numbers.
+        where: Description of the text, for messages.
+
+    Returns:
+        The numbers, (lines, columns).
 
     Raises:
-        DataError: A line has another length, or a value is not a number of that type.
+        DataError: A line has another number of columns, or a value is not of type ``dtype``.
     """
     import pyarrow
 
@@ -30,7 +34,7 @@ def parse(text: bytes, columns: int, dtype: type[Number], where: str) -> NDArray
         try:
             table = _parse(text, columns, dtype)
         except pyarrow.ArrowInvalid:
-            # Only now, since to look for stray blanks takes half as long as to parse.
+            # Only on failure: normalizing blanks takes half as long as parsing.
             table = _parse(_single_blanks(text), columns, dtype)
     except pyarrow.ArrowInvalid as error:
         problem = " ".join(str(error).split())
@@ -51,7 +55,7 @@ def _parse(text: bytes, columns: int, dtype: type[Number]) -> Any:
     names = [str(column) for column in range(columns)]
     return csv.read_csv(
         pyarrow.BufferReader(text),
-        # One block for all: its columns then are arrays in one piece.
+        # A single block, so that each column is one contiguous array.
         read_options=csv.ReadOptions(
             column_names=names, use_threads=False, block_size=len(text) + 1
         ),
@@ -63,9 +67,9 @@ def _parse(text: bytes, columns: int, dtype: type[Number]) -> Any:
 
 
 def _single_blanks(text: bytes) -> bytes:
-    """Return ``text`` with one blank between columns, and none at either end of a line."""
+    """Return ``text`` with one blank between columns, and none at the ends of lines."""
     characters = np.frombuffer(text, np.uint8)
     keep = characters != ord(" ")
-    keep[1:] |= characters[:-1] > ord(" ")  # a blank stays that follows a column
+    keep[1:] |= characters[:-1] > ord(" ")  # keep a blank that follows a column
     text = characters[keep].tobytes()
     return text.replace(b" \n", b"\n").replace(b" \r", b"\r").rstrip(b" ")

@@ -1,4 +1,4 @@
-"""Cuts recordings into fixed-length windows, inside each labelled segment."""
+"""Cutting of recordings into windows: fixed-length slices of each labelled segment."""
 
 from typing import NamedTuple
 
@@ -18,11 +18,20 @@ class WindowArrays(NamedTuple):
 
 
 def cut_windows(data_set: DataSet, length: int, step: int) -> WindowArrays:
-    """Return the windows of ``length`` steps, one every ``step`` steps, of each labelled segment.
+    """Cut each labelled segment into windows.
 
-    The first window of a segment starts with it, and no window reaches over its end: each shows
-    one activity of one subject. Windows follow the order of recordings, segments and time.
-    Raises `DataError` where no segment is long enough for one window.
+    The first window starts at the start of its segment, and no window extends beyond the segment's
+    end, so each shows one activity of one subject. Windows are in the order of recordings, segments
+    and time.
+
+    Args:
+        data_set: The recordings.
+        length: Steps per window.
+        step: Steps between the starts of consecutive windows.
+
+    Raises:
+        ValueError: ``length`` or ``step`` is below 1.
+        DataError: No segment is long enough for one window.
     """
     if length < 1 or step < 1:
         raise ValueError(f"windows of {length} steps every {step} steps: both must be at least 1")
@@ -43,7 +52,7 @@ def cut_windows(data_set: DataSet, length: int, step: int) -> WindowArrays:
     signals = np.empty((total, length, len(data_set.channels)), np.float32)
     end = 0
     for (recording, segment), count in zip(segments, counts, strict=True):
-        # One by one: a segment has so few that to make a view of all takes numpy longer.
+        # A loop, since segments have few windows: a strided view of all takes numpy longer.
         for start in range(segment.start, segment.start + count * step, step):
             signals[end] = recording.signal[start : start + length]
             end += 1

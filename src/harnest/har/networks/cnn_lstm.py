@@ -1,4 +1,4 @@
-"""CNN-LSTM: convolutions shorten the window, a bidirectional LSTM reads the rest."""
+"""CNN-LSTM: convolutions that shorten the window, followed by a bidirectional LSTM."""
 
 import torch
 from torch import Tensor, nn
@@ -10,25 +10,36 @@ from harnest.har.networks.validation import check_positive
 
 
 def rescale(x: Tensor) -> Tensor:
-    """Each channel of each window, (batch, time, channels), with mean 0 and deviation 1.
+    """Scale each channel of each window, (batch, time, channels), to mean 0 and deviation 1.
 
-    A channel that hardly moves, by less than a thousandth, keeps what little it has.
+    Deviations below 1e-3 are replaced by 1e-3, so that nearly constant channels stay small.
     """
     centered = x - x.mean(dim=1, keepdim=True)
     return centered / centered.square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-3)
 
 
 class CNNLSTM(nn.Module):
-    """Convolutions that halve the time steps, a bidirectional LSTM, attention over its steps.
+    """Convolution blocks that halve the time steps, a bidirectional LSTM, attention pooling.
 
-    The usual order of Sainath et al., "Convolutional, Long Short-Term Memory, Fully Connected Deep
-    Neural Networks", 2015. Each of ``blocks`` is a convolution with ``filters`` maps, batch
-    normalization, ReLU, and max pooling over two steps, so the LSTM reads 2**``blocks`` times fewer
-    steps. Attention is that of `harnest.har.networks.lstm.LSTM`. With ``rescaled`` the channels are
-    also given in each window's own scale, which shows small movements while sitting or standing.
+    The order of Sainath et al., "Convolutional, Long Short-Term Memory, Fully Connected Deep Neural
+    Networks", 2015. The pooling is that of `harnest.har.networks.lstm.LSTM`. Maps
+    (batch, time, channels) to logits (batch, classes).
 
-    Takes (batch, time, channels), gives logits (batch, classes). Dropout acts on the input of the
-    LSTM and before the linear layer.
+    Args:
+        channels: Channels of a window.
+        classes: Number of classes.
+        hidden_size: Units of the LSTM per direction.
+        blocks: Number of blocks of convolution, batch normalization, ReLU and max-pooling over two
+            steps. The LSTM reads 2**``blocks`` times fewer steps.
+        filters: Filters of each convolution.
+        kernel_size: Steps of each convolution.
+        rescaled: Whether to append the channels scaled within each window. This exposes small
+            movements while sitting or standing, which are more informative than the orientation of
+            the device.
+        dropout: Dropout rate before the LSTM and before the linear layer.
+
+    Raises:
+        ConfigError: ``blocks``, ``filters`` or ``kernel_size`` is below 1.
     """
 
     def __init__(

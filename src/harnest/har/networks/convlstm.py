@@ -1,4 +1,4 @@
-"""ConvLSTM: an LSTM over segments of a window, with convolutions as gates."""
+"""ConvLSTM: an LSTM over sub-windows, whose gates are convolutions within a sub-window."""
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,8 @@ class ConvLSTMCell(nn.Module):
     """One step of a convolutional LSTM.
 
     Shi et al., "Convolutional LSTM Network: A Machine Learning Approach for Precipitation
-    Nowcasting", 2015, eq. 3, in one dimension and without peepholes, whose weights would fix the
-    length.
+    Nowcasting", 2015, eq. 3, in one dimension and without peepholes, whose weights would
+    fix the window length.
     """
 
     def __init__(self, inputs: int, hidden_size: int, kernel_size: int) -> None:
@@ -31,12 +31,22 @@ class ConvLSTMCell(nn.Module):
 
 
 class ConvLSTM(nn.Module):
-    """Stacked ConvLSTM over the parts of a window, averaged within the last, one linear layer.
+    """Stacked ConvLSTM over sub-windows, averaged over the last one, and a linear layer.
 
-    Each window is read as ``parts`` equal sub-windows in their order; it begins with zeros where
-    its length is no multiple of that. ``kernel_size`` is the width of the gates' convolutions
-    [steps]. Takes (batch, time, channels), gives logits (batch, classes). Dropout acts between the
-    layers and on the averaged features.
+    Maps (batch, time, channels) to logits (batch, classes).
+
+    Args:
+        channels: Channels of a window.
+        classes: Number of classes.
+        hidden_size: Channels of the states.
+        layers: Number of ConvLSTM layers.
+        parts: Number of equal sub-windows. A window is padded with zeros at its start if its
+            length is not a multiple of ``parts``.
+        kernel_size: Steps of the gates' convolutions.
+        dropout: Dropout rate between the layers and on the averaged features.
+
+    Raises:
+        ConfigError: ``parts`` or ``kernel_size`` is below 1.
     """
 
     def __init__(

@@ -1,13 +1,19 @@
-"""The convolution block that several networks share."""
+"""Building block of the convolutional networks."""
 
 from torch import nn
 
 
 def convolution(inputs: int, filters: int, width: int) -> nn.Sequential:
-    """Convolve over time and normalise: (batch, inputs, time) to (batch, filters, time).
+    """Return a convolution over time with batch normalization.
 
-    ``width`` is in steps and may be even: the window is padded by hand, one step more at its end.
-    Without bias, since the normalisation takes every constant away.
+    Maps (batch, inputs, time) to (batch, filters, time). It has no bias, since the normalization
+    removes any constant.
+
+    Args:
+        inputs: Input channels.
+        filters: Output channels.
+        width: Kernel size [steps]. For an even one the window is padded by one more step at its
+            end.
     """
     return nn.Sequential(
         nn.ConstantPad1d(((width - 1) // 2, width // 2), 0.0),

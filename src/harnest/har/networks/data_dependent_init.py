@@ -1,4 +1,4 @@
-"""The protocol of networks that are initialized from training windows."""
+"""Interface of networks that are initialized from the training windows."""
 
 from typing import Protocol, runtime_checkable
 
@@ -7,13 +7,15 @@ from torch import Tensor
 
 @runtime_checkable
 class DataDependentInit(Protocol):
-    """A network with constants that come from data, as MiniRocket's thresholds do.
+    """A network with constants that are computed from data, such as MiniRocket's thresholds.
 
-    They belong into buffers: a checkpoint then carries them, and loading one replaces them.
+    The constants must be buffers, so that checkpoints contain them.
     """
 
     def init_from_data(self, windows: Tensor, labels: Tensor) -> None:
-        """Set them from all training windows, normalised, (n, time, channels), and labels, (n,).
+        """Compute the constants; called once, before training.
 
-        Called once.
+        Args:
+            windows: All training windows, normalized, (n, time, channels).
+            labels: Their labels, (n,).
         """

@@ -1,4 +1,4 @@
-"""DeepConvLSTM: convolutions per channel, then an LSTM."""
+"""DeepConvLSTM: convolutions within each channel, followed by a stacked LSTM."""
 
 from torch import Tensor, nn
 
@@ -8,14 +8,25 @@ from harnest.har.networks.validation import check_positive
 
 
 class DeepConvLSTM(nn.Module):
-    """Four convolutions over time within each channel, then a stacked LSTM, its last state.
+    """Four convolutions over time within each channel, and the last state of a stacked LSTM.
 
     Ordóñez & Roggen, "Deep convolutional and LSTM recurrent neural networks for multimodal wearable
-    activity recognition", 2016. The convolutions of ``filters`` maps and ``kernel_size`` steps
-    slide along each channel with the same weights; the LSTM reads the maps of all channels. Here a
-    window is padded, so that it may be shorter than the convolutions together. Takes
-    (batch, time, channels), gives logits (batch, classes). Dropout acts before each layer of the
-    LSTM and before the linear layer.
+    activity recognition", 2016. The convolutions share their weights between channels; the LSTM
+    reads the maps of all channels. Unlike in the paper, the convolutions pad the window, so that it
+    may be shorter than their receptive field. Maps (batch, time, channels) to logits
+    (batch, classes).
+
+    Args:
+        channels: Channels of a window.
+        classes: Number of classes.
+        hidden_size: Units of each LSTM layer.
+        layers: Number of LSTM layers.
+        filters: Maps of each convolution.
+        kernel_size: Steps of each convolution.
+        dropout: Dropout rate before each LSTM layer and before the linear layer.
+
+    Raises:
+        ConfigError: ``filters`` or ``kernel_size`` is below 1.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A fully convolutional network: three convolutions over time, averaged."""
+"""Fully convolutional network over time."""
 
 from torch import Tensor, nn
 
@@ -12,8 +12,8 @@ class FCN(nn.Module):
 
     Wang, Yan & Oates, "Time series classification from scratch with deep neural networks: a strong
     baseline", 2017, figure 1b: ``hidden_size``, twice and once as many filters, each convolution
-    followed by batch normalisation and ReLU. Takes (batch, time, channels), gives logits
-    (batch, classes). Dropout, which the paper has not, acts on the averaged features.
+    followed by batch normalization and ReLU. Maps (batch, time, channels) to logits
+    (batch, classes). Dropout on the averaged features is not in the paper.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""GRU over the steps of a window."""
+"""Gated recurrent unit (GRU) network over the steps of a window."""
 
 from torch import Tensor, nn
 
@@ -14,11 +14,11 @@ from harnest.har.networks.recurrent_init import init_recurrent
 
 
 class GRU(nn.Module):
-    """Stacked GRU, pooled over time, with one linear layer on top.
+    """Stacked GRU, pooled over time, and a linear layer.
 
     Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine
-    Translation", 2014. Takes (batch, time, channels), gives logits (batch, classes). Directions,
-    dropout and pooling are those of `harnest.har.networks.lstm.LSTM`.
+    Translation", 2014. Maps (batch, time, channels) to logits (batch, classes). The options are
+    those of `harnest.har.networks.lstm.LSTM`.
     """
 
     def __init__(

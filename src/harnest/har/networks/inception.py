@@ -7,23 +7,23 @@ from harnest.har.networks.convolution import convolution
 from harnest.har.networks.validation import check_positive
 
 EVERY = 3
-"""A shortcut leads over each three modules."""
+"""Number of modules per residual shortcut."""
 
 
 class Peak(nn.Module):
-    """The largest of each step and its two neighbours: (batch, channels, time) to the same.
+    """Maximum over three steps with stride 1; keeps the shape (batch, channels, time).
 
-    Torch's own maximum, MaxPool1d, has a gradient that may not repeat itself on a GPU.
+    The gradient of torch's MaxPool1d is not deterministic on a GPU.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compare each step with its neighbours."""
+        """Return the maximum of each step and its two neighbours."""
         padded = nn.functional.pad(x, (1, 1), value=float("-inf"))
         return torch.maximum(torch.maximum(padded[..., :-2], x), padded[..., 2:])
 
 
 class Inception(nn.Module):
-    """Three convolutions of different widths and a maximum, side by side, normalised together.
+    """Three parallel convolutions of different widths and a max-pooling, batch-normalized.
 
     Maps (batch, inputs, time) to (batch, 4 * filters, time).
     """
@@ -33,7 +33,7 @@ class Inception(nn.Module):
         squeezed = filters if inputs > 1 else inputs
         self.squeeze = nn.Conv1d(inputs, filters, 1, bias=False) if inputs > 1 else nn.Identity()
         self.branches = nn.ModuleList(
-            # Odd widths, so that each branch is centred on the same step.
+            # Odd widths, so that all branches are centred on the same step.
             nn.Conv1d(squeezed, filters, odd, padding=odd // 2, bias=False)
             for odd in (width // part | 1 for part in (1, 2, 4))
         )
@@ -41,7 +41,7 @@ class Inception(nn.Module):
         self.normalise = nn.Sequential(nn.BatchNorm1d(4 * filters), nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve all branches, and put them on top of each other."""
+        """Compute and concatenate all branches."""
         squeezed = self.squeeze(x)
         branches = [*(branch(squeezed) for branch in self.branches), self.peak(x)]
         y: Tensor = self.normalise(torch.cat(branches, dim=1))
@@ -49,13 +49,23 @@ class Inception(nn.Module):
 
 
 class InceptionTime(nn.Module):
-    """Inception modules with a shortcut over each three, averaged over time, one linear layer.
+    """Inception modules with a shortcut per three, averaged over time, and a linear layer.
 
-    Ismail Fawaz et al., "InceptionTime: Finding AlexNet for time series classification", 2020: one
-    network; theirs is an ensemble of five. ``hidden_size`` filters in each of a module's four
-    branches, ``layers`` modules, the widest convolution of about ``kernel_size`` steps, the others
-    a half and a quarter of it. Takes (batch, time, channels), gives logits (batch, classes).
-    Dropout, which the paper has not, acts on the averaged features.
+    Ismail Fawaz et al., "InceptionTime: Finding AlexNet for time series classification", 2020. This
+    is a single network; the paper's is an ensemble of five. Maps (batch, time, channels) to logits
+    (batch, classes).
+
+    Args:
+        channels: Channels of a window.
+        classes: Number of classes.
+        hidden_size: Filters in each of a module's four branches.
+        layers: Number of modules.
+        kernel_size: Steps of the widest convolution, approximately; the other two have a half and
+            a quarter of it.
+        dropout: Dropout rate on the averaged features; not in the paper.
+
+    Raises:
+        ConfigError: ``kernel_size`` is below 1.
     """
 
     def __init__(

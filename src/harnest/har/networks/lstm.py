@@ -1,4 +1,4 @@
-"""LSTM over the steps of a window."""
+"""Long short-term memory (LSTM) network over the steps of a window."""
 
 from torch import Tensor, nn
 
@@ -14,13 +14,24 @@ from harnest.har.networks.recurrent_init import init_recurrent
 
 
 class LSTM(nn.Module):
-    """Stacked LSTM (Hochreiter & Schmidhuber 1997), pooled over time, one linear layer on top.
+    """Stacked LSTM (Hochreiter & Schmidhuber 1997), pooled over time, and a linear layer.
 
-    Takes (batch, time, channels), gives logits (batch, classes). Dropout acts between the
-    layers and on the pooled features, so it is applied with a single layer too.
-    ``pooling`` makes one vector of all steps: ``last`` takes each direction's final state,
-    ``mean`` averages the outputs, ``attention`` weighs them by a learned score (Yang et al.,
-    "Hierarchical Attention Networks for Document Classification", 2016, eq. 5 to 7).
+    Maps (batch, time, channels) to logits (batch, classes).
+
+    Args:
+        channels: Channels of a window.
+        classes: Number of classes.
+        hidden_size: Units of each layer and direction.
+        layers: Number of layers.
+        bidirectional: Whether each layer reads the window in both directions.
+        dropout: Dropout rate between the layers and on the pooled features, so it also applies to
+            a single layer.
+        pooling: ``last`` takes each direction's final state, ``mean`` averages the outputs over
+            time, ``attention`` weights them by a learned score (Yang et al., "Hierarchical
+            Attention Networks for Document Classification", 2016, eq. 5 to 7).
+
+    Raises:
+        ConfigError: ``pooling`` is unknown.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""MiniRocket: fixed kernels, their response rates, and a linear layer."""
+"""MiniRocket: features from fixed convolution kernels, and a linear layer."""
 
 import math
 from collections import Counter
@@ -11,31 +11,37 @@ from harnest.core.errors import ConfigError
 from harnest.har.networks.ridge import ridge as least_squares
 
 _TRIPLES = tuple(combinations(range(9), 3))
-"""Each kernel has 9 weights: 2 at three places, -1 at the others, which makes 84 of them."""
+"""Positions of the weight 2 in the 84 kernels of length 9; all other weights are -1."""
 _KERNELS = len(_TRIPLES)
 _MAX_DILATIONS = 32
 _SAMPLE = 1024
-"""Windows that the features' mean and deviation are taken from."""
+"""Number of windows from which the features' mean and deviation are computed."""
 
 
 class MiniRocket(nn.Module):
-    """Fixed kernels, the share of steps at which each exceeds fixed thresholds, and a linear layer.
+    """Proportions of steps at which fixed kernels exceed fixed thresholds, and a linear layer.
 
     Dempster, Schmidt & Webb, "MiniRocket: A Very Fast (Almost) Deterministic Transform for Time
-    Series Classification", 2021, multivariate form: each of 84 kernels, at each dilation that fits
-    into the window, sums a few random channels, which gives about ``features`` shares (PPV,
-    proportion of positive values). Thresholds are quantiles of responses to training windows:
-    `init_from_data` computes them once, with the mean and deviation that standardize each share.
-    Both are buffers, which checkpoints contain.
+    Series Classification", 2021, in its multivariate form: each of 84 kernels, at each dilation
+    that fits into the window, sums a random subset of the channels. A feature is the proportion of
+    positive values (PPV) above a threshold. `init_from_data` computes the thresholds, which are
+    quantiles of the kernels' responses to training windows, and the mean and deviation that
+    standardize the features. All are buffers, which checkpoints contain. Maps
+    (batch, time, channels) to logits (batch, classes).
 
-    With ``differences``, differences between steps are further channels, as in MultiRocket (Tan et
-    al. 2022), scaled to a standard deviation of 1.
+    Args:
+        channels: Channels of a window.
+        classes: Number of classes.
+        features: Approximate number of features, at least 84.
+        differences: Whether to add the differences between consecutive steps as channels, scaled
+            to deviation 1, as in MultiRocket (Tan et al. 2022).
+        ridge: Penalty of the squared weights. `init_from_data` then solves the linear layer in
+            closed form, as in the paper, and training only fits a factor of the logits, which
+            calibrates the probabilities and keeps the predicted classes. None trains the layer.
+        dropout: Dropout rate on the features.
 
-    The linear layer is trained or, with the penalty ``ridge`` of its squared weights, computed by
-    `init_from_data` in closed form, as the authors do. Then training only fits a factor of the
-    logits, which calibrates the probabilities and does not change predictions.
-
-    Takes (batch, time, channels), gives logits (batch, classes). Dropout acts on the shares.
+    Raises:
+        ConfigError: ``features`` or ``ridge`` is too small.
     """
 
     weights: Tensor
@@ -80,9 +86,11 @@ class MiniRocket(nn.Module):
 
     @torch.no_grad()
     def init_from_data(self, windows: Tensor, labels: Tensor) -> None:
-        """Set thresholds and standardisation from normalised training ``windows``.
+        """Compute thresholds and standardization, and with ``ridge`` the linear layer.
 
-        With ``ridge``, the linear layer as well, from these and their ``labels``, (n,).
+        Args:
+            windows: Normalized training windows, (n, time, channels).
+            labels: Their labels, (n,).
         """
         pace = windows.diff(dim=1).std(dim=(0, 1)) if windows.shape[1] > 2 else self.pace
         self.pace.copy_(torch.where(pace > 0, pace, 1.0))
@@ -100,7 +108,7 @@ class MiniRocket(nn.Module):
         chosen = torch.randperm(len(windows))[: _SAMPLE if self.penalty is None else None]
         shares = torch.cat([self._shares(windows[part]) for part in torch.split(chosen, 64)])
         self.center.copy_(shares.mean(dim=0))
-        # What hardly ever moves by a step is no reason to cry out when it does.
+        # A lower bound of one step, so that rare changes of a feature do not get a huge weight.
         least = 1 / windows.shape[1]
         self.spread.copy_(shares.std(dim=0, correction=0).clamp(min=least))
         if self.penalty is not None:
@@ -111,8 +119,8 @@ class MiniRocket(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map windows (batch, time, channels) to logits (batch, classes)."""
-        # Thresholds are compared with: half precision would move responses across them. And it
-        # would blur sums of ten thousand terms.
+        # No half precision: it would shift responses across thresholds, and lose accuracy in sums
+        # of ten thousand terms.
         with torch.autocast(x.device.type, enabled=False):
             with torch.no_grad():
                 shares = (self._shares(self._sources(x.float())) - self.center) / self.spread
@@ -120,20 +128,20 @@ class MiniRocket(nn.Module):
         return logits if self.factor is None else self.factor * logits
 
     def _sources(self, x: Tensor) -> Tensor:
-        """The inputs of the kernels: the channels and, if wanted, their differences."""
+        """Return the kernels' inputs: the channels, with ``differences`` also their differences."""
         if not self.differences:
             return x
         return torch.cat([x, x.diff(dim=1, prepend=x[:, :1]) / self.pace.to(x)], dim=2)
 
     def _responses(self, x: Tensor, index: int, dilation: int) -> Tensor:
-        """The response of each kernel at each step: (batch, kernels, time)."""
+        """Return the response of each kernel at each step, (batch, kernels, time)."""
         weights = self.mix[index][:, :, None] * self.weights  # (kernels, channels, 9)
         return nn.functional.conv1d(
             x.transpose(1, 2), weights.to(x), padding=4 * dilation, dilation=dilation
         )
 
     def _shares(self, x: Tensor) -> Tensor:
-        """The features: (batch, kernels * each)."""
+        """Return the features, (batch, kernels * each)."""
         found = []
         done = 0
         for index, (dilation, count) in enumerate(dilations(x.shape[1], self.each)):
@@ -143,7 +151,7 @@ class MiniRocket(nn.Module):
             for half in (0, 1):
                 values = _within(responses[:, half::2], dilation, (index + half) % 2)
                 for number in range(count):
-                    # In place, as numbers: several times faster than as truth values.
+                    # In-place on floats: several times faster than with booleans.
                     above = values.clone().gt_(thresholds[half::2, number, None])
                     shares[:, half::2, number] = above.mean(dim=2)
             found.append(shares)
@@ -152,10 +160,11 @@ class MiniRocket(nn.Module):
 
 
 def dilations(length: int, each: int) -> list[tuple[int, int]]:
-    """Which dilations a window of ``length`` steps has, and how many features each.
+    """Return the dilations for windows of ``length`` steps, each with its number of features.
 
-    Exponents are spread evenly from 1 to the largest dilation at which a kernel still fits into
-    the window. Per kernel they get ``each`` features in all, small dilations more.
+    The exponents of 2 are evenly spaced from 0 to that of the largest dilation at which a kernel
+    fits into the window. The numbers of features sum up to ``each`` per kernel; small dilations get
+    more.
     """
     spread = min(each, _MAX_DILATIONS)
     largest = max(0.0, math.log2(max(1, length - 1) / 8))
@@ -169,14 +178,14 @@ def dilations(length: int, each: int) -> list[tuple[int, int]]:
 
 
 def golden_ratios(count: int) -> Tensor:
-    """Multiples of the golden ratio modulo 1: any few in a row are spread over 0 to 1."""
+    """Return multiples of the golden ratio modulo 1, a low-discrepancy sequence in 0 to 1."""
     return (torch.arange(1, count + 1, dtype=torch.float64) * ((math.sqrt(5) + 1) / 2)) % 1
 
 
 def _channel_choices(channels: int, count: int) -> Tensor:
-    """Which channels each kernel sums at each dilation: (dilations, kernels, channels), 0 or 1.
+    """Draw the channels of each kernel and dilation, (dilations, kernels, channels), 0 or 1.
 
-    How many is drawn log-uniformly, as in the authors' code, from 1 to all (at most 9).
+    Their number is drawn log-uniformly from 1 to all channels (at most 9), as in the authors' code.
     """
     most = math.log2(min(channels, 9) + 1)
     several = (2 ** (torch.rand(count, _KERNELS, 1) * most)).int()
@@ -185,6 +194,6 @@ def _channel_choices(channels: int, count: int) -> Tensor:
 
 
 def _within(responses: Tensor, dilation: int, inner: int) -> Tensor:
-    """All steps, or with ``inner`` only those without padding, if there are any."""
+    """Return all steps, or with ``inner`` those unaffected by padding, if there are any."""
     edge = 4 * dilation
     return responses[..., edge:-edge] if inner and responses.shape[-1] > 2 * edge else responses

@@ -1,4 +1,4 @@
-"""Pools the features of all steps into those of the window."""
+"""Pooling of the features of all steps into those of the window."""
 
 from typing import Literal
 
@@ -17,7 +17,7 @@ def check_pooling(pooling: str) -> None:
 
 
 def attention_score(features: int) -> nn.Module:
-    """A learned relevance of each step: (batch, time, features) to (batch, time, 1).
+    """Return a learned attention score: maps (batch, time, features) to (batch, time, 1).
 
     Yang et al., "Hierarchical Attention Networks for Document Classification", 2016, eq. 5 to 7.
     """
@@ -27,7 +27,7 @@ def attention_score(features: int) -> nn.Module:
 
 
 def pooled(outputs: Tensor, score: nn.Module | None) -> Tensor:
-    """Average ``outputs``, (batch, time, features), over time, weighed by ``score`` if given."""
+    """Average ``outputs``, (batch, time, features), over time, weighted by ``score`` if given."""
     if score is None:
         return outputs.mean(dim=1)
     weights: Tensor = score(outputs).softmax(dim=1)
@@ -35,8 +35,9 @@ def pooled(outputs: Tensor, score: nn.Module | None) -> Tensor:
 
 
 def last_states(hidden: Tensor, *, bidirectional: bool) -> Tensor:
-    """The final state of the uppermost layer, of both directions: (batch, features).
+    """Return the final state of the last layer, in all directions, (batch, features).
 
-    ``hidden`` is what torch's recurrent layers return: (layers * directions, batch, size).
+    ``hidden`` are the states that torch's recurrent layers return, (layers * directions, batch,
+    size).
     """
     return torch.cat(tuple(hidden[-2 if bidirectional else -1 :]), dim=1)

@@ -1,4 +1,4 @@
-"""LSTMs and GRUs computed layer by layer, with faster dropout between the layers."""
+"""LSTMs and GRUs computed layer by layer, with a custom function between the layers."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,13 +14,14 @@ Layer = Callable[..., tuple[Tensor, ...]]
 
 
 class _Stacked(nn.RNNBase):
-    """Like torch's recurrent layers, with `noise` as dropout.
+    """A torch recurrence with `noise` as its dropout on the CPU.
 
-    On a CPU, computing layer by layer takes no longer; a GPU uses torch's kernel for all layers.
+    Computing layer by layer is no slower on the CPU. A GPU has one kernel for all layers, which is
+    used unchanged.
     """
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        """Map (batch, time, features), or (time, batch, features), as torch's own does."""
+        """Map (batch, time, features), or (time, batch, features), as in torch."""
         drops = self.training and self.num_layers > 1 and 0 < self.dropout < 1
         if not drops or hx is not None or self.proj_size or not _is_batch_on_cpu(input):
             return super().forward(input, hx)
@@ -37,20 +38,26 @@ def _is_batch_on_cpu(input: Any) -> bool:
 
 
 class StackedLSTM(_Stacked, nn.LSTM):
-    """``nn.LSTM`` that needs less time for its dropout on a processor."""
+    """``nn.LSTM`` with faster dropout on the CPU."""
 
 
 class StackedGRU(_Stacked, nn.GRU):
-    """``nn.GRU`` that needs less time for its dropout on a processor."""
+    """``nn.GRU`` with faster dropout on the CPU."""
 
 
 def by_layers(
     recurrence: nn.RNNBase, x: Tensor, *, between: Callable[[Tensor], Tensor], layer: Layer
 ) -> tuple[Tensor, Any]:
-    """Outputs and last states for ``x``, as ``recurrence`` gives them; it begins with zeros.
+    """Compute a recurrence layer by layer, with zeros as initial states.
 
-    ``between`` acts on what goes from one layer to the next, (time, batch, features). ``layer``
-    takes that and the weights of a layer, as `one_layer` does.
+    Args:
+        recurrence: Supplies the weights and options.
+        x: (batch, time, features) or (time, batch, features), depending on ``batch_first``.
+        between: Maps the outputs of a layer, (time, batch, features), to the next layer's inputs.
+        layer: Computes one layer from its inputs and weights, as `one_layer` does.
+
+    Returns:
+        Outputs and last states, as ``recurrence`` returns them.
     """
     directions = 1 + recurrence.bidirectional
     weights = recurrence.all_weights  # a list for each direction of each layer
@@ -67,7 +74,7 @@ def by_layers(
 
 
 def one_layer(recurrence: nn.RNNBase, steps: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-    """Outputs (time, batch, features) and last states (directions, batch, size) of one layer."""
+    """Return outputs (time, batch, features) and last states (directions, batch, size)."""
     directions = 1 + recurrence.bidirectional
     zeros = steps.new_zeros(directions, steps.shape[1], recurrence.hidden_size)
     options = (recurrence.bias, 1, 0.0, recurrence.training, recurrence.bidirectional, False)

@@ -1,4 +1,4 @@
-"""Initial weights of recurrent layers."""
+"""Initialization of recurrent layers."""
 
 import torch
 from torch import nn
@@ -6,13 +6,14 @@ from torch import nn
 
 @torch.no_grad()
 def init_recurrent(recurrence: nn.LSTM | nn.GRU) -> None:
-    """Give a recurrence weights with which its states neither fade nor grow from step to step.
+    """Initialize weights so that states neither vanish nor explode over time.
 
-    Gate by gate, what reads the input begins as in Glorot & Bengio, "Understanding the difficulty
-    of training deep feedforward neural networks", 2010, and what reads the last state orthogonal
-    (Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear neural
-    networks", 2014). Biases are 0, but an LSTM's forget gate begins open, at 1 (Jozefowicz et al.,
-    "An empirical exploration of recurrent network architectures", 2015).
+    The input weights of each gate are initialized as in Glorot & Bengio, "Understanding the
+    difficulty of training deep feedforward neural networks", 2010, the recurrent weights of each
+    gate as orthogonal matrices (Saxe et al., "Exact solutions to the nonlinear dynamics of learning
+    in deep linear neural networks", 2014). Biases are 0, except that of an LSTM's forget gate,
+    which is 1 (Jozefowicz et al., "An empirical exploration of recurrent network architectures",
+    2015).
     """
     size = recurrence.hidden_size
     for name, weights in recurrence.named_parameters():

@@ -1,4 +1,4 @@
-"""A residual convolutional network over time."""
+"""Residual convolutional network over time."""
 
 from torch import Tensor, nn
 
@@ -8,7 +8,7 @@ WIDTHS = (8, 5, 3)
 
 
 class Residual(nn.Module):
-    """Three convolutions of 8, 5 and 3 steps beside a shortcut."""
+    """Residual block: three convolutions of 8, 5 and 3 steps, and a shortcut."""
 
     def __init__(self, inputs: int, filters: int) -> None:
         super().__init__()
@@ -36,8 +36,8 @@ class ResNet(nn.Module):
 
     Wang, Yan & Oates, "Time series classification from scratch with deep neural networks: a strong
     baseline", 2017, figure 1c: ``hidden_size`` filters in the first block, twice as many in the
-    others. Takes (batch, time, channels), gives logits (batch, classes). Dropout, which the paper
-    has not, acts on the averaged features.
+    others. Maps (batch, time, channels) to logits (batch, classes). Dropout on the averaged
+    features is not in the paper.
     """
 
     def __init__(

@@ -5,16 +5,16 @@ from torch import Tensor, nn
 
 
 def ridge(features: Tensor, labels: Tensor, classes: int, penalty: float) -> tuple[Tensor, Tensor]:
-    """A linear classifier by least squares with an L2 penalty.
+    """Fit a linear classifier by ridge regression (Hoerl & Kennard 1970).
 
-    Targets are 1 for the class and -1 for the others; the bias is not penalized (Hoerl & Kennard
-    1970). Solved over windows or features, whichever are fewer.
+    The targets are 1 for a window's class and -1 for the others. The bias is not penalized. The
+    system is solved over the windows or over the features, whichever are fewer.
 
     Args:
         features: (n, features).
         labels: (n,).
         classes: Number of classes.
-        penalty: Of the squared weights.
+        penalty: Factor of the squared weights.
 
     Returns:
         Weights (classes, features) and bias (classes,).

@@ -1,4 +1,4 @@
-"""A temporal convolutional network: dilated causal convolutions."""
+"""Temporal convolutional network: causal convolutions of increasing dilation."""
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
@@ -8,7 +8,7 @@ from harnest.har.networks.validation import check_positive
 
 
 class Block(nn.Module):
-    """Two causal, dilated convolutions beside a shortcut: figure 1b of Bai et al. 2018."""
+    """Two causal, dilated convolutions and a shortcut: figure 1b of Bai et al. 2018."""
 
     def __init__(
         self, inputs: int, filters: int, kernel_size: int, dilation: int, dropout: float
@@ -20,7 +20,7 @@ class Block(nn.Module):
                 nn.ConstantPad1d(((kernel_size - 1) * dilation, 0), 0.0),
                 weight_norm(nn.Conv1d(width, filters, kernel_size, dilation=dilation)),
                 nn.ReLU(),
-                nn.Dropout1d(dropout),  # whole features, as in the paper
+                nn.Dropout1d(dropout),  # drops whole channels, as in the paper
             ]
         self.convolutions = nn.Sequential(*layers)
         self.shortcut = nn.Conv1d(inputs, filters, 1) if inputs != filters else nn.Identity()
@@ -32,14 +32,25 @@ class Block(nn.Module):
 
 
 class TCN(nn.Module):
-    """Residual blocks of causal convolutions, each reaching twice as far, one linear layer.
+    """Residual blocks of causal convolutions, with doubling dilation, and a linear layer.
 
     Bai, Kolter & Koltun, "An Empirical Evaluation of Generic Convolutional and Recurrent Networks
-    for Sequence Modeling", 2018. With ``layers`` blocks and ``kernel_size`` steps the last step
-    sees ``1 + 2 * (kernel_size - 1) * (2 ** layers - 1)`` steps back. ``pooling`` makes one vector
-    of all steps: ``last`` takes the last one's, as the paper does, ``mean`` their average,
-    ``attention`` one weighed by a learned score. Takes (batch, time, channels), gives logits
-    (batch, classes). Dropout zeroes whole features after each convolution and acts on the pooled.
+    for Sequence Modeling", 2018. The receptive field of the last step is
+    ``1 + 2 * (kernel_size - 1) * (2 ** layers - 1)`` steps. Maps (batch, time, channels) to logits
+    (batch, classes).
+
+    Args:
+        channels: Channels of a window.
+        classes: Number of classes.
+        hidden_size: Filters of each convolution.
+        layers: Number of blocks.
+        kernel_size: Steps of each convolution.
+        dropout: Dropout rate of whole channels after each convolution, and of the pooled features.
+        pooling: ``last`` takes the features of the last step, as in the paper, ``mean`` averages
+            them over time, ``attention`` weights them by a learned score.
+
+    Raises:
+        ConfigError: ``kernel_size`` is below 1, or ``pooling`` is unknown.
     """
 
     def __init__(

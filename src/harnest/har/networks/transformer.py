@@ -1,4 +1,4 @@
-"""A transformer over the patches of a window."""
+"""Transformer encoder over the patches of a window."""
 
 import math
 
@@ -11,14 +11,25 @@ from harnest.har.networks.validation import check_positive
 
 
 class Transformer(nn.Module):
-    """Self-attention among patches of a window, pooled by a learned score, one linear layer.
+    """Self-attention between patches of a window, attention pooling and a linear layer.
 
-    The encoder of Vaswani et al., "Attention Is All You Need", 2017, normalising before each
-    sub-layer (Xiong et al. 2020), with their sinusoids for positions, so that a window may have any
-    length. Its tokens are patches of ``patch`` steps of all channels (as of images in Dosovitskiy
-    et al. 2021); a window begins with zeros where its length is no multiple of that.
-    ``hidden_size`` is the width of a token, an even multiple of ``heads``. Takes
-    (batch, time, channels), gives logits (batch, classes).
+    The encoder of Vaswani et al., "Attention Is All You Need", 2017, with normalization before each
+    sub-layer (Xiong et al. 2020) and sinusoidal positions, so that a window may have any length.
+    Its tokens are patches of all channels (as of images in Dosovitskiy et al. 2021). Maps
+    (batch, time, channels) to logits (batch, classes).
+
+    Args:
+        channels: Channels of a window.
+        classes: Number of classes.
+        hidden_size: Width of a token, an even multiple of ``heads``.
+        layers: Number of encoder layers.
+        heads: Number of attention heads.
+        patch: Steps per patch. A window is padded with zeros at its start if its length is not a
+            multiple of ``patch``.
+        dropout: Dropout rate.
+
+    Raises:
+        ConfigError: ``heads`` or ``patch`` is below 1, or ``hidden_size`` does not fit ``heads``.
     """
 
     def __init__(
@@ -69,7 +80,7 @@ class Transformer(nn.Module):
 
 
 def positions(tokens: Tensor) -> Tensor:
-    """Sinusoidal position encodings, (count, size), for tokens (batch, count, size).
+    """Return sinusoidal position encodings, (count, size), for tokens (batch, count, size).
 
     Vaswani et al. 2017, section 3.5.
     """

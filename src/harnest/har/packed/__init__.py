@@ -1,1 +1,1 @@
-"""Trains several classifiers of one architecture as one batched program."""
+"""Packs: classifiers of one architecture, trained as one batched program."""

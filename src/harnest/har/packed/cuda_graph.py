@@ -1,24 +1,26 @@
-"""Records GPU work once as a CUDA graph and replays it."""
+"""Capture and replay of functions as CUDA graphs."""
 
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-_WARM = 3  # calls before the recording, in which libraries choose kernels and take their memory
+_WARM = 3  # calls before the capture, in which libraries select kernels and allocate memory
 
 
 class CudaGraph:
-    """Replays a function of GPU tensors as one CUDA graph instead of launching each kernel.
+    """A function of tensors on a GPU that is replayed as one CUDA graph.
 
-    Launching small kernels takes longer than running them. The first calls run eagerly, as torch
-    requires before a recording. A call with other shapes than the first one, such as an epoch's
-    last batch, and every call on a CPU run eagerly.
+    Small kernels take the CPU longer to launch than the GPU to run. The first calls run eagerly, as
+    the warm-up that torch requires before a capture. The graph is captured for the shapes of the
+    first call; calls with other shapes, such as an epoch's last batch, run eagerly. On the CPU all
+    calls do.
 
     Args:
-        function: May change tensors that it holds, but must not synchronize with the GPU, and must
-            do the same work for all values.
-        generators: The generators that it uses, apart from torch's default one.
+        function: The function. It may modify tensors that it holds, but must not synchronize with
+            the GPU, and must launch the same kernels for all values.
+        device: The device of its tensors.
+        generators: The random number generators that it uses, except torch's default one.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class CudaGraph:
         self.outputs: tuple[Tensor, ...] = ()
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Call ``function`` with ``inputs`` on the device."""
+        """Return the result of ``function`` for ``inputs``, all on the device."""
         if self.stream is None:
             return self.function(*inputs)
         if not self.inputs:
@@ -54,7 +56,7 @@ class CudaGraph:
             self._record()
         assert self.graph is not None
         self.graph.replay()
-        # The next call writes where these are.
+        # Copies, since the next replay overwrites the outputs.
         return tuple(output.clone() for output in self.outputs)
 
     def _warm_up(self) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""Dropout for several networks at once, with a rate and a generator for each."""
+"""Dropout of several networks at once, each with its own rate and generator."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,14 +12,14 @@ Noise = Callable[[Tensor, float, torch.Generator], Tensor]
 
 
 class PackedDropout(nn.Module):
-    """Dropout under vmap over networks, each with its own rate and generator.
+    """Dropout under vmap over networks.
 
     Args:
-        rates: One per network.
-        generators: One per network.
-        whole: Whether it zeroes whole features, as ``nn.Dropout1d`` does.
-        of_one: Returns the factors for one network: on a CPU the same that its own dropout would
-            draw from torch's generator in the same state.
+        rates: The rate of each network.
+        generators: The random number generator of each network.
+        whole: Whether to drop whole channels, as ``nn.Dropout1d`` does, or single values.
+        of_one: Returns the mask of one network. On the CPU it equals the mask that the network's
+            dropout would draw alone from torch's default generator in the same state.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class PackedDropout(nn.Module):
         return dropped
 
     def noise(self, x: Tensor) -> Tensor:
-        """The factors of ``x``, (k, ...)."""
+        """Return the dropout masks of all k networks for ``x``, (k, ...)."""
         rows = x[..., :1] if self.whole else x
         return torch.stack(
             [
@@ -55,7 +55,7 @@ class PackedDropout(nn.Module):
 
 
 class _Drop(torch.autograd.Function):
-    """Leaves vmap, which does not support a generator per network."""
+    """Custom vmap rule, since vmap does not support one generator per network."""
 
     @staticmethod
     def forward(x: Tensor, dropout: PackedDropout) -> Tensor:
@@ -63,7 +63,7 @@ class _Drop(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Nothing to keep: autograd sees the product itself."""
+        """Save nothing: autograd records the product itself."""
 
     @staticmethod
     def vmap(

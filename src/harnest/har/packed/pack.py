@@ -254,7 +254,9 @@ class Pack:
                 alone = member.network(x)
             member.network.train()
             if (together - alone).abs().max() > self.rounding * alone.abs().max() + 1e-6:
-                raise unsupported_error(first.network, "in a pack it gives other logits than alone")
+                raise unsupported_error(
+                    first.network, "its logits in a pack differ from those alone"
+                )
 
     def _load(self, part: str) -> tuple[Tensor, Tensor]:
         """A part's normalised signals and labels, on the device."""

@@ -1,4 +1,4 @@
-"""A classifier whose epochs are computed by a pack."""
+"""A classifier whose epochs are computed by its pack."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -29,13 +29,20 @@ _BY_BATCH = (
 class PackedClassifier(Classifier):
     """One of several classifiers of one architecture that are trained as one program.
 
-    Lightning sees epochs of a single batch. In place of training on it, ``synchronize`` is called
-    with this classifier: it returns once `harnest.har.packed.pack.train_epoch` has been called with
-    all classifiers that have reached it. Callbacks, metrics and checkpoints stay each one's own.
+    For Lightning an epoch is a single batch, whose training step waits for the pack to train the
+    whole epoch. Each classifier has its own callbacks, metrics and checkpoints.
 
-    ``tensors`` gives signals (n, time, channels) and labels (n,) of ``train`` and ``validation``,
-    ``order`` the training windows' order in an epoch. ``limit_train`` and ``limit_val`` are
-    Lightning's limits to the batches of ``batch_size`` windows in an epoch.
+    Args:
+        network: The network, as in `Classifier`.
+        synchronize: Called with this classifier in each epoch; returns after
+            `harnest.har.packed.pack.train_epoch` has been called with all classifiers that have
+            reached this barrier.
+        tensors: Returns signals (n, time, channels) and labels (n,) of ``train`` or ``validation``.
+        order: Returns the order of the training windows in an epoch, (n,).
+        batch_size: Windows per batch.
+        limit_train: Lightning's limit on the training batches per epoch.
+        limit_val: Lightning's limit on the validation batches.
+        options: Other arguments of `Classifier`.
     """
 
     def __init__(
@@ -58,30 +65,30 @@ class PackedClassifier(Classifier):
         self.batch_size = batch_size
         self.limits = {"train": limit_train, "validation": limit_val}
         self.pack: Pack | None = None
-        #: CPU threads for tensor operations: torch counts them for each of Python's threads.
+        #: CPU threads for tensor operations, which torch sets per Python thread.
         self.threads = torch.get_num_threads()
 
     def batches(self, part: str) -> int:
-        """Batches in an epoch of ``train`` or ``validation``."""
+        """Return the number of batches in an epoch of ``train`` or ``validation``."""
         whole = -(-len(self.labels[part]) // self.batch_size)
         limit = self.limits[part]
         return min(whole, limit) if isinstance(limit, int) else int(whole * limit)
 
     def windows(self, part: str) -> int:
-        """Windows in an epoch of ``train`` or ``validation``."""
+        """Return the number of windows in an epoch of ``train`` or ``validation``."""
         return min(len(self.labels[part]), self.batches(part) * self.batch_size)
 
     def train_dataloader(self) -> "_Once":
-        """One batch: all labels of an epoch, for those who count windows."""
+        """Return a loader of one batch: an epoch's labels, for callbacks that count windows."""
         return _Once(self.labels["train"][: self.windows("train")])
 
     def val_dataloader(self) -> "_Once | list[Any]":
-        """One batch, or none without validation windows."""
+        """Return a loader of one batch, or an empty list without validation."""
         count = self.windows("validation")
         return _Once(self.labels["validation"][:count]) if count else []
 
     def on_fit_start(self) -> None:
-        """Raise `ConfigError` for what a pack cannot do, and for epochs without a batch."""
+        """Raise `ConfigError` for options that a pack does not support, and for empty epochs."""
         refused = unsupported(
             self.trainer,
             is_augmented=bool(self.augment.signal or self.augment.mixups),
@@ -92,18 +99,18 @@ class PackedClassifier(Classifier):
         for part, key in (("train", "limit_train_batches"), ("validation", "limit_val_batches")):
             limit = self.limits[part]
             if limit > 0 and self.batches(part) == 0 < len(self.labels[part]):
-                raise ConfigError(f"trainer.{key}={limit} leaves no batch of an epoch: give more")
+                raise ConfigError(f"trainer.{key}={limit} leaves no batch in an epoch: increase it")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Have the whole epoch computed, together with the others'."""
+        """Wait for the pack to train the whole epoch."""
         self.synchronize(self)
         return torch.zeros(())
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """All has been done; the step that Lightning makes hereafter finds no gradient."""
+        """Do nothing: the pack has updated the weights. Lightning's step then has no gradients."""
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count the validation windows, judged by the pack."""
+        """Add the validation windows, predicted by the pack, to the metrics."""
         assert self.pack is not None
         self.pack.count_validation(self)
 
@@ -116,9 +123,15 @@ class PackedClassifier(Classifier):
 
 
 def unsupported(trainer: L.Trainer, *, is_augmented: bool, copies: int) -> list[str]:
-    """The settings of ``trainer`` and its classifier that a pack does not support."""
+    """Return the options in use that a pack does not support.
+
+    Args:
+        trainer: The trainer.
+        is_augmented: Whether training windows are augmented.
+        copies: Augmented copies per validation window.
+    """
     callbacks = (WeightAveraging, StochasticWeightAveraging)
-    interval = getattr(trainer, "val_check_interval", None)  # absent with a time interval
+    interval = getattr(trainer, "val_check_interval", None)  # absent for time intervals
     asked = {
         "augmentation": is_augmented,
         "tta.copies": copies > 0,
@@ -127,7 +140,7 @@ def unsupported(trainer: L.Trainer, *, is_augmented: bool, copies: int) -> list[
         "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches != 1,
         "trainer.gradient_clip_algorithm=value": trainer.gradient_clip_algorithm == "value",
         "trainer.overfit_batches": trainer.overfit_batches > 0,  # type: ignore[attr-defined]
-        # A member's steps are epochs to Lightning.
+        # For Lightning each epoch of a member is one step.
         "trainer.max_steps": trainer.max_steps != -1 and not trainer.fast_dev_run,  # type: ignore[attr-defined]
         "trainer.min_steps": trainer.min_steps is not None,
         "trainer.val_check_interval": interval != 1.0 or isinstance(interval, int),  # 1: a batch
@@ -138,7 +151,7 @@ def unsupported(trainer: L.Trainer, *, is_augmented: bool, copies: int) -> list[
 
 
 def has_batch_hooks(callback: Callback) -> bool:
-    """Whether a user's callback has hooks for batches, which a pack does not call."""
+    """Return whether a user-defined callback has batch hooks, which a member does not call."""
     if type(callback).__module__.partition(".")[0] in ("harnest", "pytorch_lightning"):
         return False
     return any(getattr(type(callback), hook) is not getattr(Callback, hook) for hook in _BY_BATCH)

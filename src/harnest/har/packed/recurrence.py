@@ -1,4 +1,4 @@
-"""LSTMs and GRUs of several networks at once, computed by torch's own kernels."""
+"""LSTMs and GRUs of several networks at once, computed by torch's kernels."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,9 +11,10 @@ from harnest.har.networks.recurrence import by_layers, one_layer
 
 
 class PackedRecurrence(nn.RNNBase):
-    """An ``nn.LSTM`` or ``nn.GRU`` under vmap over networks, weights under the same names.
+    """An ``nn.LSTM`` or ``nn.GRU`` under vmap over networks, with the same parameter names.
 
-    ``between`` is the dropout between its layers. It begins with states of zero.
+    ``like`` is the recurrence to replace, ``between`` the dropout between its layers. The initial
+    states are zero.
     """
 
     def __init__(self, like: nn.RNNBase, between: nn.Module) -> None:
@@ -31,13 +32,13 @@ class PackedRecurrence(nn.RNNBase):
     def forward(self, x: Tensor, states: None = None) -> tuple[Tensor, Any]:
         """Map (batch, time, features), or (time, batch, features), to outputs and last states."""
         if states is not None or x.ndim != 3:
-            raise NotImplementedError(f"{self.mode} with initial states, or without a batch")
+            raise NotImplementedError(f"{self.mode} with initial states, or unbatched input")
         layer = partial(_Each.apply, partial(one_layer, self))
         return by_layers(self, x, between=self.between, layer=layer)
 
 
 class _Each(torch.autograd.Function):
-    """Leaves vmap for a moment, which takes no recurrence, for a loop over networks."""
+    """Custom vmap rule that loops over networks, since vmap does not support recurrences."""
 
     @staticmethod
     def forward(layer: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -45,7 +46,7 @@ class _Each(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Nothing to keep: autograd sees what each network does."""
+        """Save nothing: autograd records the operations of each network."""
 
     @staticmethod
     def vmap(
@@ -70,7 +71,7 @@ class _Each(torch.autograd.Function):
 def side_by_side(
     function: Callable[..., tuple[Tensor, ...]], calls: Sequence[tuple[Tensor, ...]]
 ) -> list[tuple[Tensor, ...]]:
-    """Call ``function`` with the arguments of each call; on a GPU, each on its own stream.
+    """Call ``function`` with the arguments of each call; on a GPU each call has its own stream.
 
     Small kernels of different calls then run concurrently, also in the backward pass.
     """

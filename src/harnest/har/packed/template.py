@@ -1,4 +1,4 @@
-"""The network that a pack calls with the weights of each of its classifiers."""
+"""The template network that vmap calls with the weights of each member of a pack."""
 
 import copy
 from collections.abc import Sequence
@@ -12,25 +12,32 @@ from harnest.har.networks.recurrence import StackedGRU, StackedLSTM
 from harnest.har.packed.dropout import PackedDropout
 from harnest.har.packed.recurrence import PackedRecurrence
 
-#: Options that may differ, since every network's own is used.
+#: Options that may differ between networks; each network uses its own.
 _OWN: dict[type[nn.Module], str] = {
     **dict.fromkeys((nn.Dropout, nn.Dropout1d), "p"),
     **dict.fromkeys((nn.LSTM, nn.GRU, StackedLSTM, StackedGRU), "dropout"),
 }
 
-#: What vmap cannot take, or only with the options of one network.
+#: Modules that vmap does not support, or only with equal options in all networks.
 _REFUSED = (nn.RNN, nn.RNNCellBase, nn.MultiheadAttention)
 
 
 def template_of(networks: Sequence[nn.Module], generators: Sequence[torch.Generator]) -> nn.Module:
-    """A copy of the first network for vmap to call with the weights of each.
+    """Return a copy of the first network that vmap can call with the weights of each.
 
-    Its LSTMs, GRUs and dropouts give way to those of `harnest.har.packed`; the weights keep
-    their names. Raises `ConfigError` for networks that cannot be packed, or differ in more than
-    their weights and rates of dropout.
+    LSTMs, GRUs and dropouts are replaced by those of `harnest.har.packed`; parameter names are
+    unchanged.
+
+    Args:
+        networks: The networks.
+        generators: The random number generator of each network's dropout.
+
+    Raises:
+        ConfigError: A network cannot be packed, or the networks differ in more than their weights
+            and dropout rates.
     """
     if any(_layout(network) != _layout(networks[0]) for network in networks):
-        raise unsupported_error(networks[0], "it has other layers or sizes in another trial")
+        raise unsupported_error(networks[0], "its layers or sizes differ between trials")
     template = copy.deepcopy(networks[0])
     for name, module in networks[0].named_modules():
         alike = [network.get_submodule(name) for network in networks]
@@ -38,7 +45,7 @@ def template_of(networks: Sequence[nn.Module], generators: Sequence[torch.Genera
             raise unsupported_error(networks[0], f"it holds {type(module).__name__}")
         if any(_options(one) != _options(module) for one in alike):
             raise unsupported_error(
-                networks[0], f"{name or 'it'} has other options in another trial"
+                networks[0], f"options of {name or 'the network'} differ between trials"
             )
         if type(module) in (nn.Dropout, nn.Dropout1d):
             rates = [float(one.p) for one in alike]  # type: ignore[arg-type]
@@ -46,7 +53,7 @@ def template_of(networks: Sequence[nn.Module], generators: Sequence[torch.Genera
             packed: nn.Module = PackedDropout(rates, generators, whole=is_whole)
         elif isinstance(module, nn.LSTM | nn.GRU):
             if module.proj_size:
-                raise unsupported_error(networks[0], "its LSTM projects its states")
+                raise unsupported_error(networks[0], "its LSTM has a projection (proj_size)")
             rates = [float(one.dropout) for one in alike]  # type: ignore[arg-type]
             is_ours = isinstance(module, StackedLSTM | StackedGRU)
             between = PackedDropout(rates, generators, of_one=noise if is_ours else bernoulli)
@@ -60,7 +67,7 @@ def template_of(networks: Sequence[nn.Module], generators: Sequence[torch.Genera
 
 
 def unsupported_error(network: nn.Module, why: str) -> ConfigError:
-    """The error for a ``network`` that cannot be packed."""
+    """Return the error for a network that cannot be packed."""
     return ConfigError(
         f"{type(network).__name__} cannot be packed: {why}; choose hydra/launcher=slots"
     )
@@ -72,7 +79,7 @@ def _layout(network: nn.Module) -> object:
 
 
 def _options(module: nn.Module) -> dict[str, object]:
-    """The options of a module that its weights do not determine."""
+    """Return a module's options: plain attributes, except those that may differ."""
     plain = (bool, int, float, str, tuple, type(None))
     own = _OWN.get(type(module))
     return {

@@ -1,4 +1,4 @@
-"""One step of several optimizers at once; each row of a matrix holds the weights of a network."""
+"""Optimizer steps of several networks at once, whose weights are the rows of a matrix."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ Moments = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Rule:
-    """How an optimizer of torch's changes weights.
+    """The update rule of a torch optimizer.
 
-    ``moments`` are what it remembers of each weight, by torch's names. ``rates`` reads numbers
-    from a param group; ``apply`` takes weights, gradient and moments, (k, weights), the number of
-    this step and the rates, (k, 1) each, and changes weights and moments.
+    ``moments`` are torch's names of its state per weight. ``rates`` reads the hyperparameters from
+    a param group. ``apply`` takes weights, gradient and moments, (k, weights), the step count and
+    the rates, (k, 1) each, and updates weights and moments in place.
     """
 
     moments: tuple[str, ...]
@@ -28,7 +28,7 @@ class Rule:
 
 
 def rule_of(optimizers: Sequence[Optimizer]) -> Rule:
-    """The rule of all ``optimizers``; raises `ConfigError` if they have none in common."""
+    """Return the update rule of ``optimizers``; raises `ConfigError` without a common one."""
     kind, *others = {_kind(optimizer) for optimizer in optimizers}
     if others:
         raise ConfigError(
@@ -53,7 +53,7 @@ def rule_of(optimizers: Sequence[Optimizer]) -> Rule:
 
 
 def _kind(optimizer: Optimizer) -> type[Optimizer]:
-    """Its class; to torch AdamW is no more than Adam with an option."""
+    """Return the optimizer's class: AdamW for an Adam with decoupled weight decay."""
     is_adamw = type(optimizer) is torch.optim.Adam and optimizer.defaults["decoupled_weight_decay"]
     return torch.optim.AdamW if is_adamw else type(optimizer)
 

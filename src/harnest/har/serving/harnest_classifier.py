@@ -1,6 +1,6 @@
-"""Loads and runs an exported classifier of windows.
+"""MLflow pyfunc loader of a logged window classifier.
 
-MLflow keeps this file with the model. It needs torch, numpy and pandas, and nothing of harnest.
+MLflow stores this file with the model. It needs torch, numpy and pandas, but not harnest.
 """
 
 import json
@@ -11,22 +11,31 @@ import numpy as np
 import pandas as pd
 import torch
 
-_AT_ONCE = 128  # windows in one pass: more leave the cache, and take up to twice as long
+_AT_ONCE = 128  # windows per pass: more exceed the CPU cache and take up to twice as long
 
 
 class WindowClassifier:
-    """Raw windows in, activity probabilities out."""
+    """Maps raw windows to activity probabilities."""
 
     def __init__(self, folder: Path) -> None:
-        # A TorchScript program: to load it unpickles nothing and runs no code of the file's.
+        # A TorchScript program: loading it neither unpickles objects nor runs Python code.
         jit: Any = torch.jit
         self.network = jit.load(folder / "network.pt", map_location="cpu").eval()
         self.facts: dict[str, Any] = json.loads((folder / "facts.json").read_text())
 
     def predict(self, windows: Any, params: Any = None) -> pd.DataFrame:
-        """Probabilities, one column for each activity, of windows (n, time, channels).
+        """Return the activity probabilities of windows.
 
-        The windows are in physical units: see ``channels`` and ``rate`` in the model's metadata.
+        Args:
+            windows: (n, time, channels) in physical units; see ``channels`` and ``rate`` in the
+                model's metadata.
+            params: Unused.
+
+        Returns:
+            One row per window, one column per activity.
+
+        Raises:
+            ValueError: The windows have another shape, or contain NaN or infinite values.
         """
         shape = (self.facts["steps"], len(self.facts["channels"]))
         x = np.asarray(windows, np.float32)

@@ -59,7 +59,7 @@ class RayBackend:
         if room == 0:
             needs = ", ".join(f"{name} {need:g}" for name, need in self._needs().items())
             raise StudyError(
-                f"hydra.launcher.ray.remote: a trial needs {needs}, and no host of ray's has that"
+                f"hydra.launcher.ray.remote: a trial needs {needs}, and no ray host has that"
             )
         return room
 

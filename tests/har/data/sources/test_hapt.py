@@ -122,7 +122,7 @@ def test_options_that_cannot_be_meant_are_refused(options, words):
         ({"acc_exp03_user02": b""}, r"acc_exp03_user02\.txt is no table"),
         ({"labels": b"1 1 13 1 50\n"}, "label 13: labels are 1 to 12"),
         ({"labels": b"1 1 1 1.5 50\n"}, r"labels\.txt is not a table of 5 columns"),
-        ({"labels": b"1 1 1 1 50\n"}, r"labels nothing of RawData/acc_exp02_user01\.txt"),
+        ({"labels": b"1 1 1 1 50\n"}, r"has no label for RawData/acc_exp02_user01\.txt"),
         ({"labels": None}, r"no RawData/labels\.txt in it"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Data sources, one file per data set."""
+"""Sources of recordings: one file per data set."""

@@ -1,4 +1,4 @@
-"""HAPT (UCI data set 341): activities and postural transitions, smartphone at the waist.
+"""Activities and postural transitions, phone at the waist: the raw recordings of UCI data set 341.
 
 Reyes-Ortiz, Oneto, Samà, Parra, Anguita: Transition-aware human activity recognition using
 smartphones. Neurocomputing 171 (2016). Not for commercial use.
@@ -47,19 +47,24 @@ _TEST_SUBJECTS = (2, 4, 9, 10, 12, 13, 18, 20, 24)
 """Those of Test/subject_id_test.txt."""
 
 _OFFICIAL = (61, 30, 1214, 1_122_772)
-"""How many recordings, subjects, segments and steps the data set has."""
+"""Numbers of recordings, subjects, segments and steps in the data set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hapt:
     """61 recordings of 30 subjects, phone at the waist: accelerometer [g], gyroscope [rad/s].
 
-    ``archive`` is the data set's zip file, ``root`` the folder that it unpacks to; without either
-    the archive is downloaded once. ``activities`` is 12, or 6 to leave the postural transitions
-    unlabelled. ``gravity`` replaces the three channels of acceleration by six: what a low-pass
-    filter takes for gravity, and the rest, the body's own.
+    Windows of 2.56 s every 1.28 s are those of the data set's authors, in the same order.
 
-    Windows of 2.56 s every 1.28 s are those of the data set's authors, in their order.
+    Args:
+        archive: The data set's zip file. Without ``archive`` and ``root`` it is downloaded once.
+        root: The folder of the unpacked data set.
+        activities: 12, or 6 to leave the postural transitions unlabelled.
+        gravity: Whether to split the acceleration into six channels: gravity, computed by a
+            low-pass filter, and body acceleration, the rest.
+
+    Raises:
+        ConfigError: An option is invalid, or both ``archive`` and ``root`` are given.
     """
 
     archive: str | Path | None = None
@@ -70,7 +75,7 @@ class Hapt:
     name: ClassVar[str] = "hapt"
 
     def __post_init__(self) -> None:
-        """Refuse options that cannot be meant."""
+        """Validate the options."""
         self._origin()
         if self.activities not in (6, 12):
             raise ConfigError(
@@ -80,12 +85,12 @@ class Hapt:
             raise ConfigError(f"data.gravity={self.gravity}: choose true or false")
 
     def digest(self) -> str:
-        """Return the digest of files and options; downloads the archive where none is given."""
+        """Return the digest of files and options; downloads the archive if none is given."""
         options = {"activities": self.activities, "gravity": self.gravity}
         return source_digest(self.name, 1, options, self._origin().digest())
 
     def read(self) -> DataSet:
-        """Return the recordings in the order of labels.txt; `DataError` where any is not whole."""
+        """Return the recordings in the order of labels.txt; raises `DataError` if damaged."""
         with self._origin().open() as files:
             return _read(files, self.activities, self.gravity)
 
@@ -102,7 +107,7 @@ class Hapt:
 
 
 def _check_official(files: Files) -> None:
-    """Raise `DataError` unless ``files`` are all that the data set's authors published."""
+    """Raise `DataError` unless ``files`` are the complete published data set."""
     data_set = check(_read(files, 12, gravity=False))
     found = (
         len(data_set.recordings),
@@ -127,7 +132,7 @@ def _read(files: Files, activities: int, gravity: bool) -> DataSet:
             signal = _separated(signal)
         return Recording(f"exp{experiment:02d}-subject{subject:02d}", subject, signal, segments)
 
-    # Unpacking, parsing and filtering all leave Python's lock: threads do share the work.
+    # Threads run in parallel: unpacking, parsing and filtering release the GIL.
     with ThreadPoolExecutor() as threads:
         recordings = tuple(threads.map(recording, experiments))
     subjects = {subject for _, subject in experiments}
@@ -154,14 +159,14 @@ def _segments(files: Files) -> dict[tuple[int, int], list[Segment]]:
     for experiment, subject, label, first, last in table.tolist():
         if not 1 <= label <= len(_ACTIVITIES):
             raise DataError(f"{where}: label {label}: labels are 1 to 12; is it another data set?")
-        # Steps are counted from 1 and the last belongs to the segment.
+        # In labels.txt steps start at 1 and the last one is inclusive.
         segments.setdefault((experiment, subject), []).append(Segment(first - 1, last, label - 1))
     present = {
         name for name in files.names if re.fullmatch(r"RawData/acc_exp\d+_user\d+\.txt", name)
     }
     unlabelled = present - {f"RawData/acc_exp{e:02d}_user{s:02d}.txt" for e, s in segments}
     if unlabelled:
-        raise DataError(f"{where} labels nothing of {min(unlabelled)}: fetch the data set again")
+        raise DataError(f"{where} has no label for {min(unlabelled)}: fetch the data set again")
     return segments
 
 
@@ -182,15 +187,16 @@ def _signal(files: Files, file: str) -> NDArray[np.float32]:
 def _separated(signal: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (time, 9): body acceleration, gravity, angular rate.
 
-    Gravity is the acceleration below 0.3 Hz (third-order Butterworth filter, run forwards and
-    backwards so that it has no lag), as in the data set's features_info.txt. Gravity and body
-    acceleration add up to the measurement.
+    Gravity is the output of a Butterworth low-pass filter with a corner at 0.3 Hz, as in the data
+    set's features_info.txt, of third order like the noise filter there. The filter runs forwards
+    and backwards over the whole recording, so that gravity has no lag. Gravity and body
+    acceleration add up to the measured acceleration.
     """
     from scipy.signal import butter, sosfiltfilt  # type: ignore[import-untyped]
 
     corner: NDArray[np.float64] = butter(3, 0.3, fs=_RATE, output="sos")
     total, rotation = signal[:, :3], signal[:, 3:]
-    # Reflecting some seconds at each end lets the filter settle; a short recording has fewer.
+    # Padding of 5 s lets the filter settle; a short recording allows less.
     settle = min(len(total) - 1, round(5 * _RATE))
     gravity: Any = sosfiltfilt(corner, total.astype(np.float64), axis=0, padlen=settle)
     return np.hstack([total - gravity, gravity, rotation]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""UCI HAR (UCI data set 240): activities, smartphone at the waist, windows cut by its authors.
+"""Activities, phone at the waist, with windows cut by the authors: UCI data set 240.
 
 Anguita, Ghio, Oneto, Parra, Reyes-Ortiz: A public domain dataset for human activity recognition
 using smartphones. ESANN (2013). Licence CC BY 4.0.
@@ -23,7 +23,7 @@ _URL = (
     "https://archive.ics.uci.edu/static/public/240/human+activity+recognition+using+smartphones.zip"
 )
 _INNER = "UCI HAR Dataset.zip"
-"""The published archive holds hardly more than this one."""
+"""The archive nested in the published one, which contains the data set."""
 _MARKER = "train/y_train.txt"
 _READS = tuple(
     f"{part}/{kind}"
@@ -46,24 +46,28 @@ _CHANNELS = tuple(
     for kind, unit in (("total_acc", "g"), ("body_acc", "g"), ("body_gyro", "rad/s"))
     for axis in "xyz"
 )
-"""Named like the files: the whole acceleration, that without gravity, and the angular rate."""
+"""Named like the files: total acceleration, body acceleration without gravity, angular rate."""
 
 _STEPS = 128
 _OFFICIAL = {"train": 7352, "test": 2947}
-"""How many windows each part of the data set has."""
+"""Number of windows in each part of the data set."""
 
 
 @dataclass(frozen=True, slots=True)
 class UciHar:
-    """10299 windows of 30 subjects, smartphone at the waist: 9 channels, 128 steps at 50 Hz.
+    """10299 windows of 30 subjects, phone at the waist: 9 channels, 128 steps at 50 Hz each.
 
-    The authors published overlapping windows, not the recordings. So each window is a recording
-    with one segment, and 2.56 s is the longest window; it gives the published windows in their
-    order, training before test.
+    The authors published windows that overlap by half, not the recordings. Each window therefore is
+    a separate recording with one segment. The longest possible window is 2.56 s, which gives the
+    authors' windows in their order, training before test.
 
     Args:
-        archive: The data set's zip file, or the one inside it.
-        root: The folder with the unpacked files. Without either, the archive is downloaded once.
+        archive: The data set's zip file, or the one nested in it. Without ``archive`` and ``root``
+            it is downloaded once.
+        root: The folder of the unpacked data set.
+
+    Raises:
+        ConfigError: Both ``archive`` and ``root`` are given.
     """
 
     archive: str | Path | None = None
@@ -72,15 +76,15 @@ class UciHar:
     name: ClassVar[str] = "uci_har"
 
     def __post_init__(self) -> None:
-        """Refuse options that cannot be meant."""
+        """Validate the options."""
         self._origin()
 
     def digest(self) -> str:
-        """Return the digest of the files; downloads the archive where none is given."""
+        """Return the digest of the files; downloads the archive if none is given."""
         return source_digest(self.name, 1, {}, self._origin().digest())
 
     def read(self) -> DataSet:
-        """Return the windows as recordings; raises `DataError` where the files disagree."""
+        """Return the windows as recordings; raises `DataError` for inconsistent files."""
         with self._origin().open() as files:
             return _read(files)
 
@@ -98,7 +102,7 @@ class UciHar:
 
 
 def _check_official(files: Files) -> None:
-    """Raise `DataError` unless ``files`` are all that the data set's authors published."""
+    """Raise `DataError` unless ``files`` are the complete published data set."""
     data_set = check(_read(files))
     for part, count in _OFFICIAL.items():
         found = sum(recording.name.startswith(part) for recording in data_set.recordings)
@@ -158,7 +162,7 @@ def _signals(files: Files, part: str) -> NDArray[np.float32]:
     def read(name: str) -> NDArray[np.float32]:
         return parse(files.read(name), _STEPS, np.float32, f"{files.where}: {name}")
 
-    with ThreadPoolExecutor() as threads:  # they unpack and parse outside of Python's lock
+    with ThreadPoolExecutor() as threads:  # unpacking and parsing release the GIL
         tables = list(threads.map(read, names))
     for name, table in zip(names, tables, strict=True):
         if len(table) != len(tables[0]):

@@ -1,4 +1,4 @@
-"""Shoulder exercises recorded by a smart watch; the data are part of the package seglearn."""
+"""Shoulder exercises: the smartwatch recordings in the package seglearn."""
 
 import hashlib
 import importlib.util
@@ -14,15 +14,15 @@ from harnest.har.data.digests import files_digest, source_digest
 from harnest.har.data.recording import Channel, DataSet, Recording, Segment
 
 _SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
-"""Of data/watch_dataset.npy in seglearn 1.2.5."""
+"""SHA-256 of data/watch_dataset.npy in seglearn 1.2.5."""
 
 _INSTALL = "reinstall it with pip install --force-reinstall --no-deps seglearn==1.2.5"
 
-# The package states the rate but no units; the numbers do. The median length of the acceleration
-# vector is 1.07: it contains gravity and is in g. The angular rate reaches 29 and typically is 1 to
-# 2.5, which in rad/s are arms that swing through a right angle in about a second, while in degrees
-# per second no exercise would take place; and gravity turns in the acceleration at the pace that
-# the gyroscope gives in rad/s (a fit is within a factor of three, for degrees it is off by twenty).
+# The package states the rate but no units, so they are inferred from the values. The median length
+# of the acceleration vector is 1.07: it includes gravity and is in g. The angular rate reaches 29
+# and typically is 1 to 2.5. In rad/s an arm then swings by a right angle in about a second; in
+# degrees per second it would hardly move. The rotation of gravity in the acceleration confirms
+# rad/s: a fit agrees within a factor of 3, whereas for degrees it is off by a factor of 20.
 _CHANNELS = (
     *(Channel(f"acc_{axis}", "g") for axis in "xyz"),
     *(Channel(f"gyro_{axis}", "rad/s") for axis in "xyz"),
@@ -43,15 +43,15 @@ _ACTIVITIES = {
 class Watch:
     """140 recordings of 10 subjects, 7 exercises with either arm: 6 axes, 50 Hz.
 
-    Each recording shows one exercise from its first step to its last. No subject is set aside for
-    testing. From Burns et al., Shoulder physiotherapy exercise recognition: machine learning the
-    inertial signals from a smartwatch, Physiological Measurement 39 (2018).
+    Each recording shows a single exercise. The data set defines no test subjects. From Burns
+    et al., Shoulder physiotherapy exercise recognition: machine learning the inertial signals from
+    a smartwatch, Physiological Measurement 39 (2018).
     """
 
     name: ClassVar[str] = "watch"
 
     def digest(self) -> str:
-        """Return the digest of the recordings; raises `DataError` where seglearn is missing."""
+        """Return the digest of the recordings; raises `DataError` if seglearn is missing."""
         path = _file()
         try:
             content = files_digest({path.name: path})
@@ -60,13 +60,13 @@ class Watch:
         return source_digest(self.name, 1, {}, content)
 
     def read(self) -> DataSet:
-        """Return the recordings; raises `DataError` unless the file is seglearn's own."""
+        """Return the recordings; raises `DataError` unless the file is that of seglearn 1.2.5."""
         path = _file()
         try:
             content = path.read_bytes()
         except OSError as error:
             raise _unreadable(path, error) from error
-        # Unpickling runs code of the file, so its digest has to be the known one.
+        # Unpickling can run arbitrary code, so only the known file is loaded.
         if hashlib.sha256(content).hexdigest() != _SHA256:
             raise DataError(f"{path} is not the file of seglearn 1.2.5 (SHA-256): {_INSTALL}")
         table: dict[str, Any] = np.load(io.BytesIO(content), allow_pickle=True).item()
@@ -91,7 +91,7 @@ class Watch:
 
 
 def _file() -> Path:
-    # Found, not imported: seglearn's import brings in scikit-learn and takes seconds.
+    # Located without an import: seglearn imports scikit-learn, which takes seconds.
     package = importlib.util.find_spec("seglearn")
     if package is None or package.origin is None:
         raise DataError(
