@@ -161,7 +161,7 @@ IN_THE_CONFIG = [
     (["trainer.precision=12"], ["Trainer", "Precision 12"]),
     (["trainer.limit_train_batches=1.5"], ["limit_train_batches", "1.5"]),
     (["debug=limit", "data.batch_size=512"], ["0.1 * 3 < 1", "`limit_train_batches`"]),
-    (["resume=bad.ckpt"], ["bad.ckpt", "no readable checkpoint"]),
+    (["resume=bad.ckpt"], ["bad.ckpt", "not a readable checkpoint"]),
     (["resume=other.ckpt"], ["other.ckpt", "another architecture"]),
 ]
 

@@ -188,7 +188,7 @@ def test_a_run_without_a_best_checkpoint_can_be_tested_by_another(workplace, tmp
         (["0" * 32], ["0" * 32, "neither the directory of a run nor the id of one"]),
         (["multirun"], ["multirun", "not a run directory"]),
         (["RUN", "--checkpoint", "gone.ckpt"], ["gone.ckpt", "there is no checkpoint"]),
-        (["RUN", "--checkpoint", "cut.ckpt"], ["cut.ckpt", "no readable checkpoint"]),
+        (["RUN", "--checkpoint", "cut.ckpt"], ["cut.ckpt", "not a readable checkpoint"]),
         (["RUN", "--checkpoint", "wide.ckpt"], ["wide.ckpt", "another architecture"]),
         (["RUN", "--tracking-uri", "sqlite:////nowhere/mlflow.db"], ["/nowhere"]),
     ],

@@ -108,7 +108,7 @@ def test_what_is_run_again_comes_before_what_the_budget_is_not_for(bench, do):
         ("[{y:2}]", "y is not searched"),
         ("[{x:3}]", "x=3 is not what is searched: x in (1, 2)"),
         ("[{x:null}]", "x=null is not what is searched: x in (1, 2)"),
-        ("[multirun/none]", "no folder of a study"),
+        ("[multirun/none]", "not a study folder"),
     ],
 )
 def test_what_cannot_be_tried_first_is_told(bench, enqueue, told):

@@ -150,4 +150,4 @@ def test_a_checkpoint_of_weights_alone_is_not_gone_on_from(tmp_path):
     _, directory = train(tmp_path, *weights)
     last = directory / "checkpoints" / "last.ckpt"
     line = warm("train", *SMALL, f"resume={last}", folder=tmp_path).line
-    assert f"{last} holds weights alone" in line
+    assert f"{last} contains only weights" in line

@@ -131,7 +131,7 @@ def test_an_interrupt_stops_all_trials_and_the_same_command_runs_them_again(fold
     folder.stop(sweeper)
     assert [t.user_attrs.get("reason") for t in folder.trials()[:2]] == ["interrupted"] * 2
     assert folder.states() == {"s": "KILLED", "trial-0": "KILLED", "trial-1": "KILLED"}
-    assert "goes on" in folder.said()
+    assert "the same command resumes it" in folder.said()
 
     # Interrupted ones run again as linked retries; to see them end they are killed here.
     sweeper = folder.start(*command)

@@ -119,7 +119,7 @@ def test_options_that_cannot_be_meant_are_refused(options, words):
         ({"gyro_exp03_user02": None}, r"RawData/gyro_exp03_user02\.txt is missing"),
         ({"gyro_exp03_user02": b"1 2 3\n"}, "has .* lines and .*gyro_exp03_user02.txt has 1"),
         ({"acc_exp03_user02": b"1 2\n"}, r"acc_exp03_user02\.txt is not a table of 3 columns"),
-        ({"acc_exp03_user02": b""}, r"acc_exp03_user02\.txt is no table"),
+        ({"acc_exp03_user02": b""}, r"acc_exp03_user02\.txt is not a table"),
         ({"labels": b"1 1 13 1 50\n"}, "label 13: labels are 1 to 12"),
         ({"labels": b"1 1 1 1.5 50\n"}, r"labels\.txt is not a table of 5 columns"),
         ({"labels": b"1 1 1 1 50\n"}, r"has no label for RawData/acc_exp02_user01\.txt"),
