@@ -118,7 +118,7 @@ def check_has_test_data(data: "WindowModule") -> None:
     """Raise `ConfigError` if no subject is held out for testing."""
     if not data.split.test_subjects:
         raise ConfigError(
-            "data.test holds out no subject: this run has no test data to evaluate on, only "
+            "data.test holds out no subject: this run has no test subjects to evaluate on, only "
             "validation scores"
         )
 
